@@ -1,0 +1,1 @@
+"""The contract between the pipeline and the model: what a column is and how it becomes numbers."""

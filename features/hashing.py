@@ -1,0 +1,48 @@
+"""The one hash of the project: text → bucket, and the mixed hashes that cut, order and split rows.
+
+fingerprint64 is FarmHash's; `tf.strings.to_hash_bucket_fast` computes the same, so the serving graph agrees.
+"""
+
+from __future__ import annotations
+
+import farmhash
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# One constant for each use of an id's hash. A split and a sampling that both read the bare hash would not be independent.
+PARTITION, ORDER, SPLIT, SAMPLE = (np.uint64(0x9E3779B97F4A7C15 * k & 0xFFFFFFFFFFFFFFFF) for k in (1, 2, 3, 4))
+
+
+def fingerprint64(texts: pa.Array) -> np.ndarray:
+    """FarmHash fingerprint64 of each text's UTF-8 bytes: [n] strings → [n] uint64. Null hashes as the empty string."""
+    values = pc.fill_null(texts, "").cast(pa.binary()).to_pylist()
+    return np.fromiter(map(farmhash.fingerprint64, values), np.uint64, len(values))
+
+
+def bucket_ids(texts: pa.Array, buckets: int) -> np.ndarray:
+    """id = 0 where the text is null or empty, else 1 + fingerprint64(utf8) mod (buckets − 1): [n] strings → [n] int32.
+
+    Each distinct value is hashed once.
+    """
+    encoded = pc.fill_null(texts, "").dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    distinct = encoded.dictionary
+    ids = (1 + fingerprint64(distinct) % np.uint64(buckets - 1)).astype(np.int32)
+    ids[pc.equal(distinct, "").to_numpy(zero_copy_only=False)] = 0
+    return ids[encoded.indices.to_numpy()]
+
+
+def mix(hashes: np.ndarray, use: np.uint64) -> np.ndarray:
+    """splitmix64 of hash + constant: [n] uint64 → [n] uint64, independent for each `use` (Steele et al., OOPSLA 2014)."""
+    with np.errstate(over="ignore"):
+        z = hashes + use
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def fractions(hashes: np.ndarray, use: np.uint64) -> np.ndarray:
+    """The mixed hash as a number in [0, 1): [n] uint64 → [n] float64."""
+    return (mix(hashes, use) >> np.uint64(11)).astype(np.float64) / 2.0**53
