@@ -1,0 +1,1 @@
+"""Logs → TFRecords: Beam and Arrow. Never imports TensorFlow or the model."""

@@ -1,0 +1,139 @@
+"""Columns as they lie in a file → columns of the spec's raw types, with a mask of the values that do not fit.
+
+Arrow's casts fail a whole column for one bad value; `cast_valid` finds the bad ones by bisection instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.arrays import ARROW_TYPES
+from features.errors import FunnelError
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+EARLIEST, LATEST = 631_152_000_000_000, 4_102_444_800_000_000  # 1990 and 2100 in µs: a time outside them is a mistake
+MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+ZONE = r"(Z|z|[+-]\d\d:?\d\d)$"
+NUMBER = r"^-?\d+(\.\d+)?$"
+
+
+def cast_valid(array: pa.Array, cast: Callable[[pa.Array], pa.Array]) -> tuple[pa.Array, np.ndarray]:
+    """Casts what can be cast: ([n] array with null at each bad value, [n] bool mask of them)."""
+    bad = np.zeros(len(array), bool)
+    pieces = _cast_pieces(array, cast, bad)
+    if not pieces:
+        return cast(array), bad
+    valid = pa.concat_arrays(pieces)
+    places = np.cumsum(~bad) - 1
+    return valid.take(pa.array(places, mask=bad)), bad
+
+
+def _cast_pieces(array: pa.Array, cast: Callable, bad: np.ndarray) -> list[pa.Array]:
+    """The cast stretches between bad values; marks the bad ones in `bad`, a view of the mask."""
+    try:
+        return [cast(array)]
+    except pa.ArrowInvalid:
+        if len(array) == 1:
+            bad[0] = True
+            return [cast(pa.nulls(0, array.type))]
+        half = len(array) // 2
+        return _cast_pieces(array[:half], cast, bad[:half]) + _cast_pieces(array[half:], cast, bad[half:])
+
+
+def to_raw_type(name: str, array: pa.Array, raw_type: str, *, missing: list[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
+    """A column as one of the spec's raw types: ([n] array, [n] bool mask of values that are not of it).
+
+    Raises FunnelError if the column's type cannot hold such values at all.
+    """
+    array = _plain(array)
+    if raw_type == "texts":
+        return _to_texts(name, array)
+    unreadable = np.zeros(len(array), bool)
+    if pa.types.is_binary(array.type):
+        array, unreadable = _to_text(array, missing, strip)
+    kind = array.type
+    textual, whole = pa.types.is_string(kind) or pa.types.is_null(kind), pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    numeric = whole or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if not (textual or whole or (numeric and raw_type == "number")):
+        remedy = "; cast it to text or whole numbers in the log: 1000000 and 1e6 would hash apart" if numeric else ""
+        raise FunnelError(f"column '{name}' holds {kind}, which cannot be read as {raw_type}{remedy}")
+    result, bad = cast_valid(array, lambda a: a.cast(ARROW_TYPES[raw_type]))
+    if raw_type == "number":
+        numbers = result.to_numpy(zero_copy_only=False)
+        bad |= np.abs(np.nan_to_num(numbers, nan=0.0, posinf=np.inf, neginf=-np.inf)) > FLOAT32_MAX
+    return result, bad | unreadable
+
+
+def to_microseconds(name: str, array: pa.Array, unit: str | None) -> tuple[pa.Array, np.ndarray]:
+    """Times as int64 µs since 1970, UTC: ([n] array, null where missing; [n] bool mask of values that are not times).
+
+    Reads Arrow timestamps and dates, ISO-8601 with or without zone, and epochs. The unit of an epoch is told by its size
+    where it is not given: up to 10^11 seconds, 10^14 milliseconds, else microseconds.
+    """
+    array = _plain(array)
+    if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
+        times, bad = array.cast(pa.timestamp("us"), safe=False).cast(pa.int64()), np.zeros(len(array), bool)
+    elif pa.types.is_binary(array.type) or pa.types.is_null(array.type):
+        times, bad = _parse_times(array.cast(pa.binary()), unit)
+    elif pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
+        times, bad = _from_epoch(array, unit), np.zeros(len(array), bool)
+    else:
+        raise FunnelError(f"time column '{name}' holds {array.type}: give timestamps, ISO-8601 texts or epochs")
+    implausible = pc.or_(pc.less(times, EARLIEST), pc.greater(times, LATEST))
+    return times, bad | pc.fill_null(implausible, False).to_numpy(zero_copy_only=False)
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """Dictionaries decoded; every text as binary, since neither JSON nor Parquet readers check UTF-8."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type):
+        array = array.cast(pa.binary())
+    return array
+
+
+def _to_text(array: pa.Array, missing: list[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
+    """Binary → text, the bytes that are not UTF-8 masked; the empty text and the missing markers become null."""
+    texts, bad = cast_valid(array, lambda a: a.cast(pa.string()))
+    if strip:
+        texts = pc.ascii_trim_whitespace(texts)
+    absent = pc.is_in(texts, pa.array(["", *missing], pa.string()))
+    return pc.if_else(absent, pa.scalar(None, pa.string()), texts), bad
+
+
+def _to_texts(name: str, array: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    kind = array.type
+    if pa.types.is_null(kind):
+        return array.cast(ARROW_TYPES["texts"]), np.zeros(len(array), bool)
+    many = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not many:
+        raise FunnelError(f"column '{name}' holds {kind}, not lists: give the feature a separator, as in separator = '|'")
+    if not (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        raise FunnelError(f"column '{name}' holds lists of {kind.value_type}: lists of texts or whole numbers are read")
+    through = pa.binary() if not pa.types.is_integer(kind.value_type) else pa.int64()
+    return cast_valid(array, lambda a: a.cast(pa.list_(through)).cast(ARROW_TYPES["texts"]))
+
+
+def _from_epoch(array: pa.Array, unit: str | None) -> pa.Array:
+    numbers = array.cast(pa.float64())  # exact to 2^53, beyond the year 2100 in µs
+    size = pc.abs(numbers)
+    factor = MICROSECONDS[unit] if unit else pc.if_else(pc.less(size, 1e11), 1e6, pc.if_else(pc.less(size, 1e14), 1e3, 1.0))
+    scaled = pc.round(pc.multiply(numbers, factor))
+    return pc.if_else(pc.less(pc.abs(scaled), 2.0**62), scaled, 0.0).cast(pa.int64())  # 0 is implausible, so masked
+
+
+def _parse_times(array: pa.Array, unit: str | None) -> tuple[pa.Array, np.ndarray]:
+    texts, unreadable = _to_text(array, [], strip=True)
+    epoch = pc.fill_null(pc.match_substring_regex(texts, NUMBER), False)
+    nothing = pa.scalar(None, pa.string())
+    from_numbers = _from_epoch(pc.if_else(epoch, texts, nothing).cast(pa.float64()), unit)
+    iso = pc.if_else(epoch, nothing, texts)
+    iso = pc.if_else(pc.equal(pc.utf8_length(iso), 10), pc.binary_join_element_wise(iso, "00:00:00", "T"), iso)
+    iso = pc.if_else(pc.match_substring_regex(iso, ZONE), iso, pc.binary_join_element_wise(iso, "Z", ""))
+    parsed, bad = cast_valid(iso, lambda a: a.cast(pa.timestamp("ns", "UTC")))
+    parsed = parsed.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
+    return pc.coalesce(from_numbers, parsed), bad | unreadable
