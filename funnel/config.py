@@ -1,0 +1,146 @@
+"""One TOML file → the settings of every stage. Each stage validates the sections that it reads."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+from pydantic import Field
+
+from features.errors import FunnelError, nearest
+from features.settings import Settings
+from features.spec import Spec
+from pipeline.config import Output, PreprocessConfig, Split, Stream
+from pipeline.simulate import SimulateConfig
+
+if TYPE_CHECKING:
+    from model.config import ModelConfig, TrainConfig
+
+
+class EvaluationConfig(Settings):
+    """`truth` is a simulation's truth.parquet: the drawn conversion of every impression, clicked or not."""
+
+    truth: str | None = None
+
+
+class Sections(Settings):
+    """The top level of the file. `run` is the directory of everything that is made (default: runs/<name of the file>)."""
+
+    run: str | None = None
+    simulate: dict[str, Any] | None = None
+    logs: dict[str, Any] = Field(default_factory=dict)
+    labels: dict[str, Any] = Field(default_factory=dict)
+    features: dict[str, Any] = Field(default_factory=dict)
+    split: dict[str, Any] = Field(default_factory=dict)
+    output: dict[str, Any] = Field(default_factory=dict)
+    tasks: dict[str, Any] = Field(default_factory=dict)
+    model: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+    evaluation: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A configuration file with its overrides. Parts are validated when first asked for; [model] needs TensorFlow."""
+
+    sections: Sections
+    run: Path
+
+    @property
+    def data(self) -> Path:
+        return self.run / "data"
+
+    @property
+    def model_dir(self) -> Path:
+        return self.run / "model"
+
+    @property
+    def export_dir(self) -> Path:
+        return self.run / "export"
+
+    @property
+    def spec(self) -> Spec:
+        return Spec.parse({key: getattr(self.sections, key) for key in ("features", "labels", "tasks")})
+
+    @property
+    def simulate(self) -> SimulateConfig | None:
+        return None if self.sections.simulate is None else SimulateConfig.parse(self.sections.simulate, "simulate")
+
+    @property
+    def logs(self) -> Path:
+        """Where a simulation writes: simulate.out, or logs/ in the run's directory."""
+        return Path(self.simulate.out) if self.simulate and self.simulate.out else self.run / "logs"
+
+    @property
+    def preprocess(self) -> PreprocessConfig:
+        sections = self.sections
+        streams = {name: Stream.parse(stream, f"logs.{name}") for name, stream in sections.logs.items()}
+        split, output = Split.parse(sections.split, "split"), Output.parse(sections.output, "output")
+        return PreprocessConfig(logs=streams, spec=self.spec, split=split, output=output).check()
+
+    @property
+    def model(self) -> ModelConfig:
+        from model.config import ModelConfig
+
+        return ModelConfig.parse(self.sections.model, "model")
+
+    @property
+    def train(self) -> TrainConfig:
+        from model.config import TrainConfig
+
+        return TrainConfig.parse(self.sections.train, "train")
+
+    @property
+    def evaluation(self) -> EvaluationConfig:
+        return EvaluationConfig.parse(self.sections.evaluation, "evaluation")
+
+    def resolved(self) -> dict[str, Any]:
+        """Every setting with its defaults filled in, as the file would write it."""
+        preprocess = self.preprocess.model_dump(exclude_none=True, mode="json")
+        spec = preprocess.pop("spec")
+        simulate = {"simulate": self.simulate.model_dump(exclude_none=True, mode="json")} if self.simulate else {}
+        rest = {"model": self.model, "train": self.train, "evaluation": self.evaluation}
+        dumped = {name: part.model_dump(exclude_none=True, mode="json") for name, part in rest.items()}
+        return {"run": str(self.run)} | simulate | preprocess | spec | dumped
+
+    def save(self) -> None:
+        """Writes config.toml into the run's directory."""
+        self.run.mkdir(parents=True, exist_ok=True)
+        (self.run / "config.toml").write_text(tomli_w.dumps(self.resolved()))
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Reads the file and applies `section.key=value` overrides. Raises FunnelError for what TOML or the top level refuse."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise FunnelError(f"{path}: cannot be read ({error.strerror}); copy examples/ads.toml to begin") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FunnelError(f"{path}: is not TOML: {error}") from None
+    for override in overrides:
+        _override(content, override)
+    sections = Sections.parse(content)
+    return Config(sections, Path(sections.run or Path("runs") / path.stem))
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    """Sets content[section][key] = value; the value is TOML, or a bare text."""
+    key, equals, text = override.partition("=")
+    *parents, last = key.strip().split(".")
+    if not equals or not last:
+        raise FunnelError(f"--set {override}: must be section.key=value, as in train.steps=1000")
+    at = content
+    for depth, parent in enumerate(parents):
+        at = at.setdefault(parent, {})
+        if not isinstance(at, dict):
+            raise FunnelError(f"--set {override}: {'.'.join(parents[: depth + 1])} is {at!r}, which holds no keys")
+    if not parents and last not in Sections.model_fields:
+        raise FunnelError(f"--set {override}: unknown section '{last}': {nearest(last, Sections.model_fields)}")
+    try:
+        at[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        at[last] = text

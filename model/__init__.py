@@ -1,0 +1,1 @@
+"""TFRecords → SavedModel: TensorFlow, never Beam and never the pipeline."""

@@ -1,0 +1,151 @@
+"""The outer loop: data directory in, checkpoints and metrics out. Files only; the tensors are the trainer's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from features.errors import FunnelError
+from features.spec import Spec
+from model import metrics
+from model.config import ModelConfig, TrainConfig
+from model.input import Data
+from model.ranking import RankingModel
+from model.trainer import Trainer, make_strategy
+
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+class RankingEstimator:
+    """Trains, evaluates and predicts from a preprocessed directory, in the manner of tf.estimator.
+
+    `model_dir` receives checkpoints/, metrics.jsonl and model.json, which says what the checkpoints are of. A directory
+    whose model.json says otherwise is refused with a FunnelError.
+    """
+
+    def __init__(self, spec: Spec, model: ModelConfig, train: TrainConfig, data_dir: Path, model_dir: Path) -> None:
+        self.spec, self.config, self.train_config = spec, model, train
+        self.data, self.model_dir = Data(data_dir, spec), model_dir
+        self.moments = self._identify()
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.model_dir / "checkpoints"
+
+    def clear(self) -> None:
+        """Removes the model directory, so that training begins anew."""
+        shutil.rmtree(self.model_dir, ignore_errors=True)
+        self.moments = self._identify()
+
+    def train(self, on_progress: Progress | None = None) -> dict[str, float]:
+        """Trains to the configured number of steps, from the latest checkpoint if there is one; returns the last losses.
+
+        The checkpoint holds the model, the optimizers, the step and the position in the input: a training that was
+        interrupted ends with the weights of one that was not.
+        """
+        settings = self.train_config
+        self._write_identity()
+        trainer = Trainer(self.spec, self.config, settings, self.moments, make_strategy(settings.cpu_devices))
+        batches = iter(self.data.train(settings.batch_size, settings.shuffle_buffer, settings.seed))
+        step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        manager = self._manager(tf.train.Checkpoint(state=_tracked(trainer.state), step=step, batches=batches))
+        if manager.latest_checkpoint:
+            manager.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+        total, losses = settings.total_steps(self.data.rows("train")), {}
+        while int(step) < total:
+            until = min(_next(int(step), settings.log_every), _next(int(step), settings.checkpoint_every), total)
+            means = trainer.steps(batches, tf.constant(until - int(step), tf.int64))
+            step.assign(until)
+            losses = {name: float(loss) for name, loss in means.items()}
+            self._log({"step": until, "loss": losses})
+            if on_progress:
+                on_progress(until, total, losses)
+            if until % settings.checkpoint_every == 0 or until == total:
+                manager.save(until)
+        return losses
+
+    def load(self) -> RankingModel:
+        """The model of the latest checkpoint, on one device. Raises FunnelError when there is none."""
+        path = tf.train.latest_checkpoint(self.checkpoint_dir)
+        if path is None:
+            raise FunnelError(f"{self.checkpoint_dir}: holds no checkpoint; run `funnel train` first")
+        model = RankingModel(self.spec, self.config, self.moments, self.train_config.seed)
+        tf.train.Checkpoint(state=_tracked(model.state)).restore(path).assert_existing_objects_matched().expect_partial()
+        return model
+
+    def predict(self) -> dict[str, np.ndarray]:
+        """Scores of the eval split: {"id", "p_<name>" of each task and joint, each label}, [rows] each."""
+        model = self.load()
+        score = tf.function(lambda batch: model.scores(batch["ids"], batch["dense"]))
+        kept = ["id", *self.spec.labels]
+        batches = [{k: batch[k] for k in kept} | score(batch) for batch in self.data.evaluation(self.train_config.batch_size)]
+        return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
+
+    def evaluate(self) -> dict[str, dict[str, float | None]]:
+        """Metrics of the latest checkpoint on the eval split, by task and joint."""
+        return self.measure(self.predict())
+
+    def measure(self, predictions: dict[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
+        """Metrics of what `predict` returned."""
+        results = metrics.evaluate(self.spec, predictions, predictions)
+        self._log({"evaluation": results})
+        return results
+
+    def _manager(self, checkpoint: tf.train.Checkpoint) -> tf.train.CheckpointManager:
+        return tf.train.CheckpointManager(checkpoint, str(self.checkpoint_dir), max_to_keep=self.train_config.keep_checkpoints)
+
+    def _log(self, line: dict) -> None:
+        with (self.model_dir / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _identity(self) -> dict:
+        """What a checkpoint's meaning depends on."""
+        return {
+            "spec": self.spec.model_dump(mode="json", exclude_none=True),
+            "model": self.config.model_dump(mode="json"),
+            "seed": self.train_config.seed,
+        }
+
+    def _identify(self) -> dict[str, tuple[float, float]]:
+        """Checks model.json against this configuration; returns the moments that its checkpoints were trained with."""
+        path = self.model_dir / "model.json"
+        if not path.exists():
+            return self.data.moments
+        known = json.loads(path.read_text())
+        for part, mine in self._identity().items():
+            if known[part] != json.loads(json.dumps(mine)):
+                raise FunnelError(
+                    f"{self.model_dir}: its checkpoints are of another {part}: {_difference(known[part], mine)}; "
+                    "train anew with --force, or give another run directory"
+                )
+        return {name: tuple(pair) for name, pair in known["moments"].items()}
+
+    def _write_identity(self) -> None:
+        self.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        (self.model_dir / "model.json").write_text(json.dumps(self._identity() | {"moments": self.moments}, indent=1) + "\n")
+
+
+def _tracked(state: dict[str, tf.Variable]) -> tf.Module:
+    """Variables by name, as a checkpoint tracks them: Keras' own names for them depend on what was made before."""
+    holder = tf.Module()
+    holder.variables_by_name = dict(state)
+    return holder
+
+
+def _next(step: int, every: int) -> int:
+    """The next multiple of `every` after `step`."""
+    return (step // every + 1) * every
+
+
+def _difference(known: object, mine: object, path: str = "") -> str:
+    """The first place where two nested dictionaries differ."""
+    if isinstance(known, dict) and isinstance(mine, dict):
+        for key in [*known, *mine]:
+            if known.get(key) != mine.get(key):
+                return _difference(known.get(key), mine.get(key), f"{path}.{key}".lstrip("."))
+    return f"{path or 'value'} was {known!r} and is {mine!r}"

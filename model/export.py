@@ -1,0 +1,169 @@
+"""Checkpoint → SavedModel, published only after a process without this project has scored real rows with it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from features import arrays, graph
+from features.errors import FunnelError
+from features.spec import Spec
+from model import serving_check
+from model.estimator import RankingEstimator
+from model.ranking import RankingModel
+
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Export:
+    """A published version: its directory, and how far its scores are from the checkpoint's on real rows."""
+
+    path: Path
+    version: int
+    outputs: list[str]
+    rows_compared: int
+    max_abs_difference: float
+
+
+class Serving(tf.Module):
+    """Raw columns → scores: hashing, crosses and standardising inside the graph."""
+
+    def __init__(self, model: RankingModel) -> None:
+        super().__init__()
+        self.model = model
+        spec = model.spec
+
+        @tf.function(input_signature=[graph.serving_inputs(spec)])
+        def serving_default(columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return model.scores(*graph.encode(spec, columns))
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            return model.scores(*graph.encode(spec, tf.io.parse_example(examples, graph.example_inputs(spec))))
+
+        self.serving_default, self.examples = serving_default, examples
+
+
+def export(estimator: RankingEstimator, export_dir: Path, version: int | None = None) -> Export:
+    """Writes export_dir/<version>/ (default: the unix time) from the latest checkpoint.
+
+    Raises FunnelError when the version exists, or when reloaded scores differ from the checkpoint's by more than 1e-5 on
+    the rows of the data's sample.parquet; nothing is published then.
+    """
+    version = version or int(time.time())
+    final = export_dir / str(version)
+    if final.exists():
+        raise FunnelError(f"{final}: exists already, and a published version is never overwritten; give another version, or remove it")
+    model = estimator.load()
+    sample = pq.read_table(estimator.data.directory / "sample.parquet")
+    export_dir.mkdir(parents=True, exist_ok=True)
+    # Beside the versions, but not an integer: TF Serving does not see it.
+    unfinished = export_dir / f".{version}.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        save(model, unfinished)
+        difference = verify(model, sample, unfinished)
+        unfinished.rename(final)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return Export(final, version, sorted(checkpoint_scores(model, sample.slice(0, 1))), len(sample), difference)
+
+
+def save(model: RankingModel, path: Path) -> None:
+    """The SavedModel with both signatures, and the spec among its assets."""
+    serving = Serving(model)
+    signatures = {"serving_default": serving.serving_default, "examples": serving.examples}
+    tf.saved_model.save(serving, str(path), signatures=signatures)
+    (path / "assets").mkdir(exist_ok=True)
+    model.spec.save(path / "assets" / "spec.json")
+
+
+def verify(model: RankingModel, sample: pa.Table, path: Path) -> float:
+    """The largest difference between the checkpoint's scores and those of the reloaded export, over both signatures."""
+    expected = checkpoint_scores(model, sample)
+    worst = 0.0
+    for signature, scores in reloaded_scores(model.spec, sample, path).items():
+        if set(scores) != set(expected):
+            raise FunnelError(f"{path}: signature {signature} returns {sorted(scores)}, the checkpoint {sorted(expected)}; not published")
+        for name, values in scores.items():
+            difference = float(np.max(np.abs(np.array(values) - expected[name])))
+            if not difference <= TOLERANCE:
+                raise FunnelError(
+                    f"{path}: {name} of signature {signature} differs from the checkpoint's by {difference:.2g} on {len(sample)} rows, "
+                    f"more than {TOLERANCE}; not published"
+                )
+            worst = max(worst, difference)
+    return worst
+
+
+def checkpoint_scores(model: RankingModel, sample: pa.Table) -> dict[str, np.ndarray]:
+    """The checkpoint's scores of raw rows, encoded as the pipeline encodes them."""
+    columns = {name: sample[name].combine_chunks() for name in model.spec.columns}
+    encoded = arrays.encode(model.spec, columns)
+    scores = model.scores(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
+    return {name: p.numpy() for name, p in scores.items()}
+
+
+def reloaded_scores(spec: Spec, sample: pa.Table, path: Path) -> dict[str, dict[str, list[float]]]:
+    """Scores of the same rows by signature, from a fresh process that cannot import this project."""
+    request = {
+        "columns": request_columns(spec, sample),
+        "examples": [base64.b64encode(example).decode() for example in raw_examples(spec, sample)],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        rows, scores = Path(folder) / "rows.json", Path(folder) / "scores.json"
+        rows.write_text(json.dumps(request))
+        command = [sys.executable, "-I", serving_check.__file__, str(path.resolve()), str(rows), str(scores)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=dict(os.environ), check=False)
+        if done.returncode:
+            last = "\n".join(done.stderr.strip().splitlines()[-3:])
+            raise FunnelError(f"{path}: cannot be loaded in a fresh process, so it is not published:\n{last}")
+        return json.loads(scores.read_text())
+
+
+def request_columns(spec: Spec, rows: pa.Table) -> dict[str, list]:
+    """Raw rows as a request of serving_default: missing texts are "", missing numbers NaN, lists padded with ""."""
+    columns = {}
+    for name, raw_type in spec.columns.items():
+        values = rows[name].to_pylist()
+        if raw_type == "texts":
+            longest = max([len(v) for v in values if v] + [1])
+            columns[name] = [[t or "" for t in v or []] + [""] * (longest - len(v or [])) for v in values]
+        else:
+            nothing = {"text": "", "number": float("nan"), "integer": None}[raw_type]
+            columns[name] = [nothing if v is None else v for v in values]
+    return columns
+
+
+def raw_examples(spec: Spec, rows: pa.Table) -> list[bytes]:
+    """Raw rows as serialised tf.Examples; what is missing is left out."""
+    return [tf.train.Example(features=_raw_features(spec, row)).SerializeToString() for row in rows.to_pylist()]
+
+
+def _raw_features(spec: Spec, row: dict) -> tf.train.Features:
+    features = tf.train.Features()
+    for name, raw_type in spec.columns.items():
+        if row[name] is None:
+            continue
+        if raw_type == "number":
+            features.feature[name].float_list.value.append(row[name])
+        elif raw_type == "integer":
+            features.feature[name].int64_list.value.append(row[name])
+        else:
+            texts = row[name] if raw_type == "texts" else [row[name]]
+            features.feature[name].bytes_list.value.extend((t or "").encode() for t in texts)
+    return features
