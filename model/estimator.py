@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,11 +37,6 @@ class RankingEstimator:
     def checkpoint_dir(self) -> Path:
         return self.model_dir / "checkpoints"
 
-    def clear(self) -> None:
-        """Removes the model directory, so that training begins anew."""
-        shutil.rmtree(self.model_dir, ignore_errors=True)
-        self.moments = self._identify()
-
     def train(self, on_progress: Progress | None = None) -> dict[str, float]:
         """Trains to the configured number of steps, from the latest checkpoint if there is one; returns the last losses.
 
@@ -49,6 +44,7 @@ class RankingEstimator:
         interrupted ends with the weights of one that was not.
         """
         settings = self.train_config
+        self._check_resumable()
         self._write_identity()
         trainer = Trainer(self.spec, self.config, settings, self.moments, make_strategy(settings.cpu_devices))
         batches = iter(self.data.train(settings.batch_size, settings.shuffle_buffer, settings.seed))
@@ -94,6 +90,7 @@ class RankingEstimator:
         """Metrics of what `predict` returned."""
         results = metrics.evaluate(self.spec, predictions, predictions)
         self._log({"evaluation": results})
+        (self.model_dir / "reliability.json").write_text(json.dumps(metrics.reliability(self.spec, predictions, predictions)) + "\n")
         return results
 
     def _manager(self, checkpoint: tf.train.Checkpoint) -> tf.train.CheckpointManager:
@@ -108,7 +105,6 @@ class RankingEstimator:
         return {
             "spec": self.spec.model_dump(mode="json", exclude_none=True),
             "model": self.config.model_dump(mode="json"),
-            "seed": self.train_config.seed,
         }
 
     def _identify(self) -> dict[str, tuple[float, float]]:
@@ -117,17 +113,32 @@ class RankingEstimator:
         if not path.exists():
             return self.data.moments
         known = json.loads(path.read_text())
-        for part, mine in self._identity().items():
-            if known[part] != json.loads(json.dumps(mine)):
+        self._compare(known, self._identity())
+        return {name: tuple(pair) for name, pair in known["moments"].items()}
+
+    def _course(self) -> dict:
+        """What the course of a training depends on, besides its identity: to resume with another would mix two runs."""
+        shards = self.data.manifest["shards"]["train"]
+        lasting = self.train_config.model_dump(exclude={"steps", "epochs", "log_every", "checkpoint_every", "keep_checkpoints"})
+        return {"train": lasting | {"data": hashlib.sha256("".join(s["sha256"] for s in shards).encode()).hexdigest()[:16]}}
+
+    def _check_resumable(self) -> None:
+        path = self.model_dir / "model.json"
+        if path.exists() and tf.train.latest_checkpoint(self.checkpoint_dir):
+            self._compare(json.loads(path.read_text()), self._course())
+
+    def _compare(self, known: dict, mine: dict) -> None:
+        for part, value in mine.items():
+            if known[part] != json.loads(json.dumps(value)):
                 raise FunnelError(
-                    f"{self.model_dir}: its checkpoints are of another {part}: {_difference(known[part], mine)}; "
+                    f"{self.model_dir}: its checkpoints are of another {part}: {_difference(known[part], value)}; "
                     "train anew with --force, or give another run directory"
                 )
-        return {name: tuple(pair) for name, pair in known["moments"].items()}
 
     def _write_identity(self) -> None:
         self.checkpoint_dir.mkdir(parents=True, exist_ok=True)
-        (self.model_dir / "model.json").write_text(json.dumps(self._identity() | {"moments": self.moments}, indent=1) + "\n")
+        content = self._identity() | self._course() | {"moments": self.moments}
+        (self.model_dir / "model.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _tracked(state: dict[str, tf.Variable]) -> tf.Module:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
@@ -69,7 +70,7 @@ def export(estimator: RankingEstimator, export_dir: Path, version: int | None = 
     if final.exists():
         raise FunnelError(f"{final}: exists already, and a published version is never overwritten; give another version, or remove it")
     model = estimator.load()
-    sample = pq.read_table(estimator.data.directory / "sample.parquet")
+    sample = _expressible(model.spec, pq.read_table(estimator.data.directory / "sample.parquet"))
     export_dir.mkdir(parents=True, exist_ok=True)
     # Beside the versions, but not an integer: TF Serving does not see it.
     unfinished = export_dir / f".{version}.unfinished"
@@ -81,6 +82,16 @@ def export(estimator: RankingEstimator, export_dir: Path, version: int | None = 
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return Export(final, version, sorted(checkpoint_scores(model, sample.slice(0, 1))), len(sample), difference)
+
+
+def _expressible(spec: Spec, rows: pa.Table) -> pa.Table:
+    """The rows that a request can hold: a missing integer has no value in a tensor (a tf.Example leaves it out)."""
+    for name, raw_type in spec.columns.items():
+        if raw_type == "integer":
+            rows = rows.filter(pc.is_valid(rows[name]))
+    if not len(rows):
+        raise FunnelError("sample.parquet: every row lacks an integer, so no request can be checked; declare dtype = 'string'")
+    return rows
 
 
 def save(model: RankingModel, path: Path) -> None:
@@ -144,7 +155,7 @@ def request_columns(spec: Spec, rows: pa.Table) -> dict[str, list]:
             longest = max([len(v) for v in values if v] + [1])
             columns[name] = [[t or "" for t in v or []] + [""] * (longest - len(v or [])) for v in values]
         else:
-            nothing = {"text": "", "number": float("nan"), "integer": None}[raw_type]
+            nothing = "" if raw_type == "text" else float("nan")
             columns[name] = [nothing if v is None else v for v in values]
     return columns
 

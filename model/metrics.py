@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ from features.errors import FunnelError
 from features.spec import Spec
 from model.objectives import entire_space, own_space
 
+Tenth = tuple[float, float, int]
 CLIP = 1e-7  # logloss of a float32 probability that rounded to 0 or 1
 
 
@@ -41,14 +42,32 @@ def _ratio(above: float, below: float) -> float | None:
 
 def evaluate(spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
     """Metrics by task and joint, from scores {"p_<name>": [n]} and labels {name: [n]}. A joint's threshold is its chain's product."""
-    results = {}
+    thresholds = {task: declared.threshold for task, declared in spec.tasks.items()}
+    thresholds |= {declared.joint: _chain_threshold(spec, task) for task, declared in spec.tasks.items() if declared.joint}
+    return {name: measure(p, label, thresholds[name]) for name, p, label in sample_spaces(spec, scores, labels)}
+
+
+def reliability(
+    spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
+) -> dict[str, list[tuple[float, float, int]]]:
+    """By task and joint (mean prediction, mean label, rows) of each tenth of the rows, by prediction."""
+    tenths = {}
+    for name, p, label in sample_spaces(spec, scores, labels):
+        parts = np.array_split(np.argsort(p, kind="stable"), 10)
+        tenths[name] = [(float(p[rows].mean()), float((label[rows] == 1).mean()), len(rows)) for rows in parts if len(rows)]
+    return tenths
+
+
+def sample_spaces(
+    spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(name, scores, labels) of each task on its own sample space and each joint on all rows, where the label is known."""
     for task, declared in spec.tasks.items():
         label, mask = own_space(spec, task, labels)
-        results[task] = measure(scores[f"p_{task}"][mask], label[mask], declared.threshold)
+        yield task, scores[f"p_{task}"][mask], label[mask]
         if declared.joint:
             label, mask = entire_space(spec, task, labels)
-            results[declared.joint] = measure(scores[f"p_{declared.joint}"][mask], label[mask], _chain_threshold(spec, task))
-    return results
+            yield declared.joint, scores[f"p_{declared.joint}"][mask], label[mask]
 
 
 def _chain_threshold(spec: Spec, task: str) -> float:

@@ -90,6 +90,14 @@ def _require(source: Source, present: Iterable[str], wanted: Iterable[str]) -> N
             raise FunnelError(f"{source.path}: has no column '{column}': {nearest(column, present)}")
 
 
+def _shown(value: pa.Scalar) -> str:
+    """A value as a reject shows it; bytes that are not UTF-8 as bytes."""
+    try:
+        return repr(value.as_py())
+    except UnicodeDecodeError:
+        return repr(value.cast(pa.binary()).as_py() if pa.types.is_string(value.type) else "a list of bytes that are not UTF-8")
+
+
 def _validate(source: Source, stream: Stream, columns: dict[str, str], raw: Raw) -> Batch:
     """Casts every column; a row with a value that does not fit is rejected for the first such column."""
     rows, table = len(raw.lines), raw.table
@@ -98,7 +106,7 @@ def _validate(source: Source, stream: Stream, columns: dict[str, str], raw: Raw)
 
     def reject(mask: np.ndarray, reason: str, column: str) -> None:
         for row in np.flatnonzero(mask):
-            reasons.setdefault(int(row), (reason, repr(table[column][int(row)].as_py())))
+            reasons.setdefault(int(row), (reason, _shown(table[column][int(row)])))
 
     strip = stream.strip and source.format == "csv"
     if stream.id is not None:

@@ -34,6 +34,7 @@ class Source:
     size: int
     format: str
     evaluate: bool = False
+    updated: float | None = None  # seconds since 1970, where the filesystem tells
 
     @property
     def gzipped(self) -> bool:
@@ -65,7 +66,7 @@ def find(key: str, name: str, stream: Stream, patterns: str | list[str], *, eval
             raise FunnelError(f"{key} = '{pattern}': no file matches; relative paths start at the current directory")
         for match in matches:
             format_ = stream.format or format_of(key, match.path)
-            found[match.path] = Source(name, match.path, _below(match.path, pattern), match.size_in_bytes, format_, evaluate)
+            found[match.path] = Source(name, match.path, _below(match.path, pattern), match.size_in_bytes, format_, evaluate, match.last_updated_in_seconds)
     return sorted(found.values(), key=lambda s: (s.name, s.path))
 
 

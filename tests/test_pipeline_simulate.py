@@ -266,6 +266,7 @@ def test_same_seed_same_bytes(tmp_path):
     assert one == two
     assert one.keys() == other.keys()
     assert all(one[name] != other[name] for name in one)
+    assert (tmp_path / "one/clicks/2026-11-01/part-00000.jsonl.gz").read_bytes()[4:8] == bytes(4)  # gzip's own time stamp
 
 
 def test_progress_ends_at_the_total(tmp_path):

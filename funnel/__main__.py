@@ -1,0 +1,7 @@
+"""python -m funnel."""
+
+import sys
+
+from funnel.cli import main
+
+sys.exit(main())

@@ -1,0 +1,119 @@
+"""The command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from features.errors import FunnelError
+
+COMMANDS = {
+    "simulate": ("write event logs whose truth is known", "funnel simulate examples/demo.toml --set simulate.impressions=1_000_000"),
+    "preprocess": ("logs → TFRecords", "funnel preprocess my.toml -- --direct_num_workers=2 --direct_running_mode=multi_processing"),
+    "train": ("TFRecords → checkpoints; resumes where it stopped", "funnel train my.toml --set train.epochs=3 --force"),
+    "evaluate": ("metrics of the latest checkpoint on the eval split", "funnel evaluate my.toml"),
+    "export": ("latest checkpoint → SavedModel, checked in a fresh process", "funnel export my.toml"),
+    "predict": ("score raw rows with the latest checkpoint", "funnel predict my.toml --input new.parquet --output scores.parquet"),
+    "inspect": ("show what a run's directory holds", "funnel inspect runs/demo"),
+    "run": ("all stages, skipping those that have not changed", "funnel run my.toml --set model.sharing.name=ple"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of every command."""
+    top = argparse.ArgumentParser(
+        prog="funnel",
+        description="From impression, click and conversion logs to a multi-task ranking model that TF Serving answers with.",
+        epilog="example: funnel run examples/demo.toml",
+    )
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    for name, (what, example) in COMMANDS.items():
+        command = commands.add_parser(name, help=what, description=what, epilog=f"example: {example}")
+        command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+        if name == "inspect":
+            command.add_argument("run", type=Path, help="a run's directory, as in runs/demo")
+            continue
+        command.add_argument("config", type=Path, help="the configuration file (TOML)")
+        command.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override one value; may be repeated")
+        if name in ("run", "train"):
+            command.add_argument("--force", action="store_true", help="do it anew, whatever is there")
+        if name == "predict":
+            command.add_argument("--input", nargs="+", help="files or globs of raw rows (default: the logs of the configuration)")
+            command.add_argument("--output", type=Path, help="a Parquet file (default: predictions.parquet in the run's directory)")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns 0, 1 for a fault of the program, 2 for what the user can mend, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    own, _, beam_args = _split(arguments)
+    options = parser().parse_args(own)
+    if beam_args and options.command not in ("preprocess", "run"):
+        parser().error(f"arguments after -- go to Beam, which `{options.command}` does not use")
+    try:
+        _handler(options.command)(options, beam_args)
+    except FunnelError as error:
+        return _fail(error, 2, str(error), debug=options.debug)
+    except KeyboardInterrupt:
+        return _fail(None, 130, "interrupted; the same command goes on from the last checkpoint or finished stage", debug=False)
+    except Exception as error:
+        last = str(error).strip().splitlines()[-1] if str(error).strip() else ""
+        return _fail(error, 1, f"{type(error).__name__}: {last} (--debug shows where)", debug=options.debug)
+    return 0
+
+
+def _split(arguments: list[str]) -> tuple[list[str], str, list[str]]:
+    """Arguments before and after the first bare --."""
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:at], "--", arguments[at + 1 :]
+
+
+def _fail(error: BaseException | None, code: int, message: str, *, debug: bool) -> int:
+    from funnel.console import errors
+
+    if debug and error is not None:
+        errors.print_exception()
+    errors.print("[red]error:[/red]", end=" ")
+    errors.print(message, markup=False)
+    return code
+
+
+def _handler(command: str) -> Callable[[argparse.Namespace, list[str]], None]:
+    if command == "inspect":
+        return _inspect
+    if command == "predict":
+        return _predict
+    return _run if command == "run" else _stage
+
+
+def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
+    from funnel import config, inspect, stages
+
+    loaded = config.load(options.config, options.set)
+    stages.run_all(loaded, beam_args, force=options.force)
+    inspect.show_outcome(loaded.run, options.config)
+
+
+def _stage(options: argparse.Namespace, beam_args: list[str]) -> None:
+    from funnel import config, stages
+
+    loaded = config.load(options.config, options.set)
+    if options.command == "train" and options.force:
+        stages.forget_model(loaded)
+    stages.STAGES[options.command].run(loaded, beam_args)
+
+
+def _predict(options: argparse.Namespace, _: list[str]) -> None:
+    from funnel import config, predict
+
+    loaded = config.load(options.config, options.set)
+    predict.predict(loaded, options.input, options.output or loaded.run / "predictions.parquet")
+
+
+def _inspect(options: argparse.Namespace, _: list[str]) -> None:
+    from funnel import inspect
+
+    inspect.show(options.run)

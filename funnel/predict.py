@@ -1,0 +1,68 @@
+"""Raw rows → scores, offline: the logs are read as the pipeline reads them, and scored by the latest checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features import arrays
+from features.errors import FunnelError
+from funnel.config import Config
+from funnel.console import console, load_tensorflow, progress_bar
+from pipeline.read import Batch, Reject, read
+from pipeline.sources import Source, find
+
+
+def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
+    """Writes id and p_<name> of every valid row to `output` (Parquet), rejects beside it; returns the number of rows."""
+    load_tensorflow()
+    import tensorflow as tf
+
+    from model.estimator import RankingEstimator
+
+    settings = config.preprocess
+    stream = settings.logs[settings.rows]
+    sources = find("--input" if inputs else f"logs.{settings.rows}.files", settings.rows, stream, list(inputs or [stream.files]))
+    model = RankingEstimator(config.spec, config.model, config.train, config.data, config.model_dir).load()
+    score = tf.function(model.scores, reduce_retracing=True)
+    rejects: list[Reject] = []
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    writer, rows = None, 0
+    try:
+        with progress_bar("scoring", "files") as progress:
+            for batch in _batches(sources, config, progress):
+                rejects += batch.rejects
+                encoded = arrays.encode(config.spec, {c: batch.columns[f"raw:{c}"] for c in config.spec.columns})
+                scores = score(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
+                table = pa.table({"id": batch.columns["id"]} | {name: p.numpy() for name, p in scores.items()})
+                writer = writer or pq.ParquetWriter(unfinished, table.schema)
+                writer.write_table(table)
+                rows += len(table)
+        if writer is None:
+            raise FunnelError(f"{', '.join(s.path for s in sources)}: no rows to score")
+        writer.close()
+        os.replace(unfinished, output)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    _report(rows, rejects, output)
+    return rows
+
+
+def _batches(sources: list[Source], config: Config, progress: object) -> Iterator[Batch]:
+    settings = config.preprocess
+    for number, source in enumerate(sources):
+        progress(number, len(sources))
+        yield from read(source, settings.logs[settings.rows], config.spec.columns)
+
+
+def _report(rows: int, rejects: list[Reject], output: Path) -> None:
+    console.print(f"[green]✓[/green] {rows:,} rows scored → {output}")
+    for reject in rejects[:5]:
+        console.print(f"  not scored: {reject.file}, line {reject.line}: {reject.reason}", markup=False)
+    if len(rejects) > 5:
+        console.print(f"  … and {len(rejects) - 5:,} more rows not scored")

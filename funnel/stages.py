@@ -1,0 +1,192 @@
+"""The stages of a run, and which of them need to run again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from features.errors import FunnelError
+from funnel import summary
+from funnel.config import Config
+from funnel.console import console, load_tensorflow, progress_bar, text
+
+
+def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
+    """Writes the logs of [simulate]."""
+    from pipeline.simulate import simulate as write_logs
+
+    if config.simulate is None:
+        raise FunnelError("the configuration has no [simulate] section: nothing says what to simulate; see examples/demo.toml")
+    with _stage(config, "simulate") as done, progress_bar("simulating", "impressions") as progress:
+        counts = write_logs(config.simulate, config.logs, on_progress=progress, overwrite=True)
+        rows = ", ".join(f"{counts[stream]['rows']:,} {stream}" for stream in ("impressions", "clicks", "conversions"))
+        done(f"{rows} → {config.logs}")
+
+
+def preprocess(config: Config, beam_args: Sequence[str] = ()) -> None:
+    """Logs → data/."""
+    from pipeline.job import preprocess as run_job
+
+    settings = config.preprocess
+    with _stage(config, "preprocess") as done, progress_bar("preprocessing", "files and shards") as progress:
+        manifest = run_job(settings, config.data, beam_args, progress)
+        rows = manifest["rows"]
+        done(f"{rows['examples_written']:,} examples of {rows['impressions_read']:,} impressions → {config.data}", rows=rows)
+
+
+def train(config: Config, beam_args: Sequence[str] = ()) -> None:
+    """data/ → model/checkpoints, from the latest checkpoint if there is one."""
+    with _stage(config, "train") as done:
+        estimator = _estimator(config)
+        with progress_bar("training", "steps") as progress:
+            losses = estimator.train(progress)
+        shown = ", ".join(f"{name} {text(loss)}" for name, loss in losses.items())
+        done(f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}")
+
+
+def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
+    """The latest checkpoint on the eval split → summary.json."""
+    with _stage(config, "evaluate") as done:
+        estimator = _estimator(config)
+        predictions = estimator.predict()
+        results = estimator.measure(predictions)
+        if config.evaluation.truth is not None:
+            _add_truth(config, predictions, results)
+        aucs = ", ".join(f"{name} {text(result['auc'])}" for name, result in results.items())
+        done(f"AUC {aucs}", evaluation=results)
+
+
+def export(config: Config, beam_args: Sequence[str] = ()) -> None:
+    """The latest checkpoint → export/<version>, checked in a fresh process."""
+    from model.export import export as write_export
+
+    with _stage(config, "export") as done:
+        result = write_export(_estimator(config), config.export_dir)
+        parity = {"max_abs_difference": result.max_abs_difference, "rows": result.rows_compared}
+        made = {"path": str(result.path), "version": result.version, "outputs": result.outputs}
+        done(f"equal to the checkpoint within {result.max_abs_difference:.1g} → {result.path}", parity=parity, export=made)
+
+
+def report(config: Config, beam_args: Sequence[str] = ()) -> None:
+    """summary.json, statistics and metrics → report.html."""
+    from funnel.report import write_report
+
+    with _stage(config, "report") as done:
+        done(f"→ {write_report(config.run)}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage, what it depends on besides the stages before it, and the file that shows it was done."""
+
+    run: Callable[[Config, Sequence[str]], None]
+    inputs: Callable[[Config], Any]
+    output: Callable[[Config], Path]
+
+
+def _preprocess_inputs(config: Config) -> Any:
+    from pipeline.sources import find_sources
+
+    settings = config.preprocess
+    declared = settings.model_dump(mode="json", exclude={"spec"})
+    return [declared, settings.spec.fingerprint, [asdict(s) for s in find_sources(settings)]]
+
+
+def _train_inputs(config: Config) -> Any:
+    return [config.spec.model_dump(mode="json"), config.model.model_dump(mode="json"), config.train.model_dump(mode="json")]
+
+
+def _exported(config: Config) -> Path:
+    return Path(summary.read(config.run).get("export", {}).get("path", config.export_dir / "none"))
+
+
+STAGES = {
+    "simulate": Stage(simulate, lambda c: c.simulate.model_dump(mode="json"), lambda c: c.logs / "truth.parquet"),
+    "preprocess": Stage(preprocess, _preprocess_inputs, lambda c: c.data / "manifest.json"),
+    "train": Stage(train, _train_inputs, lambda c: c.model_dir / "checkpoints" / "checkpoint"),
+    "evaluate": Stage(evaluate, lambda c: c.evaluation.model_dump(mode="json"), lambda c: c.model_dir / "reliability.json"),
+    "export": Stage(export, lambda c: None, _exported),
+    "report": Stage(report, lambda c: None, lambda c: c.run / "report.html"),
+}
+
+
+def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = False) -> None:
+    """Runs every stage whose inputs or configuration have changed since it was last done; with `force`, every stage."""
+    load_tensorflow()
+    names = [name for name in STAGES if name != "simulate" or config.simulate]
+    config.save()  # validates every section before the first stage runs
+    before = ""
+    for name in names:
+        stage = STAGES[name]
+        before = _key(stage.inputs(config), before)
+        state = _read_state(config)
+        known = state.get(name, {})
+        if not force and known == {"key": before, "done": True} and stage.output(config).exists():
+            console.print(f"[dim]· {name:<10}  unchanged[/dim]")
+            continue
+        if name == "train" and (force or known.get("key") != before):
+            forget_model(config)
+        _write_state(config, state | {name: {"key": before, "done": False}})
+        stage.run(config, beam_args)
+        _write_state(config, state | {name: {"key": before, "done": True}})
+
+
+def forget_model(config: Config) -> None:
+    """Removes the model directory, so that training begins anew."""
+    shutil.rmtree(config.model_dir, ignore_errors=True)
+
+
+def _key(inputs: Any, before: str) -> str:
+    return hashlib.sha256(json.dumps([inputs, before], default=str).encode()).hexdigest()[:16]
+
+
+def _read_state(config: Config) -> dict[str, Any]:
+    path = config.run / ".stages.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _write_state(config: Config, state: dict[str, Any]) -> None:
+    (config.run / ".stages.json").write_text(json.dumps(state, indent=1) + "\n")
+
+
+@contextmanager
+def _stage(config: Config, name: str) -> Iterator[Callable[..., None]]:
+    """Times a stage. Gives done(line, **sections): the stage's line on the screen, and sections of summary.json."""
+    started, outcome = time.perf_counter(), {}
+
+    def done(line: str, **sections: Any) -> None:
+        outcome.update(line=line, sections=sections)
+
+    yield done
+    seconds = time.perf_counter() - started
+    config.run.mkdir(parents=True, exist_ok=True)
+    summary.update(config.run, name, seconds, **outcome["sections"])
+    console.print(f"[green]✓[/green] {name:<10} {seconds:6.1f} s  {outcome['line']}")
+
+
+def _estimator(config: Config) -> Any:
+    load_tensorflow()
+    from model.estimator import RankingEstimator
+
+    return RankingEstimator(config.spec, config.model, config.train, config.data, config.model_dir)
+
+
+def _add_truth(config: Config, predictions: dict, results: dict) -> None:
+    """Adds auc_entire_space to the task that follows a click: its scores on all impressions against the drawn outcome."""
+    from model.metrics import auc_entire_space
+
+    path = Path(config.evaluation.truth)
+    if not path.exists():
+        raise FunnelError(f"evaluation.truth = '{path}': no such file; it is a simulation's truth.parquet")
+    truth = pq.read_table(path, columns=["impression_id", "converts"])
+    for task in (t for t, declared in config.spec.tasks.items() if declared.given):
+        results[task]["auc_entire_space"] = auc_entire_space(list(predictions["id"]), predictions[f"p_{task}"], truth)
