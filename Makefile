@@ -1,0 +1,42 @@
+# Everything runs in .venv, made on first use from the exact versions of requirements.txt.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: setup demo test test-slow lint bench bench-peers lock clean
+
+setup: .venv/.installed
+
+.venv/.installed: requirements.txt setup.py
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not on the PATH; install Python 3.11, or give PYTHON=/path/to/it"; exit 2; }
+	@echo "· making .venv and installing requirements.txt (3 GB; some minutes the first time)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+	@echo "✓ installed"
+
+demo: setup
+	@$(BIN)/funnel run examples/demo.toml
+
+test: setup
+	@$(BIN)/python -m pytest
+
+test-slow: setup
+	@$(BIN)/python -m pytest -m slow
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+lock:
+	@echo "· resolving setup.py's ranges in a fresh environment"
+	@rm -rf .venv-lock
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/pip install --quiet --disable-pip-version-check '.[dev]'
+	@{ echo "# Exact versions of everything, made by: make lock"; .venv-lock/bin/pip freeze --exclude funnel; } > requirements.txt
+	@rm -rf .venv-lock build funnel.egg-info
+	@echo "✓ requirements.txt: $$(grep -c == requirements.txt) packages"
+
+clean:
+	rm -rf .venv .venv-lock .venv-peers-* build funnel.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,27 @@
+"""The packages and what they need: the pipeline without TensorFlow, the trainer without Beam, or all of it."""
+
+from setuptools import find_packages, setup
+
+PIPELINE = ["apache-beam>=2.77,<3", "tfx-bsl>=1.21,<2", "tensorflow-metadata>=1.17,<2", "google-crc32c>=1.5,<2"]
+TRAIN = ["tensorflow>=2.21,<2.22", "keras>=3.10,<4", "scikit-learn>=1.5,<2"]
+REPORT = ["matplotlib>=3.9,<4", "jinja2>=3.1,<4"]
+DEV = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.12"]
+
+setup(
+    name="funnel",
+    version="0.1.0",
+    description="From impression, click and conversion logs to a multi-task ranking model that TF Serving answers with",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["features*", "pipeline*", "model*", "funnel*"]),
+    package_data={"funnel": ["templates/*.html"]},
+    install_requires=["numpy>=1.26", "pyarrow>=20,<26", "pydantic>=2.9,<3", "pyfarmhash>=0.4,<0.5", "rich>=13.9", "tomli-w>=1.1,<2"],
+    extras_require={
+        "pipeline": PIPELINE,
+        "train": TRAIN,
+        "report": REPORT,
+        "all": [*PIPELINE, *TRAIN, *REPORT],
+        "dev": [*PIPELINE, *TRAIN, *REPORT, *DEV],
+    },
+    entry_points={"console_scripts": ["funnel=funnel.cli:main"]},
+)
