@@ -25,7 +25,7 @@ def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None, info="")
 
         def update(done: int, total: int, losses: dict[str, float] | None = None) -> None:

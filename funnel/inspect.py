@@ -53,13 +53,12 @@ def show_statistics(statistics: dict) -> None:
 
 
 def show_metrics(run: Path) -> None:
-    """The evaluation, one line a task."""
+    """The evaluation: a column for each task and joint, so that it fits a narrow terminal."""
     evaluation = summary.read(run).get("evaluation", {})
     keys = ("rows", "auc", "auc_entire_space", "logloss", "calibration", "precision", "recall", "accuracy", "threshold")
     keys = [k for k in keys if any(k in result for result in evaluation.values())]
     if evaluation:
-        rows = [[name, *(result.get(k) for k in keys)] for name, result in evaluation.items()]
-        table("Evaluation", ["", *(k.replace("_", " ") for k in keys)], rows)
+        table("Evaluation", ["", *evaluation], [[k.replace("_", " "), *(r.get(k) for r in evaluation.values())] for k in keys])
 
 
 def show_outcome(run: Path, config: Path) -> None:
