@@ -1,0 +1,172 @@
+"""The whole way on a small simulation: every stage, what is skipped the next time, and what each leaves behind."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from funnel.cli import main
+
+CONFIG = """
+run = "{folder}/run"
+
+[simulate]
+out = "{folder}/logs"
+impressions = 6000
+users = 300
+items = 100
+days = 4
+cvr = 0.3
+
+[logs]
+impressions = {{ files = "{folder}/logs/impressions/*/*", id = "impression_id", time = "ts" }}
+clicks = {{ files = "{folder}/logs/clicks/*/*", id = "impression_id", time = "ts" }}
+conversions = {{ files = "{folder}/logs/conversions/*/*", id = "impression_id", time = "ts" }}
+
+[labels]
+click = {{ event = "clicks", within = "30m" }}
+convert = {{ event = "conversions", within = "1d", after = "click" }}
+
+[features]
+user_id = {{ kind = "categorical", buckets = 500, dim = 4 }}
+item_id = {{ kind = "categorical", buckets = 200, dim = 4, dtype = "int64" }}
+tags = {{ kind = "categorical", buckets = 50, dim = 4, max_length = 3 }}
+price = {{ kind = "numeric", transform = "log1p" }}
+user_x_item = {{ kind = "cross", of = ["user_segment", "item_id"], buckets = 500, dim = 4 }}
+
+[split]
+eval = {{ last = "1d" }}
+
+[tasks]
+ctr = {{ label = "click", threshold = 0.2 }}
+cvr = {{ label = "convert", given = "click" }}
+
+[model]
+sharing = {{ name = "ple", expert_units = [8] }}
+funnel = {{ name = "esmm", tower_units = [4] }}
+
+[train]
+batch_size = 256
+log_every = 5
+
+[evaluation]
+truth = "{folder}/logs/truth.parquet"
+"""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A folder with a finished run."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "small.toml").write_text(CONFIG.format(folder=folder))
+    assert main(["run", str(folder / "small.toml"), "--debug"]) == 0
+    return folder
+
+
+def summary(folder):
+    return json.loads((folder / "run" / "summary.json").read_text())
+
+
+def test_summary_accounts_for_every_row(done):
+    rows, simulated = summary(done)["rows"], json.loads((done / "logs" / "simulation.json").read_text())["impressions"]
+    assert rows["impressions_read"] == simulated["rows"]
+    assert rows["impressions_read"] == sum(rows[k] for k in ("examples_written", "rejected", "dropped_immature", "sampled_out"))
+    assert rows["duplicates"] == simulated["duplicates"]
+    assert rows["rejected"] == simulated["duplicates"] + simulated["malformed"]
+
+
+def test_summary_holds_metrics_parity_and_seconds(done):
+    result = summary(done)
+    keys = {"auc", "logloss", "calibration", "precision", "recall", "accuracy", "rows", "threshold"}
+    assert {task: set(metrics) for task, metrics in result["evaluation"].items()} == {
+        "ctr": keys,
+        "cvr": keys | {"auc_entire_space"},
+        "ctcvr": keys,
+    }
+    statistics = json.loads((done / "run" / "data" / "statistics.json").read_text())
+    clicked = statistics["labels"]["eval"]["click"]["positive"]
+    assert result["evaluation"]["cvr"]["rows"] == clicked
+    assert result["evaluation"]["ctr"]["rows"] == result["evaluation"]["ctcvr"]["rows"] == statistics["rows"]["eval"]
+    assert result["parity"]["max_abs_difference"] <= 1e-5
+    assert result["export"]["outputs"] == ["p_ctcvr", "p_ctr", "p_cvr"]
+    assert set(result["seconds"]) == {"simulate", "preprocess", "train", "evaluate", "export", "report"}
+
+
+def test_resolved_configuration_reloads_to_itself(done):
+    from funnel.config import load
+
+    resolved = load(done / "run" / "config.toml").resolved()
+    assert resolved == load(done / "small.toml").resolved()
+
+
+def test_what_has_not_changed_is_skipped(done, capsys):
+    assert main(["run", str(done / "small.toml")]) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if "unchanged" in line] == [
+        "simulate",
+        "preprocess",
+        "train",
+        "evaluate",
+        "export",
+        "report",
+    ]
+
+
+def test_a_new_dimension_trains_anew_without_preprocessing(done, capsys):
+    before = (done / "run" / "data" / "manifest.json").stat().st_mtime_ns
+    assert main(["run", str(done / "small.toml"), "--set", "features.user_id.dim=2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines if "unchanged" in line] == ["simulate", "preprocess"]
+    assert (done / "run" / "data" / "manifest.json").stat().st_mtime_ns == before
+    assert len(list((done / "run" / "export").iterdir())) == 2
+    assert main(["run", str(done / "small.toml")]) == 0  # back to what the other tests expect
+
+
+def test_predict_scores_every_valid_row(done, capsys):
+    output = done / "scores.parquet"
+    inputs = str(done / "logs" / "impressions" / "2026-11-01" / "*")
+    assert main(["predict", str(done / "small.toml"), "--input", inputs, "--output", str(output)]) == 0
+    scores = pq.read_table(output)
+    assert scores.column_names == ["id", "p_ctr", "p_cvr", "p_ctcvr"]
+    read = sum(pq.read_metadata(p).num_rows for p in (done / "logs" / "impressions" / "2026-11-01").iterdir())
+    rejected = capsys.readouterr().out.count("not scored:")
+    assert len(scores) + rejected == read
+    product = scores["p_ctr"].to_numpy() * scores["p_cvr"].to_numpy()
+    assert abs(product - scores["p_ctcvr"].to_numpy()).max() < 1e-6
+
+
+def test_inspect_shows_rows_events_and_metrics(done, capsys):
+    assert main(["inspect", str(done / "run")]) == 0
+    shown = capsys.readouterr().out
+    for expected in ("Impressions", "orphan", "Calendar", "price", "auc entire space"):
+        assert expected in shown
+
+
+def test_report_is_one_whole_file(done):
+    page = (done / "run" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert 'src="http' not in page
+    for task in ("ctr", "cvr", "ctcvr"):
+        assert f"<td>{task}</td>" in page
+
+
+def test_training_goes_on_after_an_interruption(done, monkeypatch, capsys):
+    from model import estimator
+
+    real = estimator.RankingEstimator.train
+
+    def interrupted(self, on_progress=None):
+        def stop(step, total, losses):
+            if step == 10:
+                raise KeyboardInterrupt
+            return on_progress(step, total, losses)
+
+        return real(self, stop)
+
+    config, changed = str(done / "small.toml"), ["--set", "train.checkpoint_every=5", "--set", "train.seed=2"]
+    monkeypatch.setattr(estimator.RankingEstimator, "train", interrupted)
+    assert main(["run", config, *changed]) == 130
+    assert (done / "run" / "model" / "checkpoints" / "ckpt-5.index").exists()
+    monkeypatch.setattr(estimator.RankingEstimator, "train", real)
+    assert main(["run", config, *changed]) == 0
+    steps = [json.loads(line) for line in (done / "run" / "model" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in steps if "step" in line][:3] == [5, 10, 10]  # 10 again: from the checkpoint of step 5
