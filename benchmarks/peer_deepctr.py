@@ -50,7 +50,7 @@ def main() -> None:
     targets = {task: labels[..., i] for i, task in enumerate(shape.TASKS)}
     batches = tf.data.Dataset.from_tensor_slices((inputs, targets)).repeat().prefetch(2)
     model, timer = make_model(arguments.rows_per_table), Timer()
-    model.fit(batches, steps_per_epoch=arguments.warm_up, verbose=0)
+    model.fit(batches, steps_per_epoch=shape.WARM_UP, verbose=0)
     model.fit(batches, steps_per_epoch=arguments.steps, verbose=0, callbacks=[timer])
     print(json.dumps({"rows_per_second": arguments.steps * shape.BATCH / timer.seconds}))
 

@@ -40,8 +40,8 @@ def main() -> None:
     arguments = shape.worker_arguments(__doc__)
     batches = make_batches(arguments.rows_per_table)
     trainer = make_trainer(arguments.rows_per_table)
-    trainer.train_one_epoch([batches[i % shape.BATCHES] for i in range(arguments.warm_up)])
-    chosen = [batches[i % shape.BATCHES] for i in range(arguments.warm_up, arguments.warm_up + arguments.steps)]
+    trainer.train_one_epoch([batches[i % shape.BATCHES] for i in range(shape.WARM_UP)])
+    chosen = [batches[i % shape.BATCHES] for i in range(shape.WARM_UP, shape.WARM_UP + arguments.steps)]
     start = time.perf_counter()
     trainer.train_one_epoch(chosen)
     print(json.dumps({"rows_per_second": arguments.steps * shape.BATCH / (time.perf_counter() - start)}))

@@ -10,6 +10,7 @@ CATEGORICAL, DIM, NUMERIC = 26, 16, 13
 EXPERTS, EXPERT_UNITS, TOWER_UNITS = 4, [256, 128], [64]
 TASKS = ["ctr", "cvr"]
 BATCH = 4096
+WARM_UP = 5  # steps before those that are timed
 BATCHES = 32  # distinct ones, taken in turn: one alone would stay in the processor's cache
 
 
@@ -22,10 +23,17 @@ def draw(rows_per_table: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ids, dense, labels
 
 
+def size_label(rows_per_table: int) -> str:
+    """10_000 → '10k', 2_000_000 → '2m'."""
+    for unit, name in ((1_000_000, "m"), (1_000, "k")):
+        if rows_per_table % unit == 0:
+            return f"{rows_per_table // unit}{name}"
+    return str(rows_per_table)
+
+
 def worker_arguments(description: str) -> argparse.Namespace:
     """The flags that peers.py gives to a peer's script."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rows-per-table", type=int, required=True, help="buckets of each of the 26 tables")
     parser.add_argument("--steps", type=int, required=True, help="steps that are timed")
-    parser.add_argument("--warm-up", type=int, required=True, help="steps before them")
     return parser.parse_args()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before this folder, whose pipeline.py would hide the package
 
 from pipeline.simulate import SimulateConfig, simulate
 

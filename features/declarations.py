@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from features.settings import Duration, Settings
 
@@ -98,7 +98,12 @@ class ColumnLabel(Settings):
     equals: str = "1"
 
 
-Label = EventLabel | ColumnLabel
+def _label_kind(label: Any) -> str:
+    return "column label" if isinstance(label, ColumnLabel) or (isinstance(label, dict) and "column" in label) else "event label"
+
+
+# Told apart before either is tried: a mistake then has one error, not one for each kind.
+Label = Annotated[Annotated[EventLabel, Tag("event label")] | Annotated[ColumnLabel, Tag("column label")], Discriminator(_label_kind)]
 
 
 class Task(Settings):

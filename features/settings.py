@@ -58,13 +58,27 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise FunnelError("\n".join(dict.fromkeys(_explain(e, where) for e in error.errors()))) from None
+            raise FunnelError("\n".join(dict.fromkeys(_explain(e, data, where) for e in error.errors()))) from None
 
 
-def _explain(error: Any, where: str) -> str:
-    # Only names found in the input: pydantic also puts the tag of a union into the path.
-    path = ".".join(filter(None, [where, *(str(part) for part in error["loc"])]))
+def _explain(error: Any, data: Any, where: str) -> str:
+    named = _named(error["loc"], data, missing=error["type"] == "missing")
+    path = ".".join([where, *named] if where else named)
     message = error["msg"].removeprefix("Value error, ")
     value = error["input"]
     shown = "" if isinstance(value, dict | BaseModel) else f" = {value!r}"
     return f"{path or 'configuration'}{shown}: {message}"
+
+
+def _named(place: tuple[str | int, ...], data: Any, *, missing: bool) -> list[str]:
+    """The parts of a place that are found in the input, and what is missing there: pydantic puts the tag of a union between."""
+    found, at = [], data
+    for part in place:
+        if isinstance(at, dict) and part in at:
+            at = at[part]
+        elif isinstance(at, list) and isinstance(part, int):
+            at = at[part]
+        elif not (missing and part == place[-1]):
+            continue
+        found.append(str(part))
+    return found

@@ -16,6 +16,8 @@ from features.declarations import Categorical, ColumnLabel, Cross, EventLabel, F
 from features.errors import FunnelError, nearest
 from features.settings import Settings
 
+LAYOUT_KEYS = ("ids", "dense", "id")  # of the packed tf.Example, where each label has its own key too
+
 
 @dataclass(frozen=True)
 class Slots:
@@ -79,6 +81,8 @@ class Spec(Settings):
             raise ValueError(f"features.{name} crosses the multi-valued '{many[0]}': give max_length, how many pairs are kept")
 
     def _check_label(self, name: str, label: Label) -> None:
+        if name in LAYOUT_KEYS:
+            raise ValueError(f"labels.{name}: the tf.Example keeps {', '.join(LAYOUT_KEYS)} for itself: give the label another name")
         if isinstance(label, ColumnLabel):
             used = [n for n, f in self.features.items() if label.column in (getattr(f, "column", None), *getattr(f, "of", []))]
             if used:
@@ -187,8 +191,10 @@ class Spec(Settings):
         """Reads spec.json. Raises FunnelError when it is absent or was written with other rules."""
         try:
             content = json.loads(path.read_text())
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise FunnelError(f"{path}: cannot be read as spec.json ({error}); run `funnel preprocess` first") from None
+        if not isinstance(content, dict):
+            raise FunnelError(f"{path}: holds no object of declarations; run `funnel preprocess` again")
         spec = cls.parse({key: content.get(key) for key in cls.model_fields}, str(path))
         if spec.fingerprint != content.get("fingerprint"):
             raise FunnelError(

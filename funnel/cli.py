@@ -15,9 +15,10 @@ COMMANDS = {
     "train": ("TFRecords → checkpoints; resumes where it stopped", "funnel train my.toml --set train.epochs=3 --force"),
     "evaluate": ("metrics of the latest checkpoint on the eval split", "funnel evaluate my.toml"),
     "export": ("latest checkpoint → SavedModel, checked in a fresh process", "funnel export my.toml"),
+    "report": ("metrics, rows and plots of a run → report.html", "funnel report my.toml"),
     "predict": ("score raw rows with the latest checkpoint", "funnel predict my.toml --input new.parquet --output scores.parquet"),
     "inspect": ("show what a run's directory holds", "funnel inspect runs/demo"),
-    "run": ("all stages, skipping those that have not changed", "funnel run my.toml --set model.sharing.name=ple"),
+    "run": ("all stages, skipping those that have not changed", "funnel run my.toml --set model.sharing=ple"),
 }
 
 
@@ -101,9 +102,7 @@ def _stage(options: argparse.Namespace, beam_args: list[str]) -> None:
     from funnel import config, stages
 
     loaded = config.load(options.config, options.set)
-    if options.command == "train" and options.force:
-        stages.forget_model(loaded)
-    stages.STAGES[options.command].run(loaded, beam_args)
+    stages.run_stage(loaded, options.command, beam_args, anew=getattr(options, "force", False))
 
 
 def _predict(options: argparse.Namespace, _: list[str]) -> None:

@@ -131,7 +131,7 @@ def _override(content: dict[str, Any], override: str) -> None:
     """Sets content[section][key] = value; the value is TOML, or a bare text."""
     key, equals, text = override.partition("=")
     *parents, last = key.strip().split(".")
-    if not equals or not last:
+    if not equals or not all([*parents, last]):
         raise FunnelError(f"--set {override}: must be section.key=value, as in train.steps=1000")
     at = content
     for depth, parent in enumerate(parents):

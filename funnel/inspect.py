@@ -68,7 +68,7 @@ def show_outcome(run: Path, config: Path) -> None:
     show_metrics(run)
     places = [["model", outcome["export"]["path"]], ["report", run / "report.html"], ["summary", run / "summary.json"]]
     table("Where", ["", "path"], places)
-    console.print(f"Next: [bold]funnel inspect {run}[/bold], or [bold]funnel run {config} --set model.sharing.name=ple[/bold]")
+    console.print(f"Next: [bold]funnel inspect {run}[/bold], or [bold]funnel run {config} --set model.sharing=ple[/bold]")
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -102,6 +102,7 @@ def _preprocess_inputs(config: Config) -> Any:
 
 
 def _train_inputs(config: Config) -> Any:
+    load_tensorflow()
     return [config.spec.model_dump(mode="json"), config.model.model_dump(mode="json"), config.train.model_dump(mode="json")]
 
 
@@ -110,7 +111,7 @@ def _exported(config: Config) -> Path:
 
 
 STAGES = {
-    "simulate": Stage(simulate, lambda c: c.simulate.model_dump(mode="json"), lambda c: c.logs / "truth.parquet"),
+    "simulate": Stage(simulate, lambda c: c.simulate and c.simulate.model_dump(mode="json"), lambda c: c.logs / "truth.parquet"),
     "preprocess": Stage(preprocess, _preprocess_inputs, lambda c: c.data / "manifest.json"),
     "train": Stage(train, _train_inputs, lambda c: c.model_dir / "checkpoints" / "checkpoint"),
     "evaluate": Stage(evaluate, lambda c: c.evaluation.model_dump(mode="json"), lambda c: c.model_dir / "reliability.json"),
@@ -122,31 +123,32 @@ STAGES = {
 def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = False) -> None:
     """Runs every stage whose inputs or configuration have changed since it was last done; with `force`, every stage."""
     load_tensorflow()
-    names = [name for name in STAGES if name != "simulate" or config.simulate]
     config.save()  # validates every section before the first stage runs
-    before = ""
-    for name in names:
-        stage = STAGES[name]
-        before = _key(stage.inputs(config), before)
-        state = _read_state(config)
-        known = state.get(name, {})
-        if not force and known == {"key": before, "done": True} and stage.output(config).exists():
+    for name in STAGES if config.simulate else list(STAGES)[1:]:
+        key, recorded = _key(config, name), _read_state(config).get(name, {})
+        if not force and recorded == {"key": key, "done": True} and STAGES[name].output(config).exists():
             console.print(f"[dim]· {name:<10}  unchanged[/dim]")
-            continue
-        if name == "train" and (force or known.get("key") != before):
-            forget_model(config)
-        _write_state(config, state | {name: {"key": before, "done": False}})
-        stage.run(config, beam_args)
-        _write_state(config, state | {name: {"key": before, "done": True}})
+        else:
+            run_stage(config, name, beam_args, anew=force or recorded.get("key") != key)
 
 
-def forget_model(config: Config) -> None:
-    """Removes the model directory, so that training begins anew."""
-    shutil.rmtree(config.model_dir, ignore_errors=True)
+def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
+    """Runs one stage and records what it was done with. `anew`: a training starts over, where it would go on."""
+    key, state = _key(config, name), _read_state(config)
+    if name == "train" and anew:
+        shutil.rmtree(config.model_dir, ignore_errors=True)
+    config.run.mkdir(parents=True, exist_ok=True)
+    _write_state(config, state | {name: {"key": key, "done": False}})
+    STAGES[name].run(config, beam_args)
+    _write_state(config, state | {name: {"key": key, "done": True}})
 
 
-def _key(inputs: Any, before: str) -> str:
-    return hashlib.sha256(json.dumps([inputs, before], default=str).encode()).hexdigest()[:16]
+def _key(config: Config, name: str) -> str:
+    """Names what a stage depends on: its own inputs and what the stage before it was last done with."""
+    names = [None, *STAGES]
+    before = names[names.index(name) - 1]
+    content = [STAGES[name].inputs(config), _read_state(config).get(before, {}).get("key", "")]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
 
 
 def _read_state(config: Config) -> dict[str, Any]:

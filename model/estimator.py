@@ -107,12 +107,16 @@ class RankingEstimator:
             "model": self.config.model_dump(mode="json"),
         }
 
+    def _known(self) -> dict | None:
+        """What model.json says of the checkpoints; None when there are none, as after a training that ended before its first."""
+        path = self.model_dir / "model.json"
+        return json.loads(path.read_text()) if path.exists() and tf.train.latest_checkpoint(self.checkpoint_dir) else None
+
     def _identify(self) -> dict[str, tuple[float, float]]:
         """Checks model.json against this configuration; returns the moments that its checkpoints were trained with."""
-        path = self.model_dir / "model.json"
-        if not path.exists():
+        known = self._known()
+        if known is None:
             return self.data.moments
-        known = json.loads(path.read_text())
         self._compare(known, self._identity())
         return {name: tuple(pair) for name, pair in known["moments"].items()}
 
@@ -123,13 +127,14 @@ class RankingEstimator:
         return {"train": lasting | {"data": hashlib.sha256("".join(s["sha256"] for s in shards).encode()).hexdigest()[:16]}}
 
     def _check_resumable(self) -> None:
-        path = self.model_dir / "model.json"
-        if path.exists() and tf.train.latest_checkpoint(self.checkpoint_dir):
-            self._compare(json.loads(path.read_text()), self._course())
+        known = self._known()
+        if known is not None:
+            self._compare(known, self._course())
 
     def _compare(self, known: dict, mine: dict) -> None:
         for part, value in mine.items():
-            if known[part] != json.loads(json.dumps(value)):
+            # As text, since order counts: another order of features or tasks moves rows and columns between equal shapes.
+            if json.dumps(known[part]) != json.dumps(value):
                 raise FunnelError(
                     f"{self.model_dir}: its checkpoints are of another {part}: {_difference(known[part], value)}; "
                     "train anew with --force, or give another run directory"
@@ -154,9 +159,13 @@ def _next(step: int, every: int) -> int:
 
 
 def _difference(known: object, mine: object, path: str = "") -> str:
-    """The first place where two nested dictionaries differ."""
+    """The first place where two nested dictionaries differ, in values or else in order."""
     if isinstance(known, dict) and isinstance(mine, dict):
         for key in [*known, *mine]:
             if known.get(key) != mine.get(key):
                 return _difference(known.get(key), mine.get(key), f"{path}.{key}".lstrip("."))
+        for key in known:
+            if json.dumps(known[key]) != json.dumps(mine[key]):
+                return _difference(known[key], mine[key], f"{path}.{key}".lstrip("."))
+        return f"order of {path} was {', '.join(known)} and is {', '.join(mine)}"
     return f"{path or 'value'} was {known!r} and is {mine!r}"

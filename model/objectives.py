@@ -32,8 +32,8 @@ def joint(first: Probability, second: Probability) -> Probability:
 
 
 def log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """log(e^a + e^b)."""
-    return tf.maximum(a, b) + tf.math.softplus(-tf.abs(a - b))
+    """log(e^a + e^b). Where a = b each gets half of the gradient; a maximum in its place would give it all to one."""
+    return tf.reduce_logsumexp(tf.stack([a, b]), 0)
 
 
 @dataclass(frozen=True)

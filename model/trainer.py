@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import keras
@@ -23,7 +24,7 @@ def make_strategy(cpu_devices: int | None) -> tf.distribute.Strategy:
     """
     gpus = tf.config.list_logical_devices("GPU") if cpu_devices is None else []
     if gpus:
-        return tf.distribute.MirroredStrategy()
+        return _mirrored(*(gpu.name for gpu in gpus))
     if cpu_devices is None:
         return tf.distribute.get_strategy()
     present = len(tf.config.list_logical_devices("CPU")) if _initialised() else 0
@@ -32,7 +33,13 @@ def make_strategy(cpu_devices: int | None) -> tf.distribute.Strategy:
         tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * cpu_devices)
     elif present < cpu_devices:
         raise FunnelError(f"train.cpu_devices = {cpu_devices}, but TensorFlow already runs with {present}: start a new process")
-    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(cpu_devices)])
+    return _mirrored(*(f"CPU:{i}" for i in range(cpu_devices)))
+
+
+@functools.cache
+def _mirrored(*devices: str) -> tf.distribute.Strategy:
+    """One strategy for the same devices: a second in the process would number its all-reduces as the first did, and clash with them."""
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def _initialised() -> bool:

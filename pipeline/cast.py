@@ -17,8 +17,9 @@ from features.errors import FunnelError
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 EARLIEST, LATEST = 631_152_000_000_000, 4_102_444_800_000_000  # 1990 and 2100 in µs: a time outside them is a mistake
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-ZONE = r"(Z|z|[+-]\d\d:?\d\d)$"
+ZONE = r"(Z|[+-]\d\d(:?\d\d)?)$"
 NUMBER = r"^-?\d+(\.\d+)?$"
+TO_MICROSECONDS = pc.CastOptions(pa.timestamp("us"), allow_time_truncate=True)
 
 
 def cast_valid(array: pa.Array, cast: Callable[[pa.Array], pa.Array]) -> tuple[pa.Array, np.ndarray]:
@@ -61,7 +62,8 @@ def to_raw_type(name: str, array: pa.Array, raw_type: str, *, missing: list[str]
     if not (textual or whole or (numeric and raw_type == "number")):
         remedy = "; cast it to text or whole numbers in the log: 1000000 and 1e6 would hash apart" if numeric else ""
         raise FunnelError(f"column '{name}' holds {kind}, which cannot be read as {raw_type}{remedy}")
-    result, bad = cast_valid(array, lambda a: a.cast(ARROW_TYPES[raw_type]))
+    exact = raw_type != "number"  # a float takes whole numbers beyond 2^53 rounded, as from text
+    result, bad = cast_valid(array, lambda a: a.cast(ARROW_TYPES[raw_type], safe=exact))
     if raw_type == "number":
         numbers = result.to_numpy(zero_copy_only=False)
         bad |= np.abs(np.nan_to_num(numbers, nan=0.0, posinf=np.inf, neginf=-np.inf)) > FLOAT32_MAX
@@ -76,7 +78,7 @@ def to_microseconds(name: str, array: pa.Array, unit: str | None) -> tuple[pa.Ar
     """
     array = _plain(array)
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
-        times, bad = array.cast(pa.timestamp("us"), safe=False).cast(pa.int64()), np.zeros(len(array), bool)
+        times, bad = cast_valid(array, lambda a: a.cast(options=TO_MICROSECONDS).cast(pa.int64()))
     elif pa.types.is_binary(array.type) or pa.types.is_null(array.type):
         times, bad = _parse_times(array.cast(pa.binary()), unit)
     elif pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
@@ -91,9 +93,11 @@ def _plain(array: pa.Array) -> pa.Array:
     """Dictionaries decoded; every text as binary, since neither JSON nor Parquet readers check UTF-8."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type):
-        array = array.cast(pa.binary())
-    return array
+    return array.cast(pa.binary()) if _is_text(array.type) else array
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return kind in (pa.binary(), pa.string(), pa.large_string(), pa.large_binary(), pa.string_view(), pa.binary_view())
 
 
 def _to_text(array: pa.Array, missing: list[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
@@ -112,14 +116,21 @@ def _to_texts(name: str, array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     many = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not many:
         raise FunnelError(f"column '{name}' holds {kind}, not lists: give the feature a separator, as in separator = '|'")
-    if not (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type) or pa.types.is_integer(kind.value_type)):
-        raise FunnelError(f"column '{name}' holds lists of {kind.value_type}: lists of texts or whole numbers are read")
-    through = pa.binary() if not pa.types.is_integer(kind.value_type) else pa.int64()
-    return cast_valid(array, lambda a: a.cast(pa.list_(through)).cast(ARROW_TYPES["texts"]))
+    held = kind.value_type
+    if not (_is_text(held) or pa.types.is_integer(held) or pa.types.is_null(held)):
+        raise FunnelError(f"column '{name}' holds lists of {held}: lists of texts or whole numbers are read")
+    through = pa.binary() if _is_text(held) else held  # Arrow checks UTF-8 only from binary
+    lists = array.cast(pa.list_(through))
+    # The values by themselves: a slice of lists is cast with the values of all of them.
+    values, bad_values = cast_valid(lists.flatten(), lambda a: a.cast(pa.string()))
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    bad = np.bincount(np.repeat(np.arange(len(lists)), lengths), bad_values, len(lists)) > 0
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, values, mask=lists.is_null()), bad
 
 
 def _from_epoch(array: pa.Array, unit: str | None) -> pa.Array:
-    numbers = array.cast(pa.float64())  # exact to 2^53, beyond the year 2100 in µs
+    numbers = array.cast(pa.float64(), safe=False)  # exact to 2^53, beyond the year 2100 in µs
     size = pc.abs(numbers)
     factor = MICROSECONDS[unit] if unit else pc.if_else(pc.less(size, 1e11), 1e6, pc.if_else(pc.less(size, 1e14), 1e3, 1.0))
     scaled = pc.round(pc.multiply(numbers, factor))
@@ -128,6 +139,7 @@ def _from_epoch(array: pa.Array, unit: str | None) -> pa.Array:
 
 def _parse_times(array: pa.Array, unit: str | None) -> tuple[pa.Array, np.ndarray]:
     texts, unreadable = _to_text(array, [], strip=True)
+    texts = pc.utf8_upper(texts)
     epoch = pc.fill_null(pc.match_substring_regex(texts, NUMBER), False)
     nothing = pa.scalar(None, pa.string())
     from_numbers = _from_epoch(pc.if_else(epoch, texts, nothing).cast(pa.float64()), unit)

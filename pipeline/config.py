@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from features.declarations import EventLabel
 from features.errors import FunnelError, nearest
@@ -60,6 +60,11 @@ class Split(Settings):
     eval: Eval = Eval(fraction=0.1)
     immature: Literal["drop", "keep"] = "drop"
     logs_end: datetime | None = None
+
+    @field_validator("logs_end")
+    @classmethod
+    def _utc(cls, value: datetime | None) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 class Output(Settings):

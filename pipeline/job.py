@@ -22,6 +22,7 @@ from pipeline.partition import Partial, write_partition
 from pipeline.progress import Watch, mark
 from pipeline.read import Reject, check_columns, raw_columns, read
 from pipeline.sources import Source, find_sources
+from pipeline.staging import staging
 
 BYTES_PER_SHARD = 128 << 20  # of input
 TALLIES, REJECTS, PARTIALS = "tallies", "rejects", "partials"
@@ -42,7 +43,7 @@ def preprocess(
         first = next(s for s in sources if s.stream == stream)
         check_columns(first, config.logs[stream], raw_columns(config, stream))
     shards = config.output.shards or max(1, -(-sum(s.size for s in sources) // BYTES_PER_SHARD))
-    with publish.staging(out) as beside:
+    with staging(out) as beside:
         with Watch(beside, len(sources) + shards, on_progress):
             _run(config, sources, shards, beside, list(beam_args))
         tallies, partials = _load(beside, TALLIES), _load(beside, PARTIALS)

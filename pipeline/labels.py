@@ -7,6 +7,7 @@ before did not happen) or −1 (unknown: the window was still open when the logs
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from features.settings import microseconds
 from pipeline.config import PreprocessConfig
 from pipeline.join import Events
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DISPOSITIONS = ("matched", "duplicate", "before", "late", "unprecedented", "orphan")
 
 
@@ -44,7 +46,7 @@ def make_calendar(config: PreprocessConfig, last_times: dict[str, int | None]) -
     known = [t for t in last_times.values() if t is not None]
     end = max(known, default=0)
     if config.split.logs_end is not None:
-        end = int(config.split.logs_end.timestamp() * 1e6)
+        end = microseconds(config.split.logs_end - EPOCH)
     mature_until = end - config.longest_window
     last = config.split.eval.last
     if last is None:

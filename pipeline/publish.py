@@ -1,11 +1,8 @@
-"""Partials → statistics.json, manifest.json and the rest; checks that every row is accounted for; publishes whole or not at all."""
+"""Partials → statistics.json, manifest.json and the rest, after checking that every row is accounted for."""
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,24 +19,6 @@ from pipeline.sources import Source
 from pipeline.write import schema_text, write_json
 
 LAYOUT_VERSION = 1
-
-
-@contextmanager
-def staging(out: Path) -> Iterator[Path]:
-    """A directory beside `out` that takes its place when the block ends well, and vanishes when it does not."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside, old = out.with_name(f".{out.name}.unfinished"), out.with_name(f".{out.name}.old")
-    for leftover in (beside, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    beside.mkdir()
-    try:
-        yield beside
-        if out.exists():
-            out.rename(old)
-        beside.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def describe(

@@ -19,6 +19,7 @@ from pipeline.config import PreprocessConfig, Stream
 from pipeline.formats import READERS, Raw
 from pipeline.sources import Source
 
+NOUNS = {"text": "a text", "integer": "an integer", "number": "a number", "texts": "a list of texts"}
 UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError)
 
 
@@ -55,9 +56,10 @@ def raw_columns(config: PreprocessConfig, stream: str) -> dict[str, str]:
 
 def read(source: Source, stream: Stream, columns: dict[str, str]) -> Iterator[Batch]:
     """The batches of one file. Raises FunnelError when the file as a whole cannot be read, or lacks a column."""
-    wanted = list(dict.fromkeys([*columns, *filter(None, [stream.id, stream.time])]))
+    own = {stream.time: "number", stream.id: "text"}  # a time may be any number, whole or not
+    wanted = columns | {c: raw_type for c, raw_type in own.items() if c is not None and c not in columns}
     with _open(source) as file:
-        for raw in READERS[source.format](file, stream, {c: columns.get(c, "text") for c in wanted}):
+        for raw in READERS[source.format](file, stream, wanted):
             _require(source, raw.table.column_names, wanted)
             yield _validate(source, stream, columns, raw)
 
@@ -84,18 +86,22 @@ def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _require(source: Source, present: Iterable[str], wanted: Iterable[str]) -> None:
+def _require(source: Source, present: list[str], wanted: Iterable[str]) -> None:
     for column in wanted:
         if column not in present:
             raise FunnelError(f"{source.path}: has no column '{column}': {nearest(column, present)}")
+        if present.count(column) > 1:
+            raise FunnelError(f"{source.path}: has {present.count(column)} columns '{column}': rename all but one")
 
 
 def _shown(value: pa.Scalar) -> str:
-    """A value as a reject shows it; bytes that are not UTF-8 as bytes."""
+    """A value as a reject shows it: bytes that are not UTF-8 as bytes, a time that Python cannot hold as a number."""
     try:
         return repr(value.as_py())
     except UnicodeDecodeError:
-        return repr(value.cast(pa.binary()).as_py() if pa.types.is_string(value.type) else "a list of bytes that are not UTF-8")
+        return "a list of bytes that are not UTF-8" if pa.types.is_nested(value.type) else repr(value.cast(pa.binary()).as_py())
+    except (ValueError, OverflowError):
+        return str(value.cast(pa.int64()))
 
 
 def _validate(source: Source, stream: Stream, columns: dict[str, str], raw: Raw) -> Batch:
@@ -122,7 +128,7 @@ def _validate(source: Source, stream: Stream, columns: dict[str, str], raw: Raw)
     for column, raw_type in columns.items():
         values, bad = cast.to_raw_type(column, table[column].combine_chunks(), raw_type, missing=stream.missing, strip=strip)
         kept[f"raw:{column}"] = values
-        reject(bad, f"{column} is not {'an integer' if raw_type == 'integer' else f'a {raw_type}'}", column)
+        reject(bad, f"{column} is not {NOUNS[raw_type]}", column)
     good = np.ones(rows, bool)
     good[list(reasons)] = False
     rejects = [Reject(source.name, *bad) for bad in raw.malformed]

@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from features.settings import Duration, microseconds
-from pipeline.simulate_files import DAY, PART_ROWS, TIME, LogConfig, LogFiles, Rate, impression_ids, publish
+from pipeline.simulate_files import DAY, PART_ROWS, TIME, LogConfig, LogFiles, Rate, check_out, impression_ids
+from pipeline.staging import staging
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 SAMPLE_ROWS = 100_000  # impressions drawn to standardise the affinities and to solve α and β
@@ -201,7 +202,8 @@ def simulate(config: SimulateConfig, out: Path, *, on_progress: Progress | None 
 
     `on_progress(done, total)` counts impressions. Raises FunnelError if `out` exists, unless `overwrite` and it is a simulation.
     """
-    with publish(Path(out), overwrite=overwrite) as folder:
+    check_out(out, overwrite=overwrite)
+    with staging(out) as folder:
         files, world = LogFiles(folder, config), World(config)
         with pq.ParquetWriter(folder / "truth.parquet", pa.schema(TRUTH)) as truth:
             for day in range(files.days):

@@ -7,10 +7,6 @@ rows in the files = true rows + duplicates + orphans + malformed.
 from __future__ import annotations
 
 import gzip
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
+from features import hashing
 from features.errors import FunnelError
 from features.settings import Duration, Settings, microseconds
 
@@ -75,33 +72,17 @@ class LogConfig(Settings):
         return value if isinstance(value, dict | Settings) else dict.fromkeys(STREAMS, value)
 
 
-@contextmanager
-def publish(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A directory beside `out` that takes its place once the block has ended well, and is removed if it has not."""
-    if out.exists():
-        if not overwrite:
-            raise FunnelError(f"simulate: {out} exists: choose another directory, or overwrite it")
-        if not (out / "simulation.json").is_file():
-            raise FunnelError(f"simulate: {out} holds no simulation.json: only a simulation is overwritten; choose another directory")
-    partial, old = (out.with_name(f".{out.name}.{os.getpid()}.{what}") for what in ("partial", "old"))
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-    except BaseException:
-        shutil.rmtree(partial)
-        raise
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+def check_out(out: Path, *, overwrite: bool) -> None:
+    """Refuses a directory that exists: only a simulation is overwritten, and only when told to."""
+    if out.exists() and not overwrite:
+        raise FunnelError(f"simulate: {out} exists: choose another directory, or overwrite it")
+    if out.exists() and not (out / "simulation.json").is_file():
+        raise FunnelError(f"simulate: {out} holds no simulation.json: only a simulation is overwritten; choose another directory")
 
 
 def impression_ids(rows: np.ndarray, seed: int) -> pa.Array:
     """Row numbers → 16 hexadecimal digits of splitmix64(row + (seed mod 2²⁴)·2⁴⁰): one to one, so no two rows share an id."""
-    x = rows.astype(np.uint64) + (np.uint64(seed % 2**24) << np.uint64(40)) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
+    x = hashing.mix(rows.astype(np.uint64) + (np.uint64(seed % 2**24) << np.uint64(40)), hashing.PARTITION)
     digits = HEX[x.astype(">u8").view(np.uint8)]  # [8 · rows, 2]
     offsets = np.arange(0, 16 * len(rows) + 1, 16, dtype=np.int32)
     return pa.StringArray.from_buffers(len(rows), pa.py_buffer(offsets), pa.py_buffer(digits))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from apache_beam.io.filesystem import BeamIOError
@@ -47,8 +48,8 @@ def find_sources(config: PreprocessConfig) -> list[Source]:
     if config.split.eval.files is not None:
         rows = config.rows
         sources += find("split.eval.files", rows, config.logs[rows], config.split.eval.files, evaluate=True)
-        paths = [s.path for s in sources]
-        twice = next((p for p in paths if paths.count(p) > 1), None)
+        paths = Counter(s.path for s in sources if s.stream == rows)
+        twice = next((path for path, count in paths.items() if count > 1), None)
         if twice:
             raise FunnelError(f"{twice}: matched both by logs.{rows}.files and by split.eval.files; a row trains or evaluates, not both")
     return sources
@@ -66,7 +67,9 @@ def find(key: str, name: str, stream: Stream, patterns: str | list[str], *, eval
             raise FunnelError(f"{key} = '{pattern}': no file matches; relative paths start at the current directory")
         for match in matches:
             format_ = stream.format or format_of(key, match.path)
-            found[match.path] = Source(name, match.path, _below(match.path, pattern), match.size_in_bytes, format_, evaluate, match.last_updated_in_seconds)
+            found[match.path] = Source(
+                name, match.path, _below(match.path, pattern), match.size_in_bytes, format_, evaluate, match.last_updated_in_seconds
+            )
     return sorted(found.values(), key=lambda s: (s.name, s.path))
 
 
@@ -74,7 +77,9 @@ def format_of(key: str, path: str) -> str:
     """The format told by a file's ending, .gz apart."""
     ending = "." + path.removesuffix(".gz").rpartition("/")[2].rpartition(".")[2]
     if ending not in ENDINGS:
-        raise FunnelError(f"{key}: the ending of '{path}' tells no format; give format = 'parquet', 'csv' or 'jsonl'")
+        raise FunnelError(
+            f"{key}: the ending of '{path}' tells no format; give format = 'parquet', 'csv' or 'jsonl', or '{path}/*' if it is a directory"
+        )
     return ENDINGS[ending]
 
 

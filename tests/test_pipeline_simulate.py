@@ -302,7 +302,7 @@ def test_a_failed_run_leaves_nothing(tmp_path):
     ("options", "message"),
     [
         ({"clik_delay": "3s"}, r"simulate.*unknown key 'clik_delay': did you mean 'click_delay'\?"),
-        ({"format": "xml"}, r"simulate\.format\.impressions = 'xml': .*'parquet', 'jsonl' or 'csv'"),
+        ({"format": "xml"}, r"simulate\.format = 'xml': .*'parquet', 'jsonl' or 'csv'"),
         ({"format": {"click": "csv"}}, r"simulate\.format.*unknown key 'click': did you mean 'clicks'\?"),
         ({"ctr": 0}, r"simulate\.ctr = 0: .*greater than 0"),
         ({"correlation": 1.5}, r"simulate\.correlation = 1\.5: .*less than or equal to 1"),

@@ -1,0 +1,81 @@
+"""ids → embeddings: whose rows are read, how lists are pooled, where gradients go."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from model_data import make_spec
+
+from model.embedding import Embeddings, pool
+
+SPEC = make_spec(
+    features={
+        "a": {"kind": "categorical", "buckets": 3, "dim": 2},
+        "x": {"kind": "numeric"},
+        "b": {"kind": "categorical", "buckets": 4, "dim": 1},
+        "c": {"kind": "categorical", "buckets": 2, "dim": 2},
+        "many": {"kind": "categorical", "buckets": 5, "dim": 2, "max_length": 2},
+    }
+)
+
+
+@pytest.fixture
+def embeddings():
+    """Row r of the table of dimension 2 is (r, 100 + r), of dimension 1 (−r). Ranges: a 0–2, c 3–4, many 5–9; b 0–3."""
+    result = Embeddings(SPEC, seed=1)
+    result.tables["2"].assign([[r, 100.0 + r] for r in range(10)])
+    result.tables["1"].assign([[-float(r)] for r in range(4)])
+    return result
+
+
+def test_one_table_for_each_dimension():
+    assert {dim: tuple(t.shape) for dim, t in Embeddings(SPEC, seed=1).tables.items()} == {"1": (4, 1), "2": (10, 2)}
+
+
+def test_every_feature_reads_its_own_rows(embeddings):
+    # ids in the order of slots: a, b, c, many, many. All are 1: rows 0 + 1, 1, 3 + 1, and the mean of 5 + 1 twice.
+    inputs = embeddings(tf.constant([[1, 1, 1, 1, 1]], tf.int64), tf.constant([[0.5]]))
+    assert {name: field.numpy().tolist() for name, field in inputs.fields.items()} == {
+        "a": [[1.0, 101.0]],
+        "b": [[-1.0]],
+        "c": [[4.0, 104.0]],
+        "many": [[6.0, 106.0]],
+    }
+    np.testing.assert_array_equal(inputs.flat, [[1, 101, -1, 4, 104, 6, 106, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("ids", "mean", "total"),
+    [
+        ([4, 7, 0], [3.0, 30.0], [6.0, 60.0]),  # (2 + 4) / 2 and 2 + 4: the third is missing
+        ([0, 7, 0], [4.0, 40.0], [4.0, 40.0]),  # a missing value before a present one
+        ([0, 0, 0], [0.0, 0.0], [0.0, 0.0]),
+    ],
+)
+def test_pooling(ids, mean, total):
+    embedded = tf.constant([[[2.0, 20.0], [4.0, 40.0], [9.0, 90.0]]])
+    np.testing.assert_array_equal(pool(embedded, tf.constant([ids]), "mean"), [mean])
+    np.testing.assert_array_equal(pool(embedded, tf.constant([ids]), "sum"), [total])
+
+
+def test_gradients_are_slices_row_0_trained_alone_and_masked_in_lists(embeddings):
+    table = embeddings.tables["2"]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(embeddings(tf.constant([[0, 0, 1, 0, 3]], tf.int64), tf.zeros([1, 1])).flat)
+    gradient = tape.gradient(loss, table)
+    assert isinstance(gradient, tf.IndexedSlices)
+    rows = np.zeros([10, 2])
+    rows[[0, 4, 8]] = 1  # a's row 0; c's 3 + 1; many's 5 + 3, but not its row 0, which is 5
+    np.testing.assert_array_equal(tf.convert_to_tensor(gradient), rows)
+
+
+def test_rows_start_small_and_by_the_seed():
+    one, same, other = (Embeddings(SPEC, seed=s).tables["2"].numpy() for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).all()
+    assert np.abs(one).max() <= 0.05
+
+
+def test_no_embedded_feature_leaves_the_numbers():
+    inputs = Embeddings(make_spec(features={"x": {"kind": "numeric"}}), seed=1)(tf.zeros([2, 0], tf.int64), tf.constant([[1.0], [2.0]]))
+    assert inputs.fields == {}
+    np.testing.assert_array_equal(inputs.flat, [[1.0], [2.0]])

@@ -1,0 +1,176 @@
+"""The outer loop: resumed trainings end as undisturbed ones, and a run directory keeps its meaning."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from model_data import FEATURES, lines, make_estimator, make_model, make_spec, make_train, write_data
+
+from features.errors import FunnelError
+
+
+class Killed(Exception):
+    pass
+
+
+def weights(estimator) -> dict[str, np.ndarray]:
+    """Every variable of the latest checkpoint, optimizers' and step included; the input's position is no number."""
+    reader = tf.train.load_checkpoint(str(estimator.checkpoint_dir))
+    names = [n for n in reader.get_variable_to_shape_map() if n.startswith(("state/", "step/"))]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def kill_at(step):
+    def on_progress(done, total, losses):
+        if done >= step:
+            raise Killed
+
+    return on_progress
+
+
+def assert_equal(one, other):
+    assert set(one) == set(other)
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_data(tmp_path)
+    return tmp_path
+
+
+def test_interrupted_and_resumed_is_undisturbed(folder, tmp_path):
+    settings = {"steps": 20, "checkpoint_every": 7}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/data").symlink_to(folder / "data")
+    undisturbed, interrupted = make_estimator(tmp_path / "other", **settings), make_estimator(folder, **settings)
+    undisturbed.train()
+    with pytest.raises(Killed):
+        interrupted.train(kill_at(14))  # told before the checkpoint of step 14 is written: 7 is the latest
+    assert tf.train.latest_checkpoint(interrupted.checkpoint_dir).endswith("-7")
+    again = make_estimator(folder, **settings)
+    again.train()
+    assert len(weights(again)) > 20
+    assert_equal(weights(undisturbed), weights(again))
+    assert_equal(undisturbed.predict(), again.predict())
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(folder):
+    results = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (folder / name).mkdir()
+        (folder / name / "data").symlink_to(folder / "data")
+        estimator = make_estimator(folder / name, model=make_model("shared_bottom"), seed=seed)
+        estimator.train()
+        results.append(estimator.predict()["p_ctr"])
+    np.testing.assert_array_equal(results[0], results[1])
+    assert (results[0] != results[2]).all()
+
+
+def test_logs_metrics_and_progress(folder):
+    told = []
+    estimator = make_estimator(folder, model=make_model("shared_bottom", "esmm"), steps=6, log_every=4, checkpoint_every=5)
+    losses = estimator.train(lambda *progress: told.append(progress))
+    results = estimator.evaluate()
+    assert [(done, total) for done, total, _ in told] == [(4, 6), (5, 6), (6, 6)]
+    logged = lines(folder / "model/metrics.jsonl")
+    assert [line.get("step") for line in logged] == [4, 5, 6, None]
+    assert logged[2]["loss"] == losses == told[-1][2]
+    assert set(losses) == {"ctr", "ctcvr"}
+    assert logged[3] == {"evaluation": results}
+    assert {name: r["rows"] for name, r in results.items()} == sample_space_rows(estimator)
+    assert set(json.loads((folder / "model/reliability.json").read_text())) == {"ctr", "cvr", "ctcvr"}
+
+
+def sample_space_rows(estimator) -> dict[str, int]:
+    rows = estimator.predict()
+    click, convert = rows["click"], rows["convert"]
+    joint_known = (click == 0) | (convert == 0) | ((click == 1) & (convert == 1))
+    return {"ctr": (click >= 0).sum(), "cvr": ((click == 1) & (convert >= 0)).sum(), "ctcvr": joint_known.sum()}
+
+
+def test_predictions_are_of_every_row_in_order(folder):
+    estimator = make_estimator(folder, model=make_model("shared_bottom"), steps=1)
+    estimator.train()
+    found = estimator.predict()
+    assert set(found) == {"id", "click", "convert", "p_ctr", "p_cvr", "p_ctcvr"}
+    assert found["id"].tolist() == [str(n).encode() for n in range(200, 260)]
+
+
+@pytest.mark.parametrize("call", ["evaluate", "predict", "load"])
+def test_without_a_checkpoint(folder, call):
+    with pytest.raises(FunnelError, match=r"model/checkpoints: holds no checkpoint; run `funnel train` first"):
+        getattr(make_estimator(folder), call)()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    write_data(folder)
+    make_estimator(folder, steps=2).train()
+    return folder
+
+
+def test_another_architecture_is_refused_with_the_place(trained):
+    with pytest.raises(FunnelError, match=r"of another model: sharing\.experts was 2 and is 3; train anew with --force"):
+        make_estimator(trained, model=make_model("mmoe", experts=3))
+
+
+def test_another_dimension_is_refused_with_the_place(trained):
+    spec = make_spec(features=FEATURES | {"tags": FEATURES["tags"] | {"dim": 5}})
+    with pytest.raises(FunnelError, match=r"of another spec: features\.tags\.dim was 2 and is 5"):
+        make_estimator(trained, spec)
+
+
+def test_another_order_is_another_model(trained, tmp_path):
+    # Equal shapes, but rows and columns would change their meaning.
+    spec = make_spec(features=dict(reversed(FEATURES.items())))
+    write_data(tmp_path, spec)
+    (tmp_path / "model").symlink_to(trained / "model")
+    with pytest.raises(FunnelError, match=r"of another spec: order of features was user, item, .* and is age, price"):
+        make_estimator(tmp_path, spec)
+
+
+@pytest.mark.parametrize(("change", "place"), [({"batch_size": 8}, "batch_size was 16 and is 8"), ({"seed": 5}, "seed was 1 and is 5")])
+def test_another_course_is_refused_when_resuming(trained, change, place):
+    estimator = make_estimator(trained, **({"steps": 3} | change))
+    with pytest.raises(FunnelError, match=f"of another train: {place}"):
+        estimator.train()
+    assert estimator.evaluate()["ctr"]["rows"] > 0  # which scoring need not know
+
+
+def test_more_steps_go_on(trained):
+    estimator = make_estimator(trained, steps=3, log_every=1)
+    told = []
+    estimator.train(lambda done, total, losses: told.append(done))
+    assert told == [3]
+
+
+def test_a_run_without_checkpoint_binds_nothing(folder):
+    with pytest.raises(Killed):
+        make_estimator(folder).train(kill_at(1))
+    statistics = json.loads((folder / "data/statistics.json").read_text())
+    statistics["features"]["age"]["mean"] = 7.0
+    (folder / "data/statistics.json").write_text(json.dumps(statistics))
+    assert make_estimator(folder, model=make_model("ple")).moments["age"][0] == 7.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "steps"),
+    [
+        ({"steps": 7}, 1000, 7),
+        ({}, 1000, 62),  # one epoch, 1000 / 16 = 62.5, rounded to even
+        ({"epochs": 3}, 1000, 188),  # 187.5
+        ({"epochs": 0.5}, 1000, 31),  # 31.25
+        ({"epochs": 1}, 3, 1),
+    ],
+)
+def test_total_steps(settings, rows, steps):
+    assert make_train(**({"steps": None} | settings)).total_steps(rows) == steps
+
+
+def test_steps_and_epochs_exclude_each_other():
+    with pytest.raises(FunnelError, match=r"steps = 5 and epochs = 2\.0 both say how long to train"):
+        make_train(steps=5, epochs=2)

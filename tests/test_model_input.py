@@ -1,0 +1,87 @@
+"""Shards → batches: what a batch holds, and what is refused before one is read."""
+
+import json
+
+import numpy as np
+import pytest
+from model_data import FEATURES, make_spec, write_data
+
+from features.errors import FunnelError
+from model.input import Data
+
+SPEC = make_spec()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_data(tmp_path, train=50, evaluate=33)
+
+
+def test_evaluation_reads_every_row_once(folder):
+    batches = list(Data(folder, SPEC).evaluation(10))
+    assert [len(b["id"]) for b in batches] == [10, 10, 10, 3]
+    assert [int(i) for b in batches for i in b["id"].numpy()] == list(range(50, 83))
+
+
+def test_training_batches_are_full_and_every_epoch_holds_every_row(folder):
+    batches = [b["id"].numpy() for b, _ in zip(Data(folder, SPEC).train(20, 8, 1), range(10), strict=False)]  # 200 = 4 epochs
+    assert {len(ids) for ids in batches} == {20}
+    epochs = np.concatenate(batches).astype(int).reshape(4, 50)
+    assert [sorted(epoch) for epoch in epochs.tolist()] == [list(range(50))] * 4
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 4  # shuffled anew
+
+
+def test_the_batch_may_be_larger_than_the_split(folder):
+    assert next(iter(Data(folder, SPEC).train(120, 8, 1)))["ids"].shape == (120, SPEC.ids_width)
+
+
+def test_the_seed_decides_the_order(folder):
+    first, same, other = (next(iter(Data(folder, SPEC).train(20, 8, seed)))["id"].numpy().tolist() for seed in (1, 1, 2))
+    assert first == same != other
+
+
+@pytest.mark.parametrize(("kind", "ids", "dense"), [("numeric", 0, 2), ("categorical", 5, 0)])
+def test_specs_without_ids_or_without_numbers(tmp_path, kind, ids, dense):
+    spec = make_spec(features={name: f for name, f in FEATURES.items() if f["kind"] == kind})
+    batch = next(iter(Data(write_data(tmp_path, spec), spec).evaluation(7)))
+    assert (batch["ids"].shape, batch["dense"].shape) == ((7, ids), (7, dense))
+
+
+def test_moments_are_those_of_the_training_split(folder):
+    known = json.loads((folder / "statistics.json").read_text())["features"]["price"]
+    assert Data(folder, SPEC).moments["price"] == (known["mean"], known["deviation"])
+
+
+def test_a_missing_directory_is_refused(tmp_path):
+    with pytest.raises(FunnelError, match=r"nowhere: is not a preprocessed directory .*; run `funnel preprocess` first"):
+        Data(tmp_path / "nowhere", SPEC)
+
+
+def test_another_spec_is_refused_with_both_fingerprints(folder):
+    other = make_spec(features=FEATURES | {"user": {"kind": "categorical", "buckets": 41, "dim": 4}})
+    with pytest.raises(FunnelError, match=f"fingerprint {SPEC.fingerprint}, the configuration's is {other.fingerprint}"):
+        Data(folder, other)
+
+
+def test_a_truncated_or_missing_shard_is_refused(folder):
+    shard = folder / "train/part-00001-of-00002.tfrecord"
+    size = shard.stat().st_size
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(FunnelError, match=rf"part-00001-of-00002\.tfrecord: has {size - 1} bytes, its manifest says {size}"):
+        Data(folder, SPEC)
+    shard.unlink()
+    with pytest.raises(FunnelError, match=rf"part-00001-of-00002\.tfrecord: has None bytes, its manifest says {size}"):
+        Data(folder, SPEC)
+
+
+@pytest.mark.parametrize(("rows", "split"), [({"train": 0}, "train"), ({"evaluate": 0}, "eval")])
+def test_an_empty_split_is_refused(tmp_path, rows, split):
+    folder = write_data(tmp_path, **({"train": 20, "evaluate": 20} | rows))
+    with pytest.raises(FunnelError, match=f"its {split} split is empty; choose another split.eval"):
+        Data(folder, SPEC)
+
+
+def test_a_shard_without_rows_is_no_matter(tmp_path):
+    data = Data(write_data(tmp_path, train=3, evaluate=2, shards=4), SPEC)
+    assert [len(b["id"]) for b in data.evaluation(10)] == [2]
+    assert len(next(iter(data.train(6, 5, 1)))["id"]) == 6

@@ -1,0 +1,99 @@
+"""Metrics against scikit-learn, on each task's own sample space and each joint's."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from model_data import make_spec
+from sklearn import metrics as sk
+
+from features.errors import FunnelError
+from model.metrics import auc_entire_space, evaluate, measure, reliability
+
+SPEC = make_spec(tasks={"ctr": {"label": "click", "threshold": 0.4}, "cvr": {"label": "convert", "given": "click", "threshold": 0.5}})
+
+
+@pytest.fixture
+def drawn():
+    """1000 rows: (scores, labels), all nine combinations of labels among them."""
+    rng = np.random.default_rng(0)
+    scores = {name: rng.random(1000).astype(np.float32) for name in ("p_ctr", "p_cvr", "p_ctcvr")}
+    return scores, {name: rng.integers(-1, 2, 1000) for name in ("click", "convert")}
+
+
+def test_every_number_is_scikit_learns(drawn):
+    scores, labels = drawn
+    click, convert = labels["click"], labels["convert"]
+    joint = np.where((click == 0) | (convert == 0), 0, np.where((click == 1) & (convert == 1), 1, -1))
+    spaces = {"ctr": (click, click >= 0, 0.4), "cvr": (convert, (click == 1) & (convert >= 0), 0.5), "ctcvr": (joint, joint >= 0, 0.2)}
+    found = evaluate(SPEC, scores, labels)
+    assert set(found) == set(spaces)
+    for name, (label, mask, threshold) in spaces.items():  # the joint's threshold is the chain's product, 0.4 · 0.5
+        y, p = label[mask], scores[f"p_{name}"][mask]
+        cut = p >= threshold
+        expected = {
+            "auc": sk.roc_auc_score(y, p),
+            "logloss": sk.log_loss(y, p.astype(float)),
+            "calibration": p.mean(dtype=float) / y.mean(),
+            "precision": sk.precision_score(y, cut),
+            "recall": sk.recall_score(y, cut),
+            "accuracy": sk.accuracy_score(y, cut),
+            "rows": mask.sum(),
+            "threshold": threshold,
+        }
+        assert found[name] == pytest.approx(expected, rel=1e-6)
+
+
+def test_on_paper():
+    found = measure(np.array([0.9, 0.6, 0.4, 0.1]), np.array([1, 0, 1, 0]), 0.5)
+    assert found["auc"] == 3 / 4  # of four pairs (positive, negative) only (0.4, 0.6) is out of order
+    assert found["logloss"] == pytest.approx(-(2 * np.log(0.9) + 2 * np.log(0.4)) / 4)
+    assert found["calibration"] == pytest.approx((0.9 + 0.6 + 0.4 + 0.1) / 2)
+    assert (found["precision"], found["recall"], found["accuracy"]) == (1 / 2, 1 / 2, 2 / 4)
+
+
+@pytest.mark.parametrize(
+    ("p", "label", "undefined"),
+    [
+        ([0.1, 0.2], [0, 0], {"auc", "calibration", "precision", "recall"}),
+        ([0.6, 0.2], [1, 1], {"auc"}),
+        ([], [], {"auc", "logloss", "calibration", "precision", "recall", "accuracy"}),
+    ],
+)
+def test_what_is_undefined_is_none(p, label, undefined):
+    found = measure(np.array(p, np.float32), np.array(label, int), 0.5)
+    assert {name for name, value in found.items() if value is None} == undefined
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_probability_that_rounded_to_one_has_a_finite_logloss():
+    assert measure(np.array([1.0], np.float32), np.array([0]), 0.5)["logloss"] == pytest.approx(-np.log(1e-7), rel=1e-5)
+
+
+def test_reliability_is_by_tenths_of_the_rows():
+    p = np.linspace(0, 0.99, 100)[::-1]
+    label = (np.arange(100) % 2).astype(int)
+    tenths = reliability(SPEC, {"p_ctr": p, "p_cvr": p, "p_ctcvr": p}, {"click": label, "convert": np.full(100, -1)})
+    # tenth k holds the predictions 0.1·k … 0.1·k + 0.09, in steps of 0.01, every other one a click
+    np.testing.assert_allclose(tenths["ctr"], [(0.1 * k + 0.045, 0.5, 10) for k in range(10)], atol=1e-9)
+    assert tenths["cvr"] == []
+    assert [rows for _, _, rows in tenths["ctcvr"]] == [5] * 10  # no click, so no conversion: known though convert is not
+
+
+def test_reliability_of_fewer_than_ten_rows():
+    three, space = np.array([0.1, 0.3, 0.2]), {"click": np.array([0, 1, 0]), "convert": np.array([0, 1, 0])}
+    assert reliability(SPEC, dict.fromkeys(["p_ctr", "p_cvr", "p_ctcvr"], three), space)["ctr"] == [(0.1, 0, 1), (0.2, 0, 1), (0.3, 1, 1)]
+
+
+TRUTH = pa.table({"impression_id": ["a", "b", "日本"], "converts": [True, False, False]})
+
+
+def test_auc_of_the_entire_space_joins_by_id():
+    # converts of 日本, a, b: 0, 1, 0; of the pairs (a, 日本), (a, b) the second is in order
+    assert auc_entire_space(["日本".encode(), b"a", b"b"], np.array([0.9, 0.5, 0.1]), TRUTH) == 0.5
+
+
+def test_an_id_that_is_not_in_the_truth_is_refused():
+    with pytest.raises(FunnelError, match=r"impression 'é' is not in the truth: evaluation\.truth belongs to other logs"):
+        auc_entire_space([b"a", "é".encode()], np.array([0.5, 0.5]), TRUTH)

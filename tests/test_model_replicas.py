@@ -1,0 +1,102 @@
+"""Two replicas take the step of one. Devices are fixed before TensorFlow starts, so this file runs itself as a script."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from model_data import make_model, make_spec, make_train
+
+from features.errors import FunnelError
+from model.funnels import FUNNELS
+from model.sharing import SHARING
+from model.trainer import Trainer, make_strategy
+
+SPEC = make_spec()
+MOMENTS = {"price": (2.0, 1.0), "age": (45.0, 15.0)}
+PAIRS = ["-".join(pair) for pair in itertools.product(SHARING, FUNNELS)]
+FEW = ["mmoe-independent"]  # the rest are slow
+LABELS = [  # (click, convert) of 8 rows; the first replica takes the first four
+    ([1, 1, 1, 0, 0, 0, 0, 0], [1, 0, -1, 0, 0, 0, 0, 0]),  # all clicks on one replica
+    ([0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]),  # no clicks
+    ([0, 1, 0, 1, -1, -1, -1, 1], [0, 1, 0, 0, -1, -1, -1, 1]),  # four known rows and one
+    ([-1, -1, -1, -1, 1, 1, 0, 0], [-1, -1, -1, -1, 0, 1, 0, 0]),  # nothing known on one replica
+]
+
+
+def batches():
+    """The literal labels with ids that occur on both replicas."""
+    rng = np.random.default_rng(0)
+    for click, convert in LABELS:
+        ids, dense = rng.integers(0, 6, [8, SPEC.ids_width]), rng.lognormal(3, 1, [8, SPEC.dense_width]).astype(np.float32)
+        labels = {"click": np.array(click, np.int64), "convert": np.array(convert, np.int64)}
+        yield {name: tf.constant(v) for name, v in ({"ids": ids, "dense": dense} | labels).items()}
+
+
+def course(sharing: str, funnel: str, devices: int | None) -> list[dict[str, np.ndarray]]:
+    """The losses and every weight, optimizers' too, after each batch."""
+    settings = make_train(batch_size=8, cpu_devices=devices)
+    trainer = Trainer(SPEC, make_model(sharing, funnel), settings, MOMENTS, make_strategy(devices))
+    assert trainer.strategy.num_replicas_in_sync == (devices or 1)
+    datasets, result = list(batches()), []
+    rows = tf.data.Dataset.from_tensor_slices({name: tf.stack([b[name] for b in datasets]) for name in datasets[0]})
+    iterator = iter(rows)
+    for _ in datasets:
+        losses = trainer.steps(iterator, tf.constant(1, tf.int64))
+        state = {name: variable.numpy().copy() for name, variable in trainer.state.items()}
+        result.append({name: loss.numpy() for name, loss in losses.items()} | state)
+    return result
+
+
+def main(pairs: list[str]) -> None:
+    """Prints {pair: the largest difference at each batch}, and whether batch size 7 is refused."""
+    found = {}
+    for pair in pairs:
+        two, one = (course(*pair.split("-"), devices) for devices in (2, None))
+        assert all(set(a) == set(b) for a, b in zip(one, two, strict=True))
+        found[pair] = [max(float(np.abs(a[n] - b[n]).max()) for n in a) for a, b in zip(one, two, strict=True)]
+    try:
+        odd = make_train(batch_size=7, cpu_devices=2)
+        Trainer(SPEC, make_model("shared_bottom"), odd, MOMENTS, make_strategy(2))
+    except FunnelError as error:
+        found["refused"] = str(error)
+    print(json.dumps(found))
+
+
+def compare(pairs: list[str]) -> dict:
+    path = os.pathsep.join(p for p in sys.path if p)
+    command, env = [sys.executable, __file__, *pairs], os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def assert_equal(found: dict, pairs: list[str]) -> None:
+    assert [(pair, found[pair]) for pair in pairs if not max(found[pair]) <= 1e-6] == []
+
+
+@pytest.fixture(scope="module")
+def few():
+    return compare(FEW)
+
+
+def test_two_replicas_take_the_step_of_one(few):
+    assert_equal(few, FEW)
+
+
+@pytest.mark.slow
+def test_two_replicas_take_the_step_of_one_with_every_pair():
+    rest = [pair for pair in PAIRS if pair not in FEW]
+    assert_equal(compare(rest), rest)
+
+
+def test_a_batch_that_does_not_divide_is_refused(few):
+    assert few["refused"] == "train.batch_size = 7 is global and must divide evenly among 2 replicas"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
