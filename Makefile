@@ -11,8 +11,8 @@ setup: .venv/.installed
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not on the PATH; install Python 3.11, or give PYTHON=/path/to/it"; exit 2; }
 	@echo "· making .venv and installing requirements.txt (3 GB; some minutes the first time)"
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@
 	@echo "✓ installed"
 
@@ -33,7 +33,7 @@ lock:
 	@echo "· resolving setup.py's ranges in a fresh environment"
 	@rm -rf .venv-lock
 	@$(PYTHON) -m venv .venv-lock
-	@.venv-lock/bin/pip install --quiet --disable-pip-version-check '.[dev]'
+	@.venv-lock/bin/pip install -qq --disable-pip-version-check '.[dev]'
 	@{ echo "# Exact versions of everything, made by: make lock"; .venv-lock/bin/pip freeze --exclude funnel; } > requirements.txt
 	@rm -rf .venv-lock build funnel.egg-info
 	@echo "✓ requirements.txt: $$(grep -c == requirements.txt) packages"

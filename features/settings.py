@@ -74,9 +74,7 @@ def _named(place: tuple[str | int, ...], data: Any, *, missing: bool) -> list[st
     """The parts of a place that are found in the input, and what is missing there: pydantic puts the tag of a union between."""
     found, at = [], data
     for part in place:
-        if isinstance(at, dict) and part in at:
-            at = at[part]
-        elif isinstance(at, list) and isinstance(part, int):
+        if (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int)):
             at = at[part]
         elif not (missing and part == place[-1]):
             continue

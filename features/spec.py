@@ -100,6 +100,8 @@ class Spec(Settings):
         if task.label not in self.labels:
             raise ValueError(f"tasks.{name}.label = '{task.label}' is not a label: {nearest(task.label, self.labels)}")
         if task.given is None:
+            if task.joint:
+                raise ValueError(f"tasks.{name}.joint = '{task.joint}' names the probability of a chain: give `given`, or remove it")
             return
         parents = [t.label for n, t in self.tasks.items() if n != name]
         if task.given not in parents:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,12 +53,14 @@ class RankingEstimator:
         manager = self._manager(tf.train.Checkpoint(state=_tracked(trainer.state), step=step, batches=batches))
         if manager.latest_checkpoint:
             manager.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+        self._forget_after(int(step))
         total, losses = settings.total_steps(self.data.rows("train")), {}
         while int(step) < total:
             until = min(_next(int(step), settings.log_every), _next(int(step), settings.checkpoint_every), total)
             means = trainer.steps(batches, tf.constant(until - int(step), tf.int64))
             step.assign(until)
             losses = {name: float(loss) for name, loss in means.items()}
+            self._check_finite(until, losses)
             self._log({"step": until, "loss": losses})
             if on_progress:
                 on_progress(until, total, losses)
@@ -100,10 +103,25 @@ class RankingEstimator:
         with (self.model_dir / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
+    def _check_finite(self, step: int, losses: dict[str, float]) -> None:
+        for name, loss in losses.items():
+            if not math.isfinite(loss):
+                raise FunnelError(
+                    f"training diverged: the loss of {name} is {loss} before step {step}; lower train.learning_rate = "
+                    f"{self.train_config.learning_rate} or train.embedding_learning_rate = {self.train_config.embedding_learning_rate}"
+                )
+
+    def _forget_after(self, step: int) -> None:
+        """Takes from the log what an interrupted training did after its last checkpoint: it will be done again."""
+        path = self.model_dir / "metrics.jsonl"
+        if path.exists():
+            kept = [line for line in path.read_text().splitlines(keepends=True) if json.loads(line).get("step", 0) <= step]
+            path.write_text("".join(kept))
+
     def _identity(self) -> dict:
-        """What a checkpoint's meaning depends on."""
+        """What a checkpoint's meaning depends on. Thresholds are read by metrics alone."""
         return {
-            "spec": self.spec.model_dump(mode="json", exclude_none=True),
+            "spec": self.spec.model_dump(mode="json", exclude_none=True, exclude={"tasks": {"__all__": {"threshold"}}}),
             "model": self.config.model_dump(mode="json"),
         }
 

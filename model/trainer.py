@@ -96,9 +96,7 @@ class Trainer(tf.Module):
         replica = tf.distribute.get_replica_context()
         losses, table_gradients, gradients = self.gradients(self._slice(batch, replica))
         replica.merge_call(self.table_optimizer.apply, args=(table_gradients, self.model.tables))
-        # Reduced here, so that what acts on gradients acts on the whole batch's. Keras then adds up the replicas' once more.
-        gradients = replica.all_reduce(SUM, gradients)
-        self.optimizer.apply([g / replica.num_replicas_in_sync for g in gradients], self.model.weights)
+        self.optimizer.apply(gradients, self.model.weights)  # adds up the replicas' gradients itself
         return replica.all_reduce(SUM, losses)
 
     def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.IndexedSlices], list[tf.Tensor]]:

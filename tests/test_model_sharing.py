@@ -12,6 +12,7 @@ from model.config import ModelConfig
 from model.embedding import Inputs
 from model.ranking import RankingModel
 from model.sharing import SHARING
+from model.sharing.ple import SHARED
 
 HEADS = ["ctr", "cvr"]
 X = Inputs(tf.constant([[1.0, 2.0]]), {})
@@ -60,15 +61,15 @@ def test_ple_golden():
     first, last = layer.levels
     set_experts(first.experts["ctr"], [1, 1])  # 3
     set_experts(first.experts["cvr"], [0, 3])  # 6
-    set_experts(first.experts["shared"], [4, 4])  # 12
+    set_experts(first.experts[SHARED], [4, 4])  # 12
     first.gates["ctr"].dense.set_weights([np.array([[np.log(2.0), 0.0], [0.0, 0.0]])])  # softmax(ln 2, 0) = (2/3, 1/3)
-    for gate in (first.gates["cvr"], first.gates["shared"], *last.gates.values()):
+    for gate in (first.gates["cvr"], first.gates[SHARED], *last.gates.values()):
         gate.dense.set_weights([np.zeros(gate.dense.kernel.shape)])
     for number, experts in enumerate(last.experts.values(), start=1):
         experts.set_weights([np.array([[float(number)]]), np.zeros(1)])  # f(x) = 1·x for ctr, 2·x for cvr, 3·x for shared
     # Level 1: ctr 3·2/3 + 12·1/3 = 6; cvr (6 + 12)/2 = 9; shared, of all experts, (3 + 6 + 12)/3 = 7.
-    states = first(dict.fromkeys([*HEADS, "shared"], X.flat))
-    np.testing.assert_allclose([states[g].numpy().item() for g in ("ctr", "cvr", "shared")], [6, 9, 7], rtol=1e-6)
+    states = first(dict.fromkeys([*HEADS, SHARED], X.flat))
+    np.testing.assert_allclose([states[g].numpy().item() for g in ("ctr", "cvr", SHARED)], [6, 9, 7], rtol=1e-6)
     # Level 2: experts give ctr 1·6, cvr 2·9, shared 3·7 = 21; ctr (6 + 21)/2, cvr (18 + 21)/2.
     out = layer(X)
     np.testing.assert_allclose([out[head].numpy().item() for head in HEADS], [13.5, 19.5], rtol=1e-6)
@@ -78,13 +79,13 @@ def test_ple_golden():
 def test_ple_gates_of_a_level_read_the_level_before():
     layer = build("ple", levels=2, shared_experts=1, task_experts=2, expert_units=[5])
     assert [tuple(level.gates["ctr"].dense.kernel.shape) for level in layer.levels] == [(2, 3), (5, 3)]
-    assert tuple(layer.levels[0].gates["shared"].dense.kernel.shape) == (2, 5)  # 2 experts of each of 2 tasks and 1 shared
+    assert tuple(layer.levels[0].gates[SHARED].dense.kernel.shape) == (2, 5)  # 2 experts of each of 2 tasks and 1 shared
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_ple_has_a_shared_gate_on_all_levels_but_the_last(levels):
     layer = build("ple", levels=levels, expert_units=[2])
-    assert ["shared" in level.gates for level in layer.levels] == [True] * (levels - 1) + [False]
+    assert [SHARED in level.gates for level in layer.levels] == [True] * (levels - 1) + [False]
 
 
 @pytest.mark.parametrize(

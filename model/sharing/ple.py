@@ -9,7 +9,7 @@ from model.embedding import Inputs
 from model.layers import Experts, Gate
 from model.sharing.base import Sharing, SharingParams, Units
 
-SHARED = "shared"  # the group of the shared experts
+SHARED = "_shared"  # the group of the shared experts: no task may be called this
 
 
 class PLE(Sharing):
@@ -44,10 +44,10 @@ class Level(Sharing):
         super().__init__(params, heads, name=name)
         own, shared = params.task_experts, params.shared_experts
         self.experts = {head: Experts(own, params.expert_units, name=f"experts_{head}") for head in heads}
-        self.experts[SHARED] = Experts(shared, params.expert_units, name="experts_shared")
+        self.experts[SHARED] = Experts(shared, params.expert_units, name="shared_experts")
         self.gates = {head: Gate(own + shared, name=f"gate_{head}") for head in heads}
         if not last:
-            self.gates[SHARED] = Gate(own * len(heads) + shared, name="gate_shared")
+            self.gates[SHARED] = Gate(own * len(heads) + shared, name="shared_gate")
 
     def call(self, states: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         outputs = {group: experts(states[group]) for group, experts in self.experts.items()}  # [B, m, H] each

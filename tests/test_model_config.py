@@ -1,0 +1,58 @@
+"""The model's configuration: names looked up in the dicts, options checked by the entry's own Params."""
+
+import pytest
+from model_data import SMALL
+
+from features.errors import FunnelError
+from model.config import ModelConfig, TrainConfig
+from model.funnels import FUNNELS
+from model.sharing import SHARING
+
+
+@pytest.mark.parametrize("sharing", SHARING)
+@pytest.mark.parametrize("funnel", FUNNELS)
+def test_a_dump_parses_to_the_same_configuration(sharing, funnel):
+    config = ModelConfig.parse({"sharing": {"name": sharing} | SMALL[sharing], "funnel": {"name": funnel, "tower_units": [3]}})
+    assert isinstance(config.sharing, SHARING[sharing].Params)
+    dumped = config.model_dump(mode="json")
+    assert dumped["sharing"] == {"name": sharing} | SMALL[sharing] | ({"share_embeddings": False} if sharing == "single_task" else {})
+    assert ModelConfig.parse(dumped) == config
+
+
+def test_a_bare_name_takes_the_defaults():
+    assert ModelConfig.parse({"sharing": "ple"}).sharing.levels == 2
+
+
+def test_an_unknown_architecture_names_the_nearest():
+    with pytest.raises(FunnelError, match=r"model\.sharing.*'plee'.*did you mean 'ple'\?"):
+        ModelConfig.parse({"sharing": {"name": "plee"}}, "model")
+
+
+def test_an_unknown_option_names_the_nearest_of_its_entry():
+    with pytest.raises(FunnelError, match=r"model\.sharing.*unknown key 'level': did you mean 'levels'\?"):
+        ModelConfig.parse({"sharing": {"name": "ple", "level": 3}}, "model")
+
+
+@pytest.mark.parametrize(
+    ("sharing", "key"),
+    [
+        ({"name": "ple", "levels": 0}, "levels"),
+        ({"name": "mmoe", "experts": 1}, "experts"),
+        ({"name": "mmoe", "expert_units": []}, "expert_units"),
+    ],
+)
+def test_an_option_out_of_range_is_named(sharing, key):
+    with pytest.raises(FunnelError, match=key):
+        ModelConfig.parse({"sharing": sharing}, "model")
+
+
+def test_training_lasts_one_epoch_unless_told():
+    assert TrainConfig.parse({"batch_size": 100}).total_steps(1000) == 10
+    assert TrainConfig.parse({"batch_size": 100, "epochs": 3}).total_steps(1000) == 30
+    assert TrainConfig.parse({"batch_size": 100, "steps": 7}).total_steps(1000) == 7
+    assert TrainConfig.parse({"batch_size": 100}).total_steps(10) == 1
+
+
+def test_steps_and_epochs_exclude_each_other():
+    with pytest.raises(FunnelError, match=r"steps = 5 and epochs = 2.0 both say how long to train"):
+        TrainConfig.parse({"steps": 5, "epochs": 2})
