@@ -29,6 +29,20 @@ lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
+bench: setup
+	@$(BIN)/python benchmarks/simulate.py
+	@$(BIN)/python benchmarks/pipeline.py
+	@$(BIN)/python benchmarks/train.py
+
+bench-peers: setup .venv-peers-deepctr/.installed .venv-peers-rechub/.installed
+	@$(BIN)/python benchmarks/peers.py --deepctr .venv-peers-deepctr/bin/python --rechub .venv-peers-rechub/bin/python
+
+.venv-peers-%/.installed: benchmarks/requirements-%.txt
+	@echo "· making .venv-peers-$* for the comparison"
+	@$(PYTHON) -m venv --clear .venv-peers-$*
+	@.venv-peers-$*/bin/pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
 lock:
 	@echo "· resolving setup.py's ranges in a fresh environment"
 	@rm -rf .venv-lock
