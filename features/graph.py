@@ -10,15 +10,15 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from features.declarations import Categorical, Cross
-from features.spec import Spec
+from features.spec import Spec, input_name
 
 DTYPES = {"text": tf.string, "texts": tf.string, "integer": tf.int64, "number": tf.float32}
 
 
 def serving_inputs(spec: Spec) -> dict[str, tf.TensorSpec]:
-    """The raw columns of a request, by name: [B], or [B, any length] for lists, padded with ""."""
+    """The raw columns of a request, by their names in it: [B], or [B, any length] for lists, padded with ""."""
     return {
-        column: tf.TensorSpec([None, None] if raw_type == "texts" else [None], DTYPES[raw_type], name=column)
+        input_name(column): tf.TensorSpec([None, None] if raw_type == "texts" else [None], DTYPES[raw_type], name=input_name(column))
         for column, raw_type in spec.columns.items()
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -133,6 +134,11 @@ class Spec(Settings):
                     raise ValueError(
                         f"features.{other} reads column '{column}' as {known}, features.{name} as {raw_type}: it holds one of them"
                     )
+        inputs: dict[str, str] = {}
+        for column in found:
+            other = inputs.setdefault(input_name(column), column)
+            if other != column:
+                raise ValueError(f"columns '{other}' and '{column}' would both be the request's '{input_name(column)}': rename one")
         return {column: raw_type for column, (_, raw_type) in found.items()}
 
     @cached_property
@@ -203,6 +209,12 @@ class Spec(Settings):
                 f"{path}: fingerprint {content.get('fingerprint')} is not this version's {spec.fingerprint}; preprocess again"
             )
         return spec
+
+
+def input_name(column: str) -> str:
+    """A column's name in a request: TensorFlow's signatures keep letters, digits and _ alone, and begin with a letter."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", column)
+    return name if name[:1].isalpha() else f"column_{name}"
 
 
 def _place(lengths: dict[str, int]) -> dict[str, Slots]:

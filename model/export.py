@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import tensorflow as tf
 
 from features import arrays, graph
 from features.errors import FunnelError
-from features.spec import Spec
+from features.spec import Spec, input_name
 from model import serving_check
 from model.estimator import RankingEstimator
 from model.ranking import RankingModel
@@ -50,7 +51,7 @@ class Serving(tf.Module):
 
         @tf.function(input_signature=[graph.serving_inputs(spec)])
         def serving_default(columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return model.scores(*graph.encode(spec, columns))
+            return model.scores(*graph.encode(spec, {column: columns[input_name(column)] for column in spec.columns}))
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
         def examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -141,7 +142,9 @@ def reloaded_scores(spec: Spec, sample: pa.Table, path: Path) -> dict[str, dict[
         command = [sys.executable, "-I", serving_check.__file__, str(path.resolve()), str(rows), str(scores)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=dict(os.environ), check=False)
         if done.returncode:
-            last = "\n".join(done.stderr.strip().splitlines()[-3:])
+            # TensorFlow's start-up lines, which come before its own logging can be told to be quiet, hide the cause.
+            said = [line for line in done.stderr.strip().splitlines() if not re.match(r"[IWE]0000 |WARNING: All log", line)]
+            last = "\n".join(said[-3:])
             raise FunnelError(f"{path}: cannot be loaded in a fresh process, so it is not published:\n{last}")
         return json.loads(scores.read_text())
 
@@ -153,10 +156,10 @@ def request_columns(spec: Spec, rows: pa.Table) -> dict[str, list]:
         values = rows[name].to_pylist()
         if raw_type == "texts":
             longest = max([len(v) for v in values if v] + [1])
-            columns[name] = [[t or "" for t in v or []] + [""] * (longest - len(v or [])) for v in values]
+            columns[input_name(name)] = [[t or "" for t in v or []] + [""] * (longest - len(v or [])) for v in values]
         else:
             nothing = "" if raw_type == "text" else float("nan")
-            columns[name] = [nothing if v is None else v for v in values]
+            columns[input_name(name)] = [nothing if v is None else v for v in values]
     return columns
 
 

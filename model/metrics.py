@@ -19,8 +19,10 @@ CLIP = 1e-7  # logloss of a float32 probability that rounded to 0 or 1
 def measure(p: np.ndarray, label: np.ndarray, threshold: float) -> dict[str, float | None]:
     """AUC, logloss, calibration (mean prediction / mean label), and precision, recall and accuracy at `threshold`.
 
-    p and label are [n]; what is undefined (one class only, nothing predicted positive) is None.
+    p and label are [n]; what is undefined (one class only, nothing predicted positive) is None. Raises FunnelError for NaN.
     """
+    if not np.isfinite(p).all():
+        raise FunnelError(f"{int((~np.isfinite(p)).sum())} of {len(p)} scores are not finite: training diverged; lower the learning rates")
     predicted, actual = p >= threshold, label == 1
     hits, positives = int((predicted & actual).sum()), int(actual.sum())
     both_classes = 0 < positives < len(label)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import arrays, graph
-from features.spec import Spec
+from features.errors import FunnelError
+from features.spec import Spec, input_name
 
 SPEC = Spec.parse(
     {
@@ -115,3 +116,16 @@ def test_normalise_on_paper():
     # a: (log1p(e − 1) − 0.5) / 0.25 = 2, (log1p(0) − 0.5) / 0.25 = −2; b: (7 − 3) / 2 = 2, missing 0; d: a constant divides by 1.
     result = graph.normalise(spec, {"a": (0.5, 0.25), "b": (3.0, 2.0), "d": (3.0, 0.0)}, dense)
     np.testing.assert_allclose(result, [[2.0, 2.0, 5.0, 0.0], [-2.0, 0.0, 0.0, 1.0]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("column", "name"), [("a", "a"), ("a.b-c d", "a_b_c_d"), ("País", "Pa_s"), ("1st", "column_1st"), ("_x", "column__x")]
+)
+def test_a_columns_name_in_a_request(column, name):
+    assert input_name(column) == name
+
+
+def test_columns_of_one_name_in_a_request_are_refused():
+    features = {"a": {"kind": "numeric", "column": "x-y"}, "b": {"kind": "numeric", "column": "x_y"}}
+    with pytest.raises(FunnelError, match="columns 'x-y' and 'x_y' would both be the request's 'x_y': rename one"):
+        Spec.parse({"features": features, "labels": {"click": {"column": "click"}}, "tasks": {"ctr": {"label": "click"}}})

@@ -9,11 +9,13 @@ import pytest
 import tensorflow as tf
 from model_data import FEATURES, arrow, make_estimator, make_model, make_spec, raw_rows, write_data
 
+from features import arrays
 from features.errors import FunnelError
 from features.spec import Spec
 from model import export as export_module
 from model import serving_check
 from model.export import checkpoint_scores, export, raw_examples, request_columns, save
+from model.ranking import RankingModel
 
 SPEC = make_spec()
 OUTPUTS = ["p_ctcvr", "p_ctr", "p_cvr"]
@@ -196,3 +198,19 @@ def test_the_fresh_process_cannot_import_the_project(name, monkeypatch):
 @pytest.mark.parametrize("name", ["json", "features_of_another", "modelling", "keras.models"])
 def test_other_names_are_left_alone(name):
     assert serving_check.Blocked().find_spec(name) is None
+
+
+def test_column_names_that_tensorflow_cannot_keep(tmp_path):
+    features = {"hours": {"kind": "numeric", "column": "hours-per week", "standardize": False}}
+    features["country"] = {"kind": "categorical", "column": "País", "buckets": 9}
+    spec = make_spec(features=features, labels={"click": {"column": "click"}}, tasks={"ctr": {"label": "click"}})
+    model = RankingModel(spec, make_model("shared_bottom"), {"hours": (0.0, 1.0)}, 1)
+    save(model, tmp_path / "1")
+    signature = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    assert set(signature.structured_input_signature[1]) == {"hours_per_week", "Pa_s"}
+    columns = {"hours-per week": pa.array([40.0, None]), "País": pa.array(["España", None])}
+    encoded = arrays.encode(spec, columns)
+    expected = model.scores(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))["p_ctr"]
+    request = request_columns(spec, pa.table(columns))
+    scores = signature(**{name: tf.constant(values) for name, values in request.items()})["p_ctr"]
+    np.testing.assert_allclose(scores, expected, atol=1e-6)

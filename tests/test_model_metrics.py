@@ -97,3 +97,8 @@ def test_auc_of_the_entire_space_joins_by_id():
 def test_an_id_that_is_not_in_the_truth_is_refused():
     with pytest.raises(FunnelError, match=r"impression 'é' is not in the truth: evaluation\.truth belongs to other logs"):
         auc_entire_space([b"a", "é".encode()], np.array([0.5, 0.5]), TRUTH)
+
+
+def test_scores_that_are_not_finite_are_refused():
+    with pytest.raises(FunnelError, match="1 of 2 scores are not finite: training diverged"):
+        measure(np.array([0.5, np.nan]), np.array([0, 1]), 0.5)
