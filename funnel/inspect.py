@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 
 from features.errors import FunnelError
@@ -68,7 +71,8 @@ def show_outcome(run: Path, config: Path) -> None:
     show_metrics(run)
     places = [["model", outcome["export"]["path"]], ["report", run / "report.html"], ["summary", run / "summary.json"]]
     table("Where", ["", "path"], places)
-    console.print(f"Next: [bold]funnel inspect {run}[/bold], or [bold]funnel run {config} --set model.sharing=ple[/bold]")
+    funnel = "funnel" if shutil.which("funnel") else os.path.relpath(sys.argv[0])
+    console.print(f"Next: [bold]{funnel} inspect {run}[/bold], or [bold]{funnel} run {config} --set model.sharing=ple[/bold]")
 
 
 def _counts(counts: dict[str, int]) -> str:

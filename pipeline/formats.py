@@ -53,19 +53,18 @@ def read_csv(file: pa.NativeFile, stream: Stream, wanted: dict[str, str]) -> Ite
     names = stream.columns
     for numbers, lines in _blocks_of_lines(file, b"\r"):
         if names is None:
-            names = _header(lines[0], stream)
-            numbers, lines = numbers[1:], lines[1:]
+            names, numbers, lines = _header(lines[0], stream), numbers[1:], lines[1:]
         if any(names.count(column) != 1 for column in wanted):
             yield _no_rows(names)
         wrong = _wrong_counts(lines, len(names), stream.separator)
         kept = [line for row, line in enumerate(lines) if row not in wrong] if wrong else lines
         raw = _parse(np.delete(numbers, list(wrong)), kept, partial(_csv_rows, names=names, wanted=wanted, separator=stream.separator))
-        raw.malformed += [(int(numbers[row]), why, _shown(lines[row])) for row, why in wrong.items()]
+        raw.malformed += [(int(numbers[row]), why, lines[row].decode("utf-8", "replace")) for row, why in wrong.items()]
         yield raw
 
 
 def _no_rows(names: list[str]) -> Raw:
-    """What a file holds that lacks a column: the caller names it."""
+    """Of a file that lacks a column, which the caller names."""
     return Raw(pa.table([pa.nulls(0)] * len(names), names), np.arange(0))
 
 
@@ -88,7 +87,7 @@ def _csv_rows(lines: list[bytes], *, names: list[str], wanted: dict[str, str], s
         return pa.table({column: pa.array([], pa.binary()) for column in wanted})
     text = b"\n".join(lines)
     if b"\r" in text and len(lines) > 1:  # Arrow ends a row there too: two rows in one line could make up for one in two
-        raise ValueError("a carriage return inside a line")
+        raise ValueError
     try:
         table = pc_csv.read_csv(
             pa.BufferReader(text),
@@ -146,12 +145,8 @@ def _parse(numbers: np.ndarray, lines: list[bytes], parse: Callable[[list[bytes]
                 middle = (start + end) // 2
                 todo += [(middle, end), (start, middle)]
             else:
-                malformed.append((int(numbers[start]), str(error), _shown(lines[start])))
+                malformed.append((int(numbers[start]), str(error), lines[start].decode("utf-8", "replace")))
     return Raw(pa.concat_tables(pieces), np.concatenate(rows), malformed)
-
-
-def _shown(line: bytes) -> str:
-    return line.decode("utf-8", "replace")
 
 
 def _json_rows(lines: list[bytes], *, schema: pa.Schema) -> pa.Table:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from features.errors import FunnelError
+from features.errors import FunnelError, nearest
 from pipeline import encode, join, publish
 from pipeline.config import PreprocessConfig
 from pipeline.labels import Calendar, make_calendar
@@ -54,9 +54,11 @@ def preprocess(
 
 def _run(config: PreprocessConfig, sources: list[Source], shards: int, out: Path, beam_args: list[str]) -> None:
     """Runs the pipeline. A FunnelError raised in any worker is raised again here, without Beam's traceback around it."""
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
     # Named, since the plain DirectRunner tries to fetch another engine from the network first.
     runner = None if any(a.startswith("--runner") for a in beam_args) else FnApiRunner()
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    if runner:
+        _know_every_option(beam_args)
     try:
         with beam.Pipeline(runner=runner, options=PipelineOptions(beam_args)) as pipeline:
             build(pipeline, config, sources, shards, out)
@@ -65,6 +67,13 @@ def _run(config: PreprocessConfig, sources: list[Source], shards: int, out: Path
         if raised.exists():
             raise FunnelError(json.loads(raised.read_text())) from error
         raise
+
+
+def _know_every_option(beam_args: list[str]) -> None:
+    """Beam itself drops an option that it does not know; other runners than this process's have options of their own."""
+    given, known = (PipelineOptions(beam_args).get_all_options(retain_unknown_options=retain) for retain in (True, False))
+    for option in given.keys() - known.keys():
+        raise FunnelError(f"--{option} is no option of Beam: {nearest(option, known)}")
 
 
 def build(pipeline: beam.Pipeline, config: PreprocessConfig, sources: list[Source], shards: int, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ def find_sources(config: PreprocessConfig) -> list[Source]:
     if config.split.eval.files is not None:
         rows = config.rows
         sources += find("split.eval.files", rows, config.logs[rows], config.split.eval.files, evaluate=True)
-        paths = Counter(s.path for s in sources if s.stream == rows)
+        paths = Counter(os.path.abspath(s.path) for s in sources if s.stream == rows)
         twice = next((path for path, count in paths.items() if count > 1), None)
         if twice:
             raise FunnelError(f"{twice}: matched both by logs.{rows}.files and by split.eval.files; a row trains or evaluates, not both")
@@ -59,17 +60,18 @@ def find(key: str, name: str, stream: Stream, patterns: str | list[str], *, eval
     """The files of one or several globs. `key` is what an error calls them."""
     found = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        remote = "://" in pattern
         try:
-            matches = FileSystems.match([pattern])[0].metadata_list
+            # Beam finds nothing for a relative pattern that begins with a wildcard; "./" before an absolute one is dropped by join.
+            matches = FileSystems.match([pattern if remote else os.path.join("./", pattern)])[0].metadata_list
         except BeamIOError as error:
             raise FunnelError(f"{key} = '{pattern}': cannot be listed ({error})") from None
         if not matches:
             raise FunnelError(f"{key} = '{pattern}': no file matches; relative paths start at the current directory")
         for match in matches:
-            format_ = stream.format or format_of(key, match.path)
-            found[match.path] = Source(
-                name, match.path, _below(match.path, pattern), match.size_in_bytes, format_, evaluate, match.last_updated_in_seconds
-            )
+            path, declared = (match.path, pattern) if remote else map(os.path.normpath, (match.path, pattern))
+            format_ = stream.format or format_of(key, path)
+            found[path] = Source(name, path, _below(path, declared), match.size_in_bytes, format_, evaluate, match.last_updated_in_seconds)
     return sorted(found.values(), key=lambda s: (s.name, s.path))
 
 

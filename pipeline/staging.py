@@ -12,6 +12,8 @@ from pathlib import Path
 def staging(out: Path) -> Iterator[Path]:
     """A directory beside `out` that takes its place when the block ends well, and vanishes when it does not."""
     beside, old = out.with_name(f".{out.name}.unfinished"), out.with_name(f".{out.name}.old")
+    if old.exists() and not out.exists():  # killed between the two renames
+        old.rename(out)
     for leftover in (beside, old):
         shutil.rmtree(leftover, ignore_errors=True)
     beside.mkdir(parents=True)

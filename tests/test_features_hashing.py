@@ -7,7 +7,13 @@ import pytest
 from features import hashing
 
 # FarmHash fingerprint64, as TensorFlow's own test of to_hash_bucket_fast has them: modulo 10 they are 9, 2, 2, 5.
-FINGERPRINTS = {"": 11160318154034397263, "a": 12917804110809363939, "b": 11795596070477164822, "c": 11430444447143000872, "d": 4470636696479570465}
+FINGERPRINTS = {
+    "": 11160318154034397263,
+    "a": 12917804110809363939,
+    "b": 11795596070477164822,
+    "c": 11430444447143000872,
+    "d": 4470636696479570465,
+}
 GAMMA = 0x9E3779B97F4A7C15
 
 

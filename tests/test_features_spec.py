@@ -140,7 +140,10 @@ def test_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("tamper", "match"),
     [
-        (lambda c: c["features"]["user"].update(buckets=7), r"fingerprint [0-9a-f]{16} is not this version's [0-9a-f]{16}; preprocess again"),
+        (
+            lambda c: c["features"]["user"].update(buckets=7),
+            r"fingerprint [0-9a-f]{16} is not this version's [0-9a-f]{16}; preprocess again",
+        ),
         (lambda c: c.update(fingerprint="0" * 16), r"fingerprint 0000000000000000 is not this version's"),
         (lambda c: c.pop("fingerprint"), "fingerprint None is not this version's"),
         (lambda c: c.pop("labels"), r"spec\.json\.labels"),
@@ -161,7 +164,9 @@ def test_a_file_that_is_no_spec(tmp_path, content):
     with pytest.raises(FunnelError, match=r"spec\.json: cannot be read as spec\.json \(.*No such file.*\); run `funnel preprocess` first"):
         Spec.load(tmp_path / "spec.json")
     (tmp_path / "spec.json").write_bytes(content)
-    with pytest.raises(FunnelError, match=r"spec\.json: (cannot be read as spec\.json|holds no object of declarations).*run `funnel preprocess`"):
+    with pytest.raises(
+        FunnelError, match=r"spec\.json: (cannot be read as spec\.json|holds no object of declarations).*run `funnel preprocess`"
+    ):
         Spec.load(tmp_path / "spec.json")
 
 
@@ -179,7 +184,10 @@ def test_a_file_that_is_no_spec(tmp_path, content):
         ({"kind": "categorical", "buckets": 9, "max_length": 0}, r"^features\.user\.max_length = 0: "),
         ({"kind": "categorical", "buckets": 9, "separator": ""}, r"^features\.user\.separator = '': "),
         ({"kind": "categorical", "buckets": 9, "separator": "|"}, r"^features\.user: separator splits .*: give max_length"),
-        ({"kind": "categorical", "buckets": 9, "max_length": 2, "dtype": "int64"}, r"^features\.user: dtype = 'int64' is for single values"),
+        (
+            {"kind": "categorical", "buckets": 9, "max_length": 2, "dtype": "int64"},
+            r"^features\.user: dtype = 'int64' is for single values",
+        ),
         ({"kind": "categorical", "buckets": 9, "pooling": "max"}, r"^features\.user\.pooling = 'max': .*'mean' or 'sum'"),
         ({"kind": "numeric", "transform": "sqrt"}, r"^features\.user\.transform = 'sqrt': .*'none' or 'log1p'"),
         ({"kind": "numeric", "dim": 4}, r"^features\.user: unknown key 'dim': "),
@@ -195,7 +203,10 @@ def test_a_feature_that_is_refused(feature, match):
 
 def test_crosses():
     cross = {"kind": "cross", "buckets": 9}
-    fails(r"features\.x\.of names 'price', a numeric feature: a cross is of categorical ones", features=FEATURES | {"x": cross | {"of": ["user", "price"]}})
+    fails(
+        r"features\.x\.of names 'price', a numeric feature: a cross is of categorical ones",
+        features=FEATURES | {"x": cross | {"of": ["user", "price"]}},
+    )
     chained = FEATURES | {"x": cross | {"of": ["user", "user_x_device"]}}
     fails(r"features\.x\.of names 'user_x_device', a cross feature", features=chained)
     many = FEATURES | {"x": cross | {"of": ["user", "tags"]}}
@@ -230,7 +241,10 @@ def test_no_section_is_empty(section):
     ("label", "match"),
     [
         ({"event": "clicks"}, r"^labels\.click\.within: Field required$"),
-        ({"event": "clicks", "within": "30"}, r"^labels\.click\.within = '30': must be a whole number and a unit \(d, h, m or s\), as in '30m'$"),
+        (
+            {"event": "clicks", "within": "30"},
+            r"^labels\.click\.within = '30': must be a whole number and a unit \(d, h, m or s\), as in '30m'$",
+        ),
         ({"event": "clicks", "withn": "30m"}, r"^labels\.click: unknown key 'withn': did you mean 'within'\?$"),
         ({"column": "c", "equal": "1"}, r"^labels\.click: unknown key 'equal': did you mean 'equals'\?$"),
         ({"column": "c", "within": "1d"}, r"^labels\.click: unknown key 'within': known: column, equals$"),
@@ -239,8 +253,14 @@ def test_no_section_is_empty(section):
         ("clicks", r"^labels\.click = 'clicks': "),
         ({"event": "clicks", "within": "1d", "after": "buy"}, r"labels\.click\.after = 'buy' must be an event label above it: "),
         ({"event": "clicks", "within": "1d", "after": "click"}, r"labels\.click\.after = 'click' must be an event label above it: "),
-        ({"event": "clicks", "within": "1d", "after": "rich"}, r"labels\.click\.after = 'rich' must be an event label above it: none is known"),
-        ({"column": "user"}, r"labels\.click and features\.user both read the column 'user': a label may not be a feature; remove the feature"),
+        (
+            {"event": "clicks", "within": "1d", "after": "rich"},
+            r"labels\.click\.after = 'rich' must be an event label above it: none is known",
+        ),
+        (
+            {"column": "user"},
+            r"labels\.click and features\.user both read the column 'user': a label may not be a feature; remove the feature",
+        ),
         ({"column": "raw_tags"}, r"labels\.click and features\.tags both read"),
         ({"column": "device"}, r"labels\.click and features\.user_x_device both read"),
     ],
@@ -263,7 +283,10 @@ def test_names_that_the_layout_keeps_for_itself(name):
     ("tasks", "match"),
     [
         ({"ctr": {"label": "clik"}}, r"tasks\.ctr\.label = 'clik' is not a label: did you mean 'click'\?"),
-        ({"ctr": {"label": "click", "given": "convert"}}, r"tasks\.ctr\.given = 'convert' must be the label of another task: none is known"),
+        (
+            {"ctr": {"label": "click", "given": "convert"}},
+            r"tasks\.ctr\.given = 'convert' must be the label of another task: none is known",
+        ),
         ({"ctr": {"label": "click", "given": "click"}}, r"tasks\.ctr\.given = 'click' must be the label of another task"),
         (
             {"ctr": {"label": "click", "given": "convert"}, "cvr": {"label": "convert", "given": "click"}},
@@ -272,7 +295,11 @@ def test_names_that_the_layout_keeps_for_itself(name):
         ({"ctr": {"label": "click", "threshold": 1}}, r"tasks\.ctr\.threshold = 1: "),
         (TASKS | {"ctcvr": {"label": "convert"}}, r"tasks and joints share the name 'ctcvr': give one of them another name"),
         (
-            {"a": {"label": "click"}, "b": {"label": "convert", "given": "click", "joint": "j"}, "c": {"label": "rich", "given": "click", "joint": "j"}},
+            {
+                "a": {"label": "click"},
+                "b": {"label": "convert", "given": "click", "joint": "j"},
+                "c": {"label": "rich", "given": "click", "joint": "j"},
+            },
             r"tasks and joints share the name 'j'",
         ),
     ],
@@ -326,7 +353,7 @@ def test_a_duration_is_written_in_its_longest_unit():
 
 
 def test_every_mistake_has_a_line():
-    with pytest.raises(FunnelError, match="steps = 'x': .*\n.*window = 5: must be") as raised:
+    with pytest.raises(FunnelError, match=r"steps = 'x': .*\n.*window = 5: must be") as raised:
         Section.parse({"steps": "x", "window": 5}, "train")
     assert all(line.startswith("train.") for line in str(raised.value).splitlines())
 

@@ -128,14 +128,14 @@ def test_help_holds_an_example(capsys, command):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
     assert f"example: funnel {command} " in " ".join(out.split())
-    assert f"  {command} " in run(capsys, "--help")[1]
+    assert f"  {command}" in run(capsys, "--help")[1]
 
 
 def test_errors_of_beams_workers_come_bare(folder, capsys):
     write_jsonl(folder / "impressions-2.jsonl", [{"id": "b", "ts": T0}])  # only the first file is looked at before the job starts
     err = fails(capsys, "impressions-2.jsonl: has no column 'user': known: id, ts", "preprocess", "my.toml")
     assert err == "error: impressions-2.jsonl: has no column 'user': known: id, ts\n"
-    assert [p.name for p in (folder / "run").iterdir()] == []
+    assert [p.name for p in (folder / "run").iterdir() if "data" in p.name] == []
 
 
 def test_arguments_for_beam(folder, capsys):
@@ -143,7 +143,15 @@ def test_arguments_for_beam(folder, capsys):
     code, _, err = run(capsys, "preprocess", "my.toml", "--", *beam)
     assert (code, err) == (0, "")
     (folder / "run" / "data" / "kept").touch()
+    fails(
+        capsys,
+        "--direct_num_wrkers is no option of Beam: did you mean 'direct_num_workers'?",
+        "preprocess",
+        "my.toml",
+        "--",
+        "--direct_num_wrkers=2",
+    )
     err = fails(capsys, "NoSuchRunner", "preprocess", "my.toml", "--", "--runner=NoSuchRunner", code=1)
     assert "(--debug shows where)" in err
     assert (folder / "run" / "data" / "kept").exists()
-    assert [p.name for p in (folder / "run").iterdir() if p.name.startswith(".")] == []
+    assert [p.name for p in (folder / "run").iterdir() if "data" in p.name] == ["data"]

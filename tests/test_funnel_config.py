@@ -41,7 +41,9 @@ def fails(match, folder, text=TOML, *overrides):
 def test_reads_every_section(tmp_path):
     loaded = load(tmp_path)
     assert loaded.run == Path("runs/my")
-    assert (loaded.data, loaded.model_dir, loaded.export_dir, loaded.logs) == tuple(loaded.run / d for d in ("data", "model", "export", "logs"))
+    assert (loaded.data, loaded.model_dir, loaded.export_dir, loaded.logs) == tuple(
+        loaded.run / d for d in ("data", "model", "export", "logs")
+    )
     settings = loaded.preprocess
     assert settings.logs["clicks"].missing == ["?"]
     assert settings.rows == "impressions"
@@ -86,7 +88,11 @@ def test_what_is_no_toml(tmp_path):
         ("impressions =", "shown =", r"^logs holds shown, clicks: declare either impressions or table$"),
         ("clicks =", "table =", r"^logs holds impressions, table: declare either impressions or table$"),
         ('"30m" }', '"30m" }\n[split.more]', r"^split: unknown key 'more': "),
-        ("[tasks]", "[logs.buys]\nfiles = 'b.csv'\n[tasks]", r"^logs\.buys: no label reads this stream; declare a label with event = 'buys'"),
+        (
+            "[tasks]",
+            "[logs.buys]\nfiles = 'b.csv'\n[tasks]",
+            r"^logs\.buys: no label reads this stream; declare a label with event = 'buys'",
+        ),
         ('event = "clicks", within = "30m"', 'column = "c"', r"^logs\.clicks: no label reads this stream"),
         ('"i/*.parquet", id = "id"', '"i/*.parquet"', r"^logs\.impressions\.id is missing: events join impressions by id"),
         ("[logs]", "logs = 5\n[log]", r"unknown key 'log'"),
@@ -120,7 +126,14 @@ def test_logs_end_is_utc(tmp_path):
 
 
 def test_overrides(tmp_path):
-    overrides = ["features.user.buckets=1_000", "split.immature=keep", 'logs.clicks.files="x.csv"', "output.max_rejects=0.5", "run=r", "train.steps=5"]
+    overrides = [
+        "features.user.buckets=1_000",
+        "split.immature=keep",
+        'logs.clicks.files="x.csv"',
+        "output.max_rejects=0.5",
+        "run=r",
+        "train.steps=5",
+    ]
     loaded = load(tmp_path, TOML, *overrides)
     assert loaded.spec.features["user"].buckets == 1000
     assert loaded.preprocess.split.immature == "keep"

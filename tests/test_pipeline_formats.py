@@ -18,12 +18,16 @@ NAME = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\x00"), min_
 CSV_LINE = st.one_of(
     st.tuples(NAME, NAME).map(lambda pair: csv_line(*pair)),
     st.tuples(GARBAGE, GARBAGE).map(b",".join),
-    st.sampled_from([b'"a,1', b'b",2', b'"a","1"', b",", b",,", b"a\rb,1", b"a,1\rb,2", b'"', b'""', b'"a"b,1', b"\xff,\xff", b"\xff", b'"x,y",1\r']),
+    st.sampled_from(
+        [b'"a,1', b'b",2', b'"a","1"', b",", b",,", b"a\rb,1", b"a,1\rb,2", b'"', b'""', b'"a"b,1', b"\xff,\xff", b"\xff", b'"x,y",1\r']
+    ),
     GARBAGE,
     BLANK,
 )
 JSON_LINE = st.one_of(
-    st.fixed_dictionaries({"id": NAME, "n": NAME, "other": st.none() | st.integers() | st.lists(NAME)}).map(lambda row: json.dumps(row).encode()),
+    st.fixed_dictionaries({"id": NAME, "n": NAME, "other": st.none() | st.integers() | st.lists(NAME)}).map(
+        lambda row: json.dumps(row).encode()
+    ),
     st.sampled_from(
         [
             b'{"id":"a","n":"1"} {"id":"b","n":"2"}',

@@ -1,6 +1,7 @@
 """pipeline.labels: against a slow reference that looks at one impression at a time; and the truth table of the split."""
 
 import itertools
+import time
 from collections import Counter
 from types import SimpleNamespace
 
@@ -111,11 +112,19 @@ def test_split_truth_table(tmp_path, kind, immature):
         got = split_of(
             config, time=time, by_file=int(chosen), by_hash=0.49 if chosen else 0.5, labels=labels, eval_from=MATURE - 10 * SECOND
         )
-        if not known or (not mature and (chosen or immature == "drop")):
-            expected = DROPPED
-        else:
-            expected = EVAL if chosen else TRAIN
+        dropped = not known or (not mature and (chosen or immature == "drop"))
+        expected = DROPPED if dropped else EVAL if chosen else TRAIN
         assert got == expected, (chosen, mature, known)
+
+
+@pytest.fixture
+def tokyo(monkeypatch):
+    """A machine whose local time is not UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def test_without_event_labels_everything_is_mature(tmp_path):
@@ -141,8 +150,7 @@ def test_without_event_labels_everything_is_mature(tmp_path):
         ({"eval": {"last": "20s"}, "logs_end": "1970-01-01T02:01:00+02:00"}, {"impressions": 99}, (60, 53, 33)),
     ],
 )
-def test_calendar(split, times, expected, monkeypatch):
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
+def test_calendar(split, times, expected, tokyo):
     calendar = make_calendar(config_of("x", split=split), {k: t and t * SECOND for k, t in times.items()})
     seconds = SimpleNamespace(**{k: v if v is None else v / SECOND for k, v in vars(calendar).items()})
     assert (seconds.logs_end, seconds.mature_until, seconds.eval_from) == expected
