@@ -72,6 +72,8 @@ def show_outcome(run: Path, config: Path) -> None:
     places = [["model", outcome["export"]["path"]], ["report", run / "report.html"], ["summary", run / "summary.json"]]
     table("Where", ["", "path"], places)
     funnel = "funnel" if shutil.which("funnel") else os.path.relpath(sys.argv[0])
+    if not funnel.endswith("funnel"):
+        funnel = "python -m funnel"
     console.print(f"Next: [bold]{funnel} inspect {run}[/bold], or [bold]{funnel} run {config} --set model.sharing=ple[/bold]")
 
 
