@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from features import arrays
 from features.errors import FunnelError
 from funnel.config import Config
 from funnel.console import console, load_tensorflow, progress_bar
+from pipeline.config import Stream
 from pipeline.read import Batch, Reject, read
 from pipeline.sources import Source, find
 
@@ -25,7 +26,7 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
     from model.estimator import RankingEstimator
 
     settings = config.preprocess
-    stream = settings.logs[settings.rows]
+    stream = settings.logs[settings.rows].model_copy(update={"time": None})  # a score needs no time
     sources = find("--input" if inputs else f"logs.{settings.rows}.files", settings.rows, stream, list(inputs or [stream.files]))
     model = RankingEstimator(config.spec, config.model, config.train, config.data, config.model_dir).load()
     score = tf.function(model.scores, reduce_retracing=True)
@@ -35,7 +36,7 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
     writer, rows = None, 0
     try:
         with progress_bar("scoring", "files") as progress:
-            for batch in _batches(sources, config, progress):
+            for batch in _batches(sources, stream, config, progress):
                 rejects += batch.rejects
                 encoded = arrays.encode(config.spec, {c: batch.columns[f"raw:{c}"] for c in config.spec.columns})
                 scores = score(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
@@ -53,11 +54,10 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
     return rows
 
 
-def _batches(sources: list[Source], config: Config, progress: object) -> Iterator[Batch]:
-    settings = config.preprocess
+def _batches(sources: list[Source], stream: Stream, config: Config, progress: Callable[..., None]) -> Iterator[Batch]:
     for number, source in enumerate(sources):
         progress(number, len(sources))
-        yield from read(source, settings.logs[settings.rows], config.spec.columns)
+        yield from read(source, stream, config.spec.columns)
 
 
 def _report(rows: int, rejects: list[Reject], output: Path) -> None:
