@@ -67,10 +67,11 @@ def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
 
 def export(config: Config, beam_args: Sequence[str] = ()) -> None:
     """The latest checkpoint → export/<version>, checked in a fresh process."""
-    from model.export import export as write_export
-
     with _stage(config, "export") as done:
-        result = write_export(_estimator(config), config.export_dir)
+        estimator = _estimator(config)
+        from model.export import export as write_export  # after TensorFlow was loaded quietly
+
+        result = write_export(estimator, config.export_dir)
         parity = {"max_abs_difference": result.max_abs_difference, "rows": result.rows_compared}
         made = {"path": str(result.path), "version": result.version, "outputs": result.outputs}
         done(f"equal to the checkpoint within {result.max_abs_difference:.1g} → {result.path}", parity=parity, export=made)
