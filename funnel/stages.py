@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,10 +42,10 @@ def preprocess(config: Config, beam_args: Sequence[str] = ()) -> None:
         done(f"{rows['examples_written']:,} examples of {rows['impressions_read']:,} impressions → {config.data}", rows=rows)
 
 
-def train(config: Config, beam_args: Sequence[str] = ()) -> None:
-    """data/ → model/checkpoints, from the latest checkpoint if there is one."""
+def train(config: Config, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
+    """data/ → model/checkpoints, from the latest checkpoint if there is one, unless `anew`."""
     with _stage(config, "train") as done:
-        estimator = _estimator(config)
+        estimator = _estimator(config, anew=anew)
         with progress_bar("training", "steps") as progress:
             losses = estimator.train(progress)
         shown = ", ".join(f"{name} {text(loss)}" for name, loss in losses.items())
@@ -89,7 +88,7 @@ def report(config: Config, beam_args: Sequence[str] = ()) -> None:
 class Stage:
     """A stage, what it depends on besides the stages before it, and the file that shows it was done."""
 
-    run: Callable[[Config, Sequence[str]], None]
+    run: Callable[..., None]
     inputs: Callable[[Config], Any]
     output: Callable[[Config], Path]
 
@@ -136,11 +135,9 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
 def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
     """Runs one stage and records what it was done with. `anew`: a training starts over, where it would go on."""
     key, state = _key(config, name), _read_state(config)
-    if name == "train" and anew:
-        shutil.rmtree(config.model_dir, ignore_errors=True)
     config.run.mkdir(parents=True, exist_ok=True)
     _write_state(config, state | {name: {"key": key, "done": False}})
-    STAGES[name].run(config, beam_args)
+    STAGES[name].run(config, beam_args, **({"anew": anew} if name == "train" else {}))
     _write_state(config, state | {name: {"key": key, "done": True}})
 
 
@@ -176,11 +173,11 @@ def _stage(config: Config, name: str) -> Iterator[Callable[..., None]]:
     console.print(f"[green]✓[/green] {name:<10} {seconds:6.1f} s  {outcome['line']}")
 
 
-def _estimator(config: Config) -> Any:
+def _estimator(config: Config, *, anew: bool = False) -> Any:
     load_tensorflow()
     from model.estimator import RankingEstimator
 
-    return RankingEstimator(config.spec, config.model, config.train, config.data, config.model_dir)
+    return RankingEstimator(config.spec, config.model, config.train, config.data, config.model_dir, anew=anew)
 
 
 def _add_truth(config: Config, predictions: dict, results: dict) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,13 +27,14 @@ class RankingEstimator:
     """Trains, evaluates and predicts from a preprocessed directory, in the manner of tf.estimator.
 
     `model_dir` receives checkpoints/, metrics.jsonl and model.json, which says what the checkpoints are of. A directory
-    whose model.json says otherwise is refused with a FunnelError.
+    whose model.json says otherwise is refused with a FunnelError. `anew`: whatever is there is replaced, once a new training
+    is ready to begin.
     """
 
-    def __init__(self, spec: Spec, model: ModelConfig, train: TrainConfig, data_dir: Path, model_dir: Path) -> None:
+    def __init__(self, spec: Spec, model: ModelConfig, train: TrainConfig, data_dir: Path, model_dir: Path, *, anew: bool = False) -> None:
         self.spec, self.config, self.train_config = spec, model, train
-        self.data, self.model_dir = Data(data_dir, spec), model_dir
-        self.moments = self._identify()
+        self.data, self.model_dir, self.anew = Data(data_dir, spec), model_dir, anew
+        self.moments = self.data.moments if anew else self._identify()
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -45,9 +47,11 @@ class RankingEstimator:
         interrupted ends with the weights of one that was not.
         """
         settings = self.train_config
+        trainer = Trainer(self.spec, self.config, settings, self.moments, make_strategy(settings.cpu_devices))
+        if self.anew:
+            shutil.rmtree(self.model_dir, ignore_errors=True)
         self._check_resumable()
         self._write_identity()
-        trainer = Trainer(self.spec, self.config, settings, self.moments, make_strategy(settings.cpu_devices))
         batches = iter(self.data.train(settings.batch_size, settings.shuffle_buffer, settings.seed))
         step = tf.Variable(0, dtype=tf.int64, trainable=False)
         manager = self._manager(tf.train.Checkpoint(state=_tracked(trainer.state), step=step, batches=batches))

@@ -8,6 +8,7 @@ import tensorflow as tf
 from model_data import FEATURES, lines, make_estimator, make_model, make_spec, make_train, write_data
 
 from features.errors import FunnelError
+from model.estimator import RankingEstimator
 
 
 class Killed(Exception):
@@ -174,3 +175,15 @@ def test_total_steps(settings, rows, steps):
 def test_steps_and_epochs_exclude_each_other():
     with pytest.raises(FunnelError, match=r"steps = 5 and epochs = 2\.0 both say how long to train"):
         make_train(steps=5, epochs=2)
+
+
+def test_a_new_training_that_cannot_begin_leaves_the_old_one(tmp_path):
+    write_data(tmp_path)
+    make_estimator(tmp_path, steps=2).train()
+    spec, folders = make_spec(), (tmp_path / "data", tmp_path / "model")
+    with pytest.raises(FunnelError, match=r"train\.cpu_devices = 99, but TensorFlow already runs"):
+        RankingEstimator(spec, make_model("ple"), make_train(cpu_devices=99), *folders, anew=True).train()
+    assert make_estimator(tmp_path, steps=2).evaluate()["ctr"]["rows"] > 0
+    RankingEstimator(spec, make_model("ple"), make_train(steps=1), *folders, anew=True).train()
+    with pytest.raises(FunnelError, match="its checkpoints are of another model"):
+        make_estimator(tmp_path, steps=2)
