@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns 0, 1 for a fault of the program, 2 for what the user can mend, 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    own, _, beam_args = _split(arguments)
+    own, beam_args = _split(arguments)
     options = parser().parse_args(own)
     if beam_args and options.command not in ("preprocess", "run"):
         parser().error(f"arguments after -- go to Beam, which `{options.command}` does not use")
@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _split(arguments: list[str]) -> tuple[list[str], str, list[str]]:
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Arguments before and after the first bare --."""
     at = arguments.index("--") if "--" in arguments else len(arguments)
-    return arguments[:at], "--", arguments[at + 1 :]
+    return arguments[:at], arguments[at + 1 :]
 
 
 def _fail(error: BaseException | None, code: int, message: str, *, debug: bool) -> int:
