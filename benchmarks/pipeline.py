@@ -1,232 +1,167 @@
-"""Preprocessing speed against its limit: the job on Beam's default runner, and the same functions straight-line without Beam.
+"""Preprocessing: against its limit, against other ways to make TFRecords, and with growing input.
 
-Made once: impressions with 20 categorical and 5 numeric columns, clicks and conversions, in Parquet. Both ways read them,
-encode, join, label and write TFRecords, interleaved in one process after a small job that pays for the start-up; both must
-write the same bytes. The straight-line way is timed by stage. `wall_over_limit` is of the whole job; the table also shows it
-without what a job of 2,000 impressions takes.
+`wall_over_limit`: the job on Beam's default runner, start-up apart, over the same functions in one loop (benchmarks/limit.py); both
+write the same bytes. `wall_over_script`: over an independent script (benchmarks/straight_line.py). `times_tft`: rows/s over
+TensorFlow Transform's reading CSV, its documented way, and `times_tft_parquet` over its fastest; it hashes and standardises the
+same columns, but joins nothing. `time_growth_1m_8m`: time per row at 8 M impressions over that at 1 M, less one.
+`peak_over_input`: peak memory at 8 M over the input's size in Arrow. Medians of interleaved rounds; start-up is what a job of 2,000
+impressions takes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before this folder, whose pipeline.py would hide the package
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import machine
-from features.spec import Spec
-from pipeline import encode, join, publish, read
-from pipeline.config import PreprocessConfig
+from benchmarks import machine, straight_line
+from benchmarks.limit import Clock
+from benchmarks.limit import straight_line as limit_way
+from benchmarks.pipeline_logs import make_logs, shards
+from benchmarks.preprocess_once import make_config
 from pipeline.job import preprocess
-from pipeline.labels import make_calendar
-from pipeline.partition import write_partition
-from pipeline.sources import find_sources
-from pipeline.staging import staging
-from pipeline.write import write_shard
 
-CARDINALITIES = [2, 3, 5, 7, 10, 24, 50, 100, 200, 500, 1000, 1000, 2000, 5000, 10_000, 10_000, 20_000, 50_000, 100_000, 200_000]
-NUMERIC = 5
-FILES, ROWS_PER_SHARD = 8, 125_000
+HERE = Path(__file__).resolve().parent
 SMALL = 2000  # impressions of a job that takes next to nothing but its start-up
-CLICKED, CONVERTED = 0.05, 0.1  # of impressions, of clicks
-T0, DAY, MINUTE = 1_790_000_000_000_000, 86_400_000_000, 60_000_000  # µs
-JOB, LIMIT, START = "job", "straight-line", "start-up"
+ROWS, TFT_ROWS, FEW, MANY = 2_000_000, 200_000, 1_000_000, 8_000_000
+JOB, LIMIT, SCRIPT, START = "job", "straight-line", "independent script", "start-up"
+Found = tuple[list[list[str]], dict[str, float]]  # rows of the table, results
 
 
-def make_logs(folder: Path, impressions: int) -> PreprocessConfig:
-    """Writes the three logs and returns the configuration that reads them."""
-    random = np.random.default_rng(1)
-    for number, rows in enumerate(np.array_split(np.arange(impressions), FILES)):
-        ids, times = pa.array([f"impression-{row:09d}" for row in rows]), T0 + random.integers(0, 7 * DAY, len(rows))
-        columns = {"id": ids, "ts": times}
-        for i, values in enumerate(CARDINALITIES):
-            drawn = (values * random.random(len(rows)) ** 2).astype(np.int64)  # the first values are the frequent ones
-            columns[f"c{i}"] = pa.array(np.char.add(f"value-{i}-", drawn.astype(str)))
-        columns |= {f"n{i}": random.lognormal(size=len(rows)) for i in range(NUMERIC)}
-        clicked = np.flatnonzero(random.random(len(rows)) < CLICKED)
-        click_times = times[clicked] + random.integers(0, 20 * MINUTE, len(clicked))
-        converted = np.flatnonzero(random.random(len(clicked)) < CONVERTED)
-        conversion_times = click_times[converted] + random.integers(0, DAY, len(converted))
-        _write(folder / "impressions", number, columns)
-        _write(folder / "clicks", number, {"id": ids.take(pa.array(clicked)), "ts": click_times})
-        _write(folder / "conversions", number, {"id": ids.take(pa.array(clicked[converted])), "ts": conversion_times})
-    return make_config(folder, impressions)
+def cells(name: str, rows: int, seconds: float, ratio: float | None = None) -> list[str]:
+    return [name, f"{rows:,}", f"{seconds:.2f}", f"{rows / seconds:,.0f}", "" if ratio is None else f"{ratio:.2f}"]
 
 
-def _write(folder: Path, number: int, columns: dict[str, np.ndarray | pa.Array]) -> None:
-    folder.mkdir(exist_ok=True)
-    pq.write_table(pa.table(columns), folder / f"part-{number:03d}.parquet")
-
-
-def make_config(folder: Path, impressions: int) -> PreprocessConfig:
-    """The logs below `folder`; several shards even of a small input, so that rows are shuffled."""
-    spec = {
-        "features": {f"c{i}": {"kind": "categorical", "buckets": 2 * n + 2} for i, n in enumerate(CARDINALITIES)}
-        | {f"n{i}": {"kind": "numeric", "transform": "log1p"} for i in range(NUMERIC)},
-        "labels": {
-            "click": {"event": "clicks", "within": "30m"},
-            "convert": {"event": "conversions", "within": "1d", "after": "click"},
-        },
-        "tasks": {"ctr": {"label": "click"}, "cvr": {"label": "convert", "given": "click"}},
-    }
-    streams = ("impressions", "clicks", "conversions")
-    return PreprocessConfig.parse(
-        {
-            "logs": {name: {"files": f"{folder}/{name}/*.parquet", "id": "id", "time": "ts"} for name in streams},
-            "spec": Spec.parse(spec),
-            "output": {"shards": max(2, impressions // ROWS_PER_SHARD)},
-        }
-    )
-
-
-class Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the block's time to the stage's."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - start
-
-    def each(self, name: str, items: Iterable) -> Iterator:
-        """The items; what it takes to get them is the stage's."""
-        iterator, end = iter(items), object()
-        while True:
-            with self.stage(name):
-                item = next(iterator, end)
-            if item is end:
-                return
-            yield item
-
-    def timed(self, name: str, function: Callable) -> Callable:
-        """The function, its calls in the stage."""
-
-        def call(*args: object, **kwargs: object) -> object:
-            with self.stage(name):
-                return function(*args, **kwargs)
-
-        return call
-
-
-def straight_line(config: PreprocessConfig, out: Path, clock: Clock) -> dict:
-    """What the job does, in one loop without Beam: publishes `out` and returns its manifest."""
-    shards = config.output.shards
-    tables: list[dict[str, list[pa.Table]]] = [defaultdict(list) for _ in range(shards)]
-    tallies, partials = [], []
-    sources = find_sources(config)
-    with staging(out) as beside:
-        for number, source in enumerate(sources):
-            batches = read.read(source, config.logs[source.stream], read.raw_columns(config, source.stream))
-            for batch in clock.each("read", batches):
-                with clock.stage("tally"):
-                    tallies.append(encode.tally(config, source, batch))
-                with clock.stage("encode"):
-                    impressions = source.stream == config.rows
-                    table = encode.encode_impressions(config, source, number, batch) if impressions else encode.encode_events(batch)
-                with clock.stage("cut"):
-                    for partition, rows in encode.cut(table, shards):
-                        tables[partition][source.stream].append(rows)
-        totals, sample = encode.fold_tallies(tallies)
-        calendar = make_calendar(config, {name: total.last_time for name, total in totals.items()})
-        with patch("pipeline.write.write_shard", clock.timed("write", write_shard)):
-            for number, streams in enumerate(tables):
-                with clock.stage("partition"):
-                    joined = {name: pa.concat_tables(streams[name]) if streams[name] else join.empty_events() for name in config.logs}
-                    rows = joined.pop(config.rows)
-                    partials.append(write_partition(config, number, shards, rows, joined, calendar, beside))
-                streams.clear()
-        clock.seconds["join + label"] = clock.seconds.pop("partition") - clock.seconds["write"]
-        with clock.stage("describe"):
-            return publish.describe(config, sources, totals, sample, calendar, partials, beside)
-
-
-def through_ipc(config: PreprocessConfig) -> float:
-    """Seconds that the shuffle's own format takes: the impressions' batches to Arrow IPC bytes and back. Not in the limit."""
-    clock = Clock()
-    for number, source in enumerate(s for s in find_sources(config) if s.stream == config.rows):
-        for batch in read.read(source, config.logs[source.stream], read.raw_columns(config, source.stream)):
-            for _, rows in encode.cut(encode.encode_impressions(config, source, number, batch), config.output.shards):
-                with clock.stage("ipc"):
-                    encode.from_ipc(encode.to_ipc(rows))
-    return clock.seconds["ipc"]
-
-
-def compare(impressions: int, rounds: int) -> tuple[list[list[str]], dict[str, float]]:
-    """(table, result) of both ways, with the stages of the straight-line one."""
-
-    def row(name: str, seconds: float, of_limit: float) -> list[str]:
-        return [name, f"{seconds:.2f}", f"{impressions / seconds:,.0f}", f"{of_limit:.2f}"]
-
-    clocks: list[Clock] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "small").mkdir()
-        small = make_logs(folder / "small", SMALL)
-        preprocess(small, folder / "started")
+def log(folder: Path, impressions: int) -> Path:
+    """Makes the logs unless they are there."""
+    path = folder / f"logs-{impressions}"
+    if not path.exists():
         print(f"· writing {impressions:,} impressions", flush=True)
-        config = make_logs(folder, impressions)
-        shards: dict[str, dict] = {}
+        make_logs(path, impressions)
+    return path
 
-        def job() -> None:
-            shards[JOB] = preprocess(config, folder / "job")["shards"]
 
-        def limit() -> None:
-            clocks.append(Clock())
-            shards[LIMIT] = straight_line(config, folder / "limit", clocks[-1])["shards"]
+def against_limit(folder: Path, scale: float, rounds: int) -> Found:
+    """The job, the limit and the independent script, in this process."""
+    rows = int(ROWS * scale)
+    logs, small = log(folder, rows), make_config(log(folder, SMALL), SMALL)
+    config, clocks, written = make_config(logs, rows), [], {}
 
-        def start() -> None:
-            preprocess(small, folder / "started")
+    def job() -> None:
+        written[JOB] = preprocess(config, folder / "job")["shards"]
 
-        times = machine.interleave(
-            {name: partial(machine.seconds, way) for name, way in ((JOB, job), (LIMIT, limit), (START, start))}, rounds
-        )
-        if shards[JOB] != shards[LIMIT]:
-            raise RuntimeError("the job and the straight-line way wrote different shards: they do not do the same work")
-        ipc = through_ipc(config)
-    base = median(times[LIMIT])
-    apart = [whole - start for whole, start in zip(times[JOB], times[START], strict=True)]
-    ways = {JOB: times[JOB], f"{JOB}, start-up apart": apart, LIMIT: times[LIMIT]}
-    table = [["", "seconds", "rows/s", "of the limit"]]
-    table += [row(way, median(t), machine.ratio(t, times[LIMIT])) for way, t in ways.items()]
-    stages = {stage: median(clock.seconds[stage] for clock in clocks) for stage in clocks[0].seconds}
-    stages |= {"other": base - sum(stages.values()), "(Arrow IPC, in the job only)": ipc}
-    table += [row(f"  {stage}", seconds, seconds / base) for stage, seconds in stages.items()]
-    result = {
-        "wall_over_limit": machine.ratio(times[JOB], times[LIMIT]),
-        "rows_per_second": impressions / median(times[JOB]),
-        "limit_rows_per_second": impressions / base,
+    def limit() -> None:
+        clocks.append(Clock())
+        written[LIMIT] = limit_way(config, folder / "limit", clocks[-1])["shards"]
+
+    ways = {
+        JOB: job,
+        LIMIT: limit,
+        SCRIPT: lambda: straight_line.run(logs, folder / "script", shards(rows)),
+        START: lambda: preprocess(small, folder / "started"),
     }
-    return table, result
+    ways[START]()  # the first pays for imports
+    times = machine.interleave({name: partial(machine.seconds, way) for name, way in ways.items()}, rounds)
+    if written[JOB] != written[LIMIT]:
+        raise RuntimeError("the job and the straight-line way wrote different shards: they do not do the same work")
+    apart = [whole - start for whole, start in zip(times[JOB], times[START], strict=True)]
+    compared = {JOB: times[JOB], f"{JOB}, start-up apart": apart, LIMIT: times[LIMIT], SCRIPT: times[SCRIPT]}
+    table = [cells(way, rows, median(t), machine.ratio(t, times[LIMIT])) for way, t in compared.items()]
+    base = median(times[LIMIT])
+    stages = {stage: median(clock.seconds[stage] for clock in clocks) for stage in clocks[0].seconds}
+    table += [cells(f"  {s}", rows, t, t / base) for s, t in (stages | {"other": base - sum(stages.values())}).items()]
+    ratios = {"wall_over_limit": machine.ratio(apart, times[LIMIT]), "wall_over_script": machine.ratio(apart, times[SCRIPT])}
+    return table, ratios | {"rows_per_second": rows / median(apart)}
+
+
+def against_tft(folder: Path, scale: float, rounds: int, python: str) -> Found:
+    """Rows/s of ours on the 2 M log and of TFT on a smaller one, start-up apart on both sides."""
+    rows, few = int(ROWS * scale), max(SMALL, int(TFT_ROWS * scale))
+    logs, small, theirs = log(folder, rows), log(folder, SMALL), log(folder, few)
+
+    def ours() -> float:
+        start, whole = (_once(path, n)["seconds"] for path, n in ((small, SMALL), (logs, rows)))
+        return rows / (whole - start)
+
+    def tft(kind: str) -> float:
+        return _last_json([python, str(HERE / "peer_tft.py"), str(theirs), "--kind", kind])["rows_per_second"]
+
+    speeds = machine.interleave({JOB: ours, "TFT, CSV": partial(tft, "csv"), "TFT, Parquet": partial(tft, "parquet")}, rounds)
+    counts = {JOB: rows, "TFT, CSV": few, "TFT, Parquet": few}
+    table = [cells(f"{way}, start-up apart", n, n / median(speeds[way])) for way, n in counts.items()]
+    ratio = {way: machine.ratio(speeds[JOB], found) for way, found in speeds.items()}
+    return table, {"times_tft": ratio["TFT, CSV"], "times_tft_parquet": ratio["TFT, Parquet"]}
+
+
+def growing(folder: Path, scale: float, rounds: int) -> Found:
+    """The job at 1 M and 8 M impressions, each in a process of its own."""
+    sizes = {"few": int(FEW * scale), "many": int(MANY * scale), START: SMALL}
+    paths = {name: log(folder, rows) for name, rows in sizes.items()}
+    peaks: list[float] = []
+
+    def run(name: str) -> float:
+        done = _once(paths[name], sizes[name])
+        if name == "many":
+            peaks.append(done["peak"])
+        return done["seconds"]
+
+    times = machine.interleave({name: partial(run, name) for name in sizes}, rounds)
+    table = [cells(f"job at {rows:,}", rows, median(times[name])) for name, rows in sizes.items() if name != START]
+    each = {name: [(t - s) / sizes[name] for t, s in zip(times[name], times[START], strict=True)] for name in ("few", "many")}
+    size = sum(batch.nbytes for path in paths["many"].rglob("*.parquet") for batch in pq.ParquetFile(path).iter_batches())
+    print(
+        f"· {sizes['many']:,} impressions: peak {max(peaks) / machine.GIB:.2f} GiB, input in Arrow {size / machine.GIB:.2f} GiB", flush=True
+    )
+    return table, {"time_growth_1m_8m": machine.ratio(each["many"], each["few"]) - 1, "peak_over_input": max(peaks) / size}
+
+
+def _once(path: Path, rows: int) -> dict[str, float]:
+    return _last_json([sys.executable, str(HERE / "preprocess_once.py"), str(path), str(rows)])
+
+
+def _last_json(command: list[str]) -> dict[str, float]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, epilog="example: python benchmarks/pipeline.py --quick"
     )
-    parser.add_argument("--impressions", type=int, default=1_000_000, help="rows of the main log (default: %(default)s)")
+    parser.add_argument("--only", choices=("limit", "tft", "growth"), help="one of the comparisons (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="one round of 50,000 impressions: shows that it runs")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round")
+    parser.add_argument("--tft", default=".venv-peers-tft/bin/python", help="Python of TFT's environment (default: %(default)s)")
     arguments = parser.parse_args()
-    machine.finish(*(compare(50_000, 1) if arguments.quick else compare(arguments.impressions, arguments.rounds)))
+    scale, rounds = (0.1, 1) if arguments.quick else (1.0, arguments.rounds)
+    ways: dict[str, Callable[[Path], Found]] = {
+        "limit": lambda folder: against_limit(folder, scale, rounds),
+        "tft": lambda folder: against_tft(folder, scale, rounds, arguments.tft),
+        "growth": lambda folder: growing(folder, scale, rounds),
+    }
+    chosen = [arguments.only] if arguments.only else list(ways)
+    if "tft" in chosen and not Path(arguments.tft).exists():
+        print(f"· {arguments.tft} is not there, so TensorFlow Transform is left out; `make bench-peers` makes it", flush=True)
+        chosen.remove("tft")
+    table, result = [["", "rows", "seconds", "rows/s", "of the limit"]], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in chosen:
+            rows, found = ways[name](Path(folder))
+            table += rows
+            result |= found
+    machine.finish(table, result)
 
 
 if __name__ == "__main__":

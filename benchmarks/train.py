@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tensorflow as tf
 
 from benchmarks import machine, shape
+from features.fitted import Fitted
 from features.spec import Spec
 from model.config import ModelConfig, TrainConfig
 from model.trainer import Trainer, make_strategy
@@ -56,8 +57,8 @@ def stepper(rows_per_table: int, steps: int) -> Callable[[], float]:
             "funnel": {"name": "independent", "tower_units": shape.TOWER_UNITS},
         }
     )
-    moments = dict.fromkeys(spec.numeric, (0.0, 1.0))
-    trainer = Trainer(spec, config, TrainConfig(batch_size=shape.BATCH), moments, make_strategy(None))
+    fitted = Fitted(moments=dict.fromkeys(spec.numeric, (0.0, 1.0)))
+    trainer = Trainer(spec, config, TrainConfig(batch_size=shape.BATCH), fitted, make_strategy(None))
     batches = iter(make_batches(rows_per_table))
     trainer.steps(batches, tf.constant(shape.WARM_UP, tf.int64))
     count = tf.constant(steps, tf.int64)

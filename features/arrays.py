@@ -13,24 +13,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.declarations import Categorical, Cross, Numeric
-from features.hashing import bucket_ids
+from features.declarations import Categorical, Cross, Numeric, Sequence, Time
+from features.hashing import Hashed, hash_texts
 from features.spec import Spec
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
     "integer": pa.int64(),
     "number": pa.float64(),
+    "time": pa.int64(),
     "texts": pa.list_(pa.string()),
+    "numbers": pa.list_(pa.float64()),
 }
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """ids [n, S] int32, 0 where missing or padded; dense [n, D] float32, NaN where missing. Slots are the spec's."""
+    """ids [n, S] int32, 0 where missing or padded; dense [n, D] float32, NaN where missing. Slots are the spec's.
+
+    `hashed` holds, by hashed feature, its distinct values.
+    """
 
     ids: np.ndarray
     dense: np.ndarray
+    hashed: dict[str, Hashed]
 
 
 def encode(spec: Spec, columns: Mapping[str, pa.Array]) -> Encoded:
@@ -38,22 +44,50 @@ def encode(spec: Spec, columns: Mapping[str, pa.Array]) -> Encoded:
     rows = len(next(iter(columns.values())))
     ids = np.zeros((rows, spec.ids_width), np.int32)
     dense = np.full((rows, spec.dense_width), np.nan, np.float32)
-    for name, feature in spec.embedded.items():
-        slots = spec.id_slots[name]
-        values = cross_texts(spec, feature, columns) if isinstance(feature, Cross) else category_texts(feature, columns[feature.column])
-        _fill(ids[:, slots.slice], values, feature.buckets)
-    for name, feature in spec.numeric.items():
-        dense[:, spec.dense_slots[name].start] = columns[feature.column].to_numpy(zero_copy_only=False)
-    return Encoded(ids, dense)
+    hashed: dict[str, Hashed] = {}
+    for name, feature in spec.coded.items():
+        out = ids[:, spec.id_slots[name].slice]
+        if isinstance(feature, Time):
+            out[:, 0] = _time_ids(feature, columns[feature.column])
+        elif getattr(feature, "identity", False):
+            out[:, 0] = _identity_ids(columns[feature.column])
+        else:
+            texts = cross_texts(spec, feature, columns) if isinstance(feature, Cross) else category_texts(feature, columns[feature.column])
+            hashed[name] = _fill(out, texts, feature.hash_space)
+    for name, slots in spec.dense_slots.items():
+        dense[:, slots.start] = columns[spec.features[name].column].to_numpy(zero_copy_only=False)
+    for name, slots in spec.weight_slots.items():
+        feature = spec.features[name]
+        _fill_weights(dense[:, slots.slice], feature, columns[feature.weights])
+    return Encoded(ids, dense, hashed)
 
 
-def category_texts(feature: Categorical, column: pa.Array) -> pa.Array:
-    """A categorical column as string, or as list<string> of at most `max_length` when multi-valued; integers as decimal text."""
+def served(spec: Spec, columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """The columns as serving sees them: those that a request does not send hold the value that the graph feeds."""
+    rows = len(next(iter(columns.values())))
+    fed = {column: pa.array([value] * rows, ARROW_TYPES[spec.columns[column]]) for column, value in spec.served.items()}
+    return dict(columns) | fed
+
+
+def category_texts(feature: Categorical | Sequence, column: pa.Array) -> pa.Array:
+    """A column as string, or as list<string> of at most `max_length` when multi-valued; integers as decimal text.
+
+    A sequence keeps its last values, a multi-valued categorical its first.
+    """
     if feature.separator:
         column = pc.split_pattern(column, feature.separator)
     if not pa.types.is_list(column.type):
         return column.cast(pa.string())
-    return pc.list_slice(column, 0, feature.max_length)
+    return _last(column, feature.max_length) if isinstance(feature, Sequence) else pc.list_slice(column, 0, feature.max_length)
+
+
+def _last(lists: pa.Array, count: int) -> pa.Array:
+    """The last `count` values of each list that are not missing."""
+    values, lengths = _present(lists)
+    kept = np.minimum(lengths, count)
+    places = np.repeat(_starts(lengths) + lengths - kept, kept) + _counter(kept)
+    offsets = np.concatenate([[0], np.cumsum(kept)])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values.take(pa.array(places)))
 
 
 def cross_texts(spec: Spec, cross: Cross, columns: Mapping[str, pa.Array]) -> pa.Array:
@@ -69,19 +103,53 @@ def cross_texts(spec: Spec, cross: Cross, columns: Mapping[str, pa.Array]) -> pa
 
 
 def transform(feature: Numeric, values: np.ndarray) -> np.ndarray:
-    """A number before standardising: itself, or log1p(max(x, 0)). NaN stays NaN."""
+    """A number before scaling: `missing` in place of NaN, cut to `clip`, then itself or log1p(max(x, 0)). NaN stays NaN otherwise."""
+    if feature.missing is not None:
+        values = np.where(np.isnan(values), feature.missing, values)
+    if feature.clip:
+        values = np.clip(values, *feature.clip)
     return np.log1p(np.maximum(values, 0)) if feature.transform == "log1p" else values
 
 
-def _fill(out: np.ndarray, values: pa.Array, buckets: int) -> None:
+def _time_ids(feature: Time, seconds: pa.Array) -> np.ndarray:
+    """1 + the hour or the weekday, 0 where missing. 1970-01-01 was a Thursday."""
+    hours = pc.fill_null(seconds, 0).to_numpy() // 3600 + feature.utc_offset
+    part = hours % 24 if feature.part == "hour" else (hours // 24 + 3) % 7
+    return np.where(seconds.is_null().to_numpy(zero_copy_only=False), 0, 1 + part)
+
+
+def _identity_ids(integers: pa.Array) -> np.ndarray:
+    return pc.fill_null(integers, -1).to_numpy() + 1
+
+
+def _fill(out: np.ndarray, values: pa.Array, space: int) -> Hashed:
     """Writes the ids of texts, or of lists of texts cut to out's width, into out [n, slots]."""
     if not pa.types.is_list(values.type):
-        out[:, 0] = bucket_ids(values, buckets)
-        return
-    lengths = _lengths(values)
-    rows, place = np.repeat(np.arange(len(values)), lengths), _counter(lengths)
+        hashed = hash_texts(values)
+        out[:, 0] = hashed.ids(space)
+        return hashed
+    hashed = hash_texts(values.flatten())
+    _scatter(out, values, hashed.ids(space))
+    return hashed
+
+
+def _fill_weights(out: np.ndarray, feature: Categorical, weights: pa.Array) -> None:
+    """Writes the weights of a list's values into out [n, slots]; one that is missing counts as 1."""
+    if feature.separator:
+        pieces = pc.split_pattern(weights, feature.separator)
+        numbers = pc.if_else(pc.equal(pieces.flatten(), ""), None, pieces.flatten()).cast(pa.float64())
+        lengths = _lengths(pieces)
+        weights = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32()), numbers)
+    out[:] = 1
+    _scatter(out, weights, pc.fill_null(weights.flatten(), 1.0).to_numpy())
+
+
+def _scatter(out: np.ndarray, lists: pa.Array, flat: np.ndarray) -> None:
+    """Puts the flat values of [n] lists into out [n, slots], those beyond its width left out."""
+    lengths = _lengths(lists)
+    rows, place = np.repeat(np.arange(len(lists)), lengths), _counter(lengths)
     kept = place < out.shape[1]
-    out[rows[kept], place[kept]] = bucket_ids(values.flatten(), buckets)[kept]
+    out[rows[kept], place[kept]] = flat[kept]
 
 
 def _part(spec: Spec, name: str, columns: Mapping[str, pa.Array]) -> pa.Array:

@@ -7,72 +7,168 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 
-from features.declarations import Categorical, Cross
+from features.declarations import Categorical, Cross, RawType, Sequence, Time
+from features.fitted import Fitted
 from features.spec import Spec, input_name
 
-DTYPES = {"text": tf.string, "texts": tf.string, "integer": tf.int64, "number": tf.float32}
+Column = tf.Tensor | tf.RaggedTensor
+DTYPES = {"text": tf.string, "texts": tf.string, "integer": tf.int64, "time": tf.int64, "number": tf.float32, "numbers": tf.float32}
+LISTS = ("texts", "numbers")
 
 
 def serving_inputs(spec: Spec) -> dict[str, tf.TensorSpec]:
-    """The raw columns of a request, by their names in it: [B], or [B, any length] for lists, padded with ""."""
-    return {
-        input_name(column): tf.TensorSpec([None, None] if raw_type == "texts" else [None], DTYPES[raw_type], name=input_name(column))
-        for column, raw_type in spec.columns.items()
-    }
+    """The raw columns of a request, by their names in it: [B], or [B, any length] for lists, padded with "" or NaN."""
+
+    def tensor(name: str, raw_type: RawType) -> tf.TensorSpec:
+        return tf.TensorSpec([None, None] if raw_type in LISTS else [None], DTYPES[raw_type], name=name)
+
+    return {input_name(column): tensor(input_name(column), raw_type) for column, raw_type in spec.request_columns.items()}
 
 
 def example_inputs(spec: Spec) -> dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature]:
     """How a serialised tf.Example of raw columns is parsed. An absent text or number is missing."""
     single = {"text": tf.io.FixedLenFeature([], tf.string, ""), "number": tf.io.FixedLenFeature([], tf.float32, float("nan"))}
-    return {column: single.get(raw_type) or tf.io.RaggedFeature(DTYPES[raw_type]) for column, raw_type in spec.columns.items()}
+    return {column: single.get(raw_type) or tf.io.RaggedFeature(DTYPES[raw_type]) for column, raw_type in spec.request_columns.items()}
 
 
-def encode(spec: Spec, columns: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Raw columns by name, [B], [B, L] or ragged → ids [B, S] int64 and dense [B, D] float32."""
+def encode(spec: Spec, columns: Mapping[str, Column]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Raw columns of a request by name, [B], [B, L] or ragged → ids [B, S] int64 and dense [B, D] float32."""
     rows = _rows(next(iter(columns.values())))
+    columns = dict(columns) | {c: tf.fill([rows], tf.constant(v, DTYPES[spec.columns[c]])) for c, v in spec.served.items()}
     ids = [tf.zeros([rows, 0], tf.int64)]
-    for feature in spec.embedded.values():
-        texts = _cross_texts(spec, feature, columns) if isinstance(feature, Cross) else _texts(feature, columns[feature.column])
-        ids.append(_fit(bucket_ids(texts, feature.buckets), feature.slots))
+    ids += [_fit(_ids(spec, feature, columns), feature.slots, 0) for feature in spec.coded.values()]
     dense = [tf.zeros([rows, 0], tf.float32)]
-    dense += [tf.cast(columns[feature.column], tf.float32)[:, tf.newaxis] for feature in spec.numeric.values()]
+    dense += [tf.cast(columns[spec.features[name].column], tf.float32)[:, tf.newaxis] for name in spec.dense_slots]
+    dense += [_weights(spec.features[name], columns) for name in spec.weight_slots]
     return tf.concat(ids, 1), tf.concat(dense, 1)
 
 
-def bucket_ids(texts: tf.Tensor, buckets: int) -> tf.Tensor:
-    """id = 0 where the text is empty, else 1 + fingerprint64(utf8) mod (buckets − 1), of any shape."""
+def _ids(spec: Spec, feature: Categorical | Sequence | Cross | Time, columns: Mapping[str, Column]) -> tf.Tensor:
+    """The ids of one feature as they are written, [B, any]."""
+    if isinstance(feature, Time):
+        return _time_ids(feature, _single(columns[feature.column], MISSING_TIME))
+    if getattr(feature, "identity", False):
+        values = _single(columns[feature.column], -1)
+        return tf.where((values >= 0) & (values <= feature.buckets - 2), values + 1, 0)
+    texts = _cross_texts(spec, feature, columns) if isinstance(feature, Cross) else _texts(feature, columns[feature.column])
+    return bucket_ids(texts, feature.hash_space)
+
+
+MISSING_TIME = np.iinfo(np.int64).min
+
+
+def _single(column: Column, missing: int) -> tf.Tensor:
+    """Integers [B] or ragged with none or one a row → [B, 1]."""
+    if isinstance(column, tf.RaggedTensor):
+        return _fit(column.to_tensor(missing), 1, missing)
+    return column[:, tf.newaxis]
+
+
+def _time_ids(feature: Time, seconds: tf.Tensor) -> tf.Tensor:
+    """1 + the hour or the weekday, 0 where missing. 1970-01-01 was a Thursday."""
+    hours = seconds // 3600 + feature.utc_offset
+    part = hours % 24 if feature.part == "hour" else (hours // 24 + 3) % 7
+    return tf.where(tf.equal(seconds, MISSING_TIME), tf.zeros_like(part), 1 + part)
+
+
+def _weights(feature: Categorical, columns: Mapping[str, Column]) -> tf.Tensor:
+    """The weights of a list's values [B, slots]; one that is missing counts as 1."""
+    weights = columns[feature.weights]
+    if feature.separator:
+        pieces = tf.strings.split(weights, feature.separator)
+        weights = tf.ragged.map_flat_values(lambda t: tf.strings.to_number(tf.where(tf.equal(t, ""), "1", t)), pieces)
+    if isinstance(weights, tf.RaggedTensor):
+        weights = weights.to_tensor(1.0)
+    return _fit(tf.where(tf.math.is_nan(weights), 1.0, weights), feature.slots, 1.0)
+
+
+def bucket_ids(texts: tf.Tensor, space: int) -> tf.Tensor:
+    """id = 0 where the text is empty, else 1 + fingerprint64(utf8) mod (space − 1), of any shape."""
     # The strong hash is another function: fast is FarmHash, as in features.hashing.
-    hashed = 1 + tf.strings.to_hash_bucket_fast(texts, buckets - 1)
+    hashed = 1 + tf.strings.to_hash_bucket_fast(texts, space - 1)
     return tf.where(tf.equal(texts, ""), tf.zeros_like(hashed), hashed)
 
 
-def normalise(spec: Spec, moments: Mapping[str, tuple[float, float]], dense: tf.Tensor) -> tf.Tensor:
-    """dense [B, D] as written → [B, D] as the network reads it: transformed, (x − mean) / deviation, missing → 0.
+def table_rows(spec: Spec, fitted: Fitted, ids: tf.Tensor, dense: tf.Tensor) -> tf.Tensor:
+    """ids [B, S] and dense [B, D] as written → [B, E] int64, the row of each embedded feature's table (spec.embedded_slots).
 
-    `moments` gives (mean, deviation) of the transformed values by feature; features that do not standardise need none.
+    Hashed ids are rows already; those of a vocabulary are looked up in it, numbers of bucketized features in their boundaries.
     """
-    columns = [tf.zeros_like(dense[:, :0])]
-    for name, feature in spec.numeric.items():
-        x = dense[:, spec.dense_slots[name].slice]
-        if feature.transform == "log1p":
-            x = tf.math.log1p(tf.where(x < 0, tf.zeros_like(x), x))  # keeps NaN, as maximum might not
-        if feature.standardize:
-            mean, deviation = moments[name]
-            x = (x - mean) / (deviation or 1.0)
-        columns.append(tf.where(tf.math.is_nan(x), tf.zeros_like(x), x))
-    return tf.concat(columns, 1)
+    columns = []
+    for name, slots in spec.id_slots.items():
+        vocabulary = fitted.vocabulary_of(spec, name)
+        own = ids[:, slots.slice]
+        columns.append(own if vocabulary is None else look_up(vocabulary, own))
+    for name in spec.bucketized:
+        x = dense[:, spec.dense_slots[name].start]
+        row = 1 + tf.searchsorted(tf.constant(fitted.boundaries_of(spec, name), tf.float32), x, side="right", out_type=tf.int64)
+        columns.append(tf.where(tf.math.is_nan(x), tf.zeros_like(row), row)[:, tf.newaxis])
+    looked_up = spec.bucketized or any(fitted.vocabulary_of(spec, name) is not None for name in spec.id_slots)
+    return tf.concat(columns, 1) if looked_up else ids
+
+
+def look_up(vocabulary: np.ndarray, ids: tf.Tensor) -> tf.Tensor:
+    """0 stays 0, the vocabulary's [V] values become 2 … V + 1, all others 1."""
+    if not len(vocabulary):
+        return tf.minimum(ids, 1)
+    known = tf.constant(vocabulary)
+    place = tf.reshape(tf.searchsorted(known, tf.reshape(ids, [-1]), out_type=tf.int64), tf.shape(ids))
+    found = tf.equal(tf.gather(known, tf.minimum(place, len(vocabulary) - 1)), ids)
+    return tf.where(tf.equal(ids, 0), ids, tf.where(found, place + 2, 1))
+
+
+def weights(spec: Spec, dense: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The weights of each weighted list's values: {feature: [B, slots]}."""
+    return {name: dense[:, slots.slice] for name, slots in spec.weight_slots.items()}
+
+
+def normalise(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
+    """dense [B, D] as written → [B, numeric features] as the network reads it; features.declarations.Numeric says how."""
+    numeric = spec.numeric.values()
+    x = dense[:, : len(numeric)]
+    if not numeric:
+        return x
+    nothing = [np.nan if f.missing is None else f.missing for f in numeric]
+    x = tf.where(tf.math.is_nan(x), tf.constant(nothing, tf.float32), x)
+    low, high = np.transpose([f.clip or (-np.inf, np.inf) for f in numeric]).astype(np.float32)
+    x = tf.where(x < low, low, tf.where(x > high, high, x))  # keeps NaN, as maximum might not
+    logs = [f.transform == "log1p" for f in numeric]
+    if any(logs):
+        x = tf.where(logs, tf.math.log1p(tf.where(x < 0, tf.zeros_like(x), x)), x)
+    shift, divisor = np.transpose([_scaling(fitted, name, f.scale) for name, f in spec.numeric.items()]).astype(np.float32)
+    x = (x - shift) / divisor
+    ranged = [f.scale == "minmax" for f in numeric]
+    if any(ranged):
+        x = tf.where(ranged, tf.where(x < 0, 0.0, tf.where(x > 1, 1.0, x)), x)
+    return tf.where(tf.math.is_nan(x), tf.zeros_like(x), x)
+
+
+def _scaling(fitted: Fitted, name: str, scale: str) -> tuple[float, float]:
+    """What is subtracted and what it is divided by then; a number that never varies is divided by 1."""
+    if scale == "none":
+        return 0.0, 1.0
+    if scale == "standardize":
+        mean, deviation = fitted.moments[name]
+        return mean, deviation or 1.0
+    low, high = fitted.ranges[name]
+    return low, (high - low) or 1.0
 
 
 def _rows(column: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
     return column.nrows() if isinstance(column, tf.RaggedTensor) else tf.shape(column)[0]
 
 
-def _texts(feature: Categorical, column: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
-    """A categorical column as strings [B, at most slots], padded with ""."""
+def _texts(feature: Categorical | Sequence, column: Column) -> tf.Tensor:
+    """A column as strings [B, at most slots], padded with "". A sequence keeps the last values that are not missing."""
     if feature.separator:
         column = tf.strings.split(column, feature.separator)
+    if isinstance(feature, Sequence):
+        ragged = column if isinstance(column, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(column)
+        ragged = tf.ragged.boolean_mask(ragged, tf.ragged.map_flat_values(lambda t: tf.not_equal(t, ""), ragged))
+        return ragged[:, -feature.max_length :].to_tensor("")
     if column.dtype != tf.string:
         column = tf.ragged.map_flat_values(tf.strings.as_string, column)
     if isinstance(column, tf.RaggedTensor):
@@ -81,11 +177,11 @@ def _texts(feature: Categorical, column: tf.Tensor | tf.RaggedTensor) -> tf.Tens
     return texts[:, : feature.slots]
 
 
-def _fit(ids: tf.Tensor, slots: int) -> tf.Tensor:
-    """[B, any] → [B, slots], cut or padded with 0."""
-    ids = ids[:, :slots]
-    ids = tf.pad(ids, [[0, 0], [0, slots - tf.shape(ids)[1]]])
-    return tf.ensure_shape(ids, [None, slots])
+def _fit(values: tf.Tensor, slots: int, padding: float) -> tf.Tensor:
+    """[B, any] → [B, slots], cut or padded."""
+    values = values[:, :slots]
+    values = tf.pad(values, [[0, 0], [0, slots - tf.shape(values)[1]]], constant_values=tf.cast(padding, values.dtype))
+    return tf.ensure_shape(values, [None, slots])
 
 
 def _cross_texts(spec: Spec, cross: Cross, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -5,13 +5,15 @@ fingerprint64 is FarmHash's; `tf.strings.to_hash_bucket_fast` computes the same,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import farmhash
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 # One constant for each use of an id's hash. A split and a sampling that both read the bare hash would not be independent.
-PARTITION, ORDER, SPLIT, SAMPLE = (np.uint64(0x9E3779B97F4A7C15 * k & 0xFFFFFFFFFFFFFFFF) for k in (1, 2, 3, 4))
+PARTITION, ORDER, SPLIT, SAMPLE, NEGATIVES = (np.uint64(0x9E3779B97F4A7C15 * k & 0xFFFFFFFFFFFFFFFF) for k in range(1, 6))
 
 
 def fingerprint64(texts: pa.Array) -> np.ndarray:
@@ -20,18 +22,32 @@ def fingerprint64(texts: pa.Array) -> np.ndarray:
     return np.fromiter(map(farmhash.fingerprint64, values), np.uint64, len(values))
 
 
-def bucket_ids(texts: pa.Array, buckets: int) -> np.ndarray:
-    """id = 0 where the text is null or empty, else 1 + fingerprint64(utf8) mod (buckets − 1): [n] strings → [n] int32.
+@dataclass(frozen=True)
+class Hashed:
+    """[n] texts, each distinct one hashed once: `distinct` texts, their `fingerprints` (uint64), and which of them each text is."""
 
-    Each distinct value is hashed once.
-    """
+    distinct: pa.Array
+    fingerprints: np.ndarray
+    indices: np.ndarray
+
+    def ids(self, space: int) -> np.ndarray:
+        """id = 0 where the text is empty, else 1 + fingerprint64(utf8) mod (space − 1): [n] int32."""
+        ids = (1 + self.fingerprints % np.uint64(space - 1)).astype(np.int32)
+        ids[pc.equal(self.distinct, "").to_numpy(zero_copy_only=False)] = 0
+        return ids[self.indices]
+
+
+def hash_texts(texts: pa.Array) -> Hashed:
+    """The distinct values of [n] strings, hashed. Null counts as the empty string."""
     encoded = pc.fill_null(texts, "").dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    distinct = encoded.dictionary
-    ids = (1 + fingerprint64(distinct) % np.uint64(buckets - 1)).astype(np.int32)
-    ids[pc.equal(distinct, "").to_numpy(zero_copy_only=False)] = 0
-    return ids[encoded.indices.to_numpy()]
+    return Hashed(encoded.dictionary, fingerprint64(encoded.dictionary), encoded.indices.to_numpy())
+
+
+def bucket_ids(texts: pa.Array, space: int) -> np.ndarray:
+    """id = 0 where the text is null or empty, else 1 + fingerprint64(utf8) mod (space − 1): [n] strings → [n] int32."""
+    return hash_texts(texts).ids(space)
 
 
 def mix(hashes: np.ndarray, use: np.uint64) -> np.ndarray:

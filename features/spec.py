@@ -13,11 +13,28 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from features.declarations import Categorical, ColumnLabel, Cross, EventLabel, Feature, Label, Name, Numeric, RawType, Task
-from features.errors import FunnelError, nearest
+from features import checks
+from features.declarations import (
+    COLUMN_KINDS,
+    Bucketized,
+    Categorical,
+    Coded,
+    Cross,
+    Embedded,
+    Feature,
+    Name,
+    Numeric,
+    Product,
+    RawType,
+    Sequence,
+    Time,
+)
+from features.errors import FunnelError
+from features.labels import Label, Task
 from features.settings import Settings
 
-LAYOUT_KEYS = ("ids", "dense", "id")  # of the packed tf.Example, where each label has its own key too
+SHARED = ("buckets", "vocabulary", "min_count", "dim")  # what a feature takes over from the one whose table it shares
+GRAPH_ONLY = {"dim", "pooling", "scale", "boundaries", "serve", "shares"}  # what only the model's graph reads
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,10 @@ class Slots:
     def slice(self) -> slice:
         return slice(self.start, self.start + self.length)
 
+    @property
+    def range(self) -> range:
+        return range(self.start, self.start + self.length)
+
 
 class Spec(Settings):
     """Features, labels and tasks by name: one Spec drives the pipeline, the model and the serving graph."""
@@ -42,13 +63,18 @@ class Spec(Settings):
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, data: Any) -> Any:
-        """A feature's column is its name; the joint of (ctr, cvr) is ctcvr, of other chains parent_task."""
+        """A feature's column is its name; who shares a table codes as its owner; the joint of (ctr, cvr) is ctcvr, else parent_task."""
         if not isinstance(data, Mapping):
             return data
         data = json.loads(json.dumps(data, default=str))
-        for name, feature in (data.get("features") or {}).items():
-            if isinstance(feature, dict) and feature.get("kind") in ("categorical", "numeric"):
+        features = {n: f for n, f in (data.get("features") or {}).items() if isinstance(f, dict)}
+        for name, feature in features.items():
+            if feature.get("kind") in COLUMN_KINDS:
                 feature.setdefault("column", name)
+            owner = features.get(feature.get("shares"), {})
+            for key in SHARED:
+                if key in owner:
+                    feature.setdefault(key, owner[key])
         tasks = {n: t for n, t in (data.get("tasks") or {}).items() if isinstance(t, dict)}
         for name, task in tasks.items():
             parent = next((n for n, t in tasks.items() if task.get("given") and t.get("label") == task["given"]), None)
@@ -58,61 +84,9 @@ class Spec(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name, feature in self.features.items():
-            if isinstance(feature, Cross):
-                self._check_cross(name, feature)
-        for name, label in self.labels.items():
-            self._check_label(name, label)
-        for name, task in self.tasks.items():
-            self._check_task(name, task)
-        outputs = [*self.tasks, *(t.joint for t in self.tasks.values() if t.joint)]
-        twice = {o for o in outputs if outputs.count(o) > 1}
-        if twice:
-            raise ValueError(f"tasks and joints share the name '{min(twice)}': give one of them another name")
+        checks.check(self)
         _ = self.columns
         return self
-
-    def _check_cross(self, name: str, cross: Cross) -> None:
-        parts = [self.features.get(part) for part in cross.of]
-        for part, feature in zip(cross.of, parts, strict=True):
-            if feature is not None and not isinstance(feature, Categorical):
-                raise ValueError(f"features.{name}.of names '{part}', a {feature.kind} feature: a cross is of categorical ones")
-        many = [part for part, f in zip(cross.of, parts, strict=True) if f is not None and f.max_length]
-        if many and not cross.max_length:
-            raise ValueError(f"features.{name} crosses the multi-valued '{many[0]}': give max_length, how many pairs are kept")
-
-    def _check_label(self, name: str, label: Label) -> None:
-        if name in LAYOUT_KEYS:
-            raise ValueError(f"labels.{name}: the tf.Example keeps {', '.join(LAYOUT_KEYS)} for itself: give the label another name")
-        if isinstance(label, ColumnLabel):
-            used = [n for n, f in self.features.items() if label.column in (getattr(f, "column", None), *getattr(f, "of", []))]
-            if used:
-                raise ValueError(
-                    f"labels.{name} and features.{used[0]} both read the column '{label.column}': "
-                    "a label may not be a feature; remove the feature"
-                )
-        elif label.after is not None:
-            earlier = list(self.labels)[: list(self.labels).index(name)]
-            if label.after not in earlier or not isinstance(self.labels[label.after], EventLabel):
-                known = [n for n in earlier if isinstance(self.labels[n], EventLabel)]
-                raise ValueError(f"labels.{name}.after = '{label.after}' must be an event label above it: {nearest(label.after, known)}")
-
-    def _check_task(self, name: str, task: Task) -> None:
-        if task.label not in self.labels:
-            raise ValueError(f"tasks.{name}.label = '{task.label}' is not a label: {nearest(task.label, self.labels)}")
-        if task.given is None:
-            if task.joint:
-                raise ValueError(f"tasks.{name}.joint = '{task.joint}' names the probability of a chain: give `given`, or remove it")
-            return
-        parents = [t.label for n, t in self.tasks.items() if n != name]
-        if task.given not in parents:
-            raise ValueError(f"tasks.{name}.given = '{task.given}' must be the label of another task: {nearest(task.given, parents)}")
-        seen, at = {name}, self.parent(name)
-        while at is not None:
-            if at in seen:
-                raise ValueError(f"tasks.{name}.given = '{task.given}' leads back to '{at}': a chain of tasks has a first one")
-            seen.add(at)
-            at = self.parent(at)
 
     def parent(self, task: str) -> str | None:
         """The task whose label is this task's sample space; None when its sample space is every row."""
@@ -124,11 +98,7 @@ class Spec(Settings):
         """Every raw column that the features read, and what it must hold. Raises ValueError if two disagree."""
         found: dict[str, tuple[str, RawType]] = {}
         for name, feature in self.features.items():
-            if isinstance(feature, Cross):
-                wanted = [(part, "text") for part in feature.of if part not in self.features]
-            else:
-                wanted = [(feature.column, feature.raw_type)]
-            for column, raw_type in wanted:
+            for column, raw_type in self._columns_of(feature):
                 other, known = found.setdefault(column, (name, raw_type))
                 if known != raw_type:
                     raise ValueError(
@@ -141,10 +111,49 @@ class Spec(Settings):
                 raise ValueError(f"columns '{other}' and '{column}' would both be the request's '{input_name(column)}': rename one")
         return {column: raw_type for column, (_, raw_type) in found.items()}
 
+    def _columns_of(self, feature: Feature) -> list[tuple[str, RawType]]:
+        if isinstance(feature, Product):
+            return []
+        if isinstance(feature, Cross):
+            return [(part, "text") for part in feature.of if part not in self.features]
+        weights = getattr(feature, "weights", None)
+        held = "text" if getattr(feature, "separator", None) else "numbers"
+        return [(feature.column, feature.raw_type)] + ([(weights, held)] if weights else [])
+
     @cached_property
-    def embedded(self) -> dict[str, Categorical | Cross]:
-        """The features that become ids."""
-        return {n: f for n, f in self.features.items() if isinstance(f, Categorical | Cross)}
+    def served(self) -> dict[str, str | int | float]:
+        """The columns that a request does not send, and the value that the serving graph feeds."""
+        return {f.column: f.serve for f in self.features.values() if getattr(f, "serve", None) is not None}
+
+    @property
+    def request_columns(self) -> dict[str, RawType]:
+        """The columns that a request sends."""
+        return {column: raw_type for column, raw_type in self.columns.items() if column not in self.served}
+
+    @property
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """The smallest and largest value of the columns whose integers are ids as they are."""
+        found: dict[str, tuple[int, int]] = {}
+        for feature in self.features.values():
+            if isinstance(feature, Categorical) and feature.identity:
+                _, largest = found.get(feature.column, (0, feature.buckets))
+                found[feature.column] = (0, min(largest, feature.buckets - 2))
+        return found
+
+    @property
+    def paired(self) -> dict[str, str]:
+        """Each column of weights, and the column of the values that they belong to."""
+        return {f.weights: f.column for f in self.features.values() if getattr(f, "weights", None)}
+
+    @cached_property
+    def coded(self) -> dict[str, Categorical | Sequence | Cross | Time]:
+        """The features whose ids are written in `ids`."""
+        return {n: f for n, f in self.features.items() if isinstance(f, Categorical | Sequence | Cross | Time)}
+
+    @cached_property
+    def bucketized(self) -> dict[str, Bucketized]:
+        """The features that are written as numbers and become ids in the model's graph."""
+        return {n: f for n, f in self.features.items() if isinstance(f, Bucketized)}
 
     @cached_property
     def numeric(self) -> dict[str, Numeric]:
@@ -152,14 +161,48 @@ class Spec(Settings):
         return {n: f for n, f in self.features.items() if isinstance(f, Numeric)}
 
     @cached_property
+    def products(self) -> dict[str, Product]:
+        """The features that are made of other features' embeddings."""
+        return {n: f for n, f in self.features.items() if isinstance(f, Product)}
+
+    @cached_property
+    def embedded(self) -> dict[str, Embedded]:
+        """The features that have rows in an embedding table: first the coded ones, then the bucketized."""
+        return self.coded | self.bucketized
+
+    @cached_property
+    def vocabularies(self) -> dict[str, Coded]:
+        """The features whose ids as written are looked up in a vocabulary of their own."""
+        return {n: f for n, f in self.coded.items() if isinstance(f, Coded) and f.buckets is None and f.shares is None}
+
+    def owner(self, name: str) -> str:
+        """The feature whose embedding table, and vocabulary, this one uses: itself unless it shares."""
+        return getattr(self.features[name], "shares", None) or name
+
+    @cached_property
     def id_slots(self) -> dict[str, Slots]:
-        """Each embedded feature's place in `ids` [B, S]."""
+        """Each coded feature's place in `ids` [B, S]."""
+        return _place({n: f.slots for n, f in self.coded.items()})
+
+    @cached_property
+    def embedded_slots(self) -> dict[str, Slots]:
+        """Each embedded feature's place in the ids that the model's graph makes of `ids` and `dense`: `ids`, then one slot a bucketized."""
         return _place({n: f.slots for n, f in self.embedded.items()})
 
     @cached_property
+    def _dense_places(self) -> dict[str, Slots]:
+        weighted = {f"{n} weights": f.slots for n, f in self.coded.items() if getattr(f, "weights", None)}
+        return _place(dict.fromkeys([*self.numeric, *self.bucketized], 1) | weighted)
+
+    @cached_property
     def dense_slots(self) -> dict[str, Slots]:
-        """Each number's place in `dense` [B, D]."""
-        return _place(dict.fromkeys(self.numeric, 1))
+        """Each number's place in `dense` [B, D]; those of bucketized features after the numeric ones."""
+        return {n: self._dense_places[n] for n in [*self.numeric, *self.bucketized]}
+
+    @cached_property
+    def weight_slots(self) -> dict[str, Slots]:
+        """Where in `dense` the weights of a weighted list lie, by its name."""
+        return {n.removesuffix(" weights"): s for n, s in self._dense_places.items() if n.endswith(" weights")}
 
     @property
     def ids_width(self) -> int:
@@ -167,29 +210,29 @@ class Spec(Settings):
 
     @property
     def dense_width(self) -> int:
-        return len(self.dense_slots)
+        return sum(s.length for s in self._dense_places.values())
 
     @property
     def fingerprint(self) -> str:
         """Names the bytes that preprocessing writes: 16 hexadecimal digits.
 
-        What only the model's graph reads (dim, pooling, standardize, tasks) does not count: it may change without
-        preprocessing again.
+        What only the model's graph reads (dim, pooling, scale, boundaries, products, tasks …) does not count: it may change
+        without preprocessing again.
         """
-        graph_only = {"dim", "pooling", "standardize"}
         content = {
-            "features": {n: f.model_dump(exclude=graph_only) for n, f in self.features.items()},
+            "features": {n: f.model_dump(exclude=GRAPH_ONLY) for n, f in self.features.items() if not isinstance(f, Product)},
             "labels": {n: label.model_dump() for n, label in self.labels.items()},
         }
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
         """Writes spec.json: the declarations, and for readers in other languages the slots and the fingerprint."""
-        content = self.model_dump(exclude_none=True) | {
+        content = self.model_dump(exclude_none=True, mode="json") | {
             "fingerprint": self.fingerprint,
             "slots": {
                 "ids": {n: [s.start, s.length] for n, s in self.id_slots.items()},
                 "dense": {n: [s.start, s.length] for n, s in self.dense_slots.items()},
+                "weights": {n: [s.start, s.length] for n, s in self.weight_slots.items()},
             },
         }
         path.write_text(json.dumps(content, indent=1) + "\n")

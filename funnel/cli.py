@@ -17,7 +17,7 @@ COMMANDS = {
     "export": ("latest checkpoint → SavedModel, checked in a fresh process", "funnel export my.toml"),
     "report": ("metrics, rows and plots of a run → report.html", "funnel report my.toml"),
     "predict": ("score raw rows with the latest checkpoint", "funnel predict my.toml --input new.parquet --output scores.parquet"),
-    "inspect": ("show what a run's directory holds", "funnel inspect runs/demo"),
+    "inspect": ("show what a run's directory holds", "funnel inspect runs/demo --rows 5"),
     "run": ("all stages, skipping those that have not changed", "funnel run my.toml --set model.sharing=ple"),
 }
 
@@ -36,15 +36,25 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
         if name == "inspect":
             command.add_argument("run", type=Path, help="a run's directory, as in runs/demo")
+            command.add_argument("--rows", type=_count, metavar="N", help="show the first N training examples by feature name instead")
             continue
         command.add_argument("config", type=Path, help="the configuration file (TOML)")
         command.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override one value; may be repeated")
         if name in ("run", "train"):
             command.add_argument("--force", action="store_true", help="do it anew, whatever is there")
+        if name in ("run", "preprocess"):
+            command.add_argument("--dates", metavar="FIRST..LAST", help="read dated folders of these days, as in 2026-11-01..2026-11-07")
         if name == "predict":
             command.add_argument("--input", nargs="+", help="files or globs of raw rows (default: the logs of the configuration)")
             command.add_argument("--output", type=Path, help="a Parquet file (default: predictions.parquet in the run's directory)")
     return top
+
+
+def _count(text: str) -> int:
+    """Raises ArgumentTypeError for anything but a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,10 +100,15 @@ def _handler(command: str) -> Callable[[argparse.Namespace, list[str]], None]:
     return _run if command == "run" else _stage
 
 
+def _overrides(options: argparse.Namespace) -> list[str]:
+    dates = getattr(options, "dates", None)
+    return options.set + ([f"dates={dates}"] if dates else [])
+
+
 def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
     from funnel import config, inspect, stages
 
-    loaded = config.load(options.config, options.set)
+    loaded = config.load(options.config, _overrides(options))
     stages.run_all(loaded, beam_args, force=options.force)
     inspect.show_outcome(loaded.run, options.config)
 
@@ -101,7 +116,7 @@ def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
 def _stage(options: argparse.Namespace, beam_args: list[str]) -> None:
     from funnel import config, stages
 
-    loaded = config.load(options.config, options.set)
+    loaded = config.load(options.config, _overrides(options))
     stages.run_stage(loaded, options.command, beam_args, anew=getattr(options, "force", False))
 
 
@@ -115,4 +130,7 @@ def _predict(options: argparse.Namespace, _: list[str]) -> None:
 def _inspect(options: argparse.Namespace, _: list[str]) -> None:
     from funnel import inspect
 
-    inspect.show(options.run)
+    if options.rows:
+        inspect.show_examples(options.run, options.rows)
+    else:
+        inspect.show(options.run)

@@ -14,7 +14,7 @@ from pydantic import Field
 from features.errors import FunnelError, nearest
 from features.settings import Settings
 from features.spec import Spec
-from pipeline.config import Output, PreprocessConfig, Split, Stream
+from pipeline.config import Dates, Output, PreprocessConfig, Sampling, Split, Stream
 from pipeline.simulate import SimulateConfig
 
 if TYPE_CHECKING:
@@ -28,14 +28,19 @@ class EvaluationConfig(Settings):
 
 
 class Sections(Settings):
-    """The top level of the file. `run` is the directory of everything that is made (default: runs/<name of the file>)."""
+    """The top level of the file. `run` is the directory of everything that is made (default: runs/<name of the file>).
+
+    `dates`, as in "2026-11-01..2026-11-07", are the days whose dated folders are read.
+    """
 
     run: str | None = None
     simulate: dict[str, Any] | None = None
+    dates: str | None = None
     logs: dict[str, Any] = Field(default_factory=dict)
     labels: dict[str, Any] = Field(default_factory=dict)
     features: dict[str, Any] = Field(default_factory=dict)
     split: dict[str, Any] = Field(default_factory=dict)
+    sampling: dict[str, Any] = Field(default_factory=dict)
     output: dict[str, Any] = Field(default_factory=dict)
     tasks: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
@@ -79,8 +84,14 @@ class Config:
     def preprocess(self) -> PreprocessConfig:
         sections = self.sections
         streams = {name: Stream.parse(stream, f"logs.{name}") for name, stream in sections.logs.items()}
-        split, output = Split.parse(sections.split, "split"), Output.parse(sections.output, "output")
-        return PreprocessConfig(logs=streams, spec=self.spec, split=split, output=output).check()
+        return PreprocessConfig(
+            logs=streams,
+            spec=self.spec,
+            dates=None if sections.dates is None else Dates.parse(sections.dates, "dates"),
+            split=Split.parse(sections.split, "split"),
+            sampling=Sampling.parse(sections.sampling, "sampling"),
+            output=Output.parse(sections.output, "output"),
+        ).check()
 
     @property
     def model(self) -> ModelConfig:

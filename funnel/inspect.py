@@ -8,20 +8,28 @@ import shutil
 import sys
 from pathlib import Path
 
+from rich.markup import escape
+
 from features.errors import FunnelError
-from funnel import summary
-from funnel.console import console, table
+from features.manifest import read_manifest
+from funnel import statistics_tables, summary
+from funnel.console import console, table, text
+from funnel.examples import Value, first_examples
+
+ROW_KEYS = ("impressions_read", "examples_written", "rejected", "dropped_immature", "sampled_out")
+LISTED = 4  # values of a list
 
 
 def show(run: Path) -> None:
-    """Rows, inputs, events, labels, features, metrics and exports; what is not there yet is left out."""
-    data = run / "data"
-    if not (data / "manifest.json").exists() and not (run / "summary.json").exists():
+    """Rows, inputs, events, statistics, metrics; what is not there yet is left out."""
+    if not (run / "data" / "manifest.json").exists() and not (run / "summary.json").exists():
         raise FunnelError(f"{run}: holds neither data/manifest.json nor summary.json, so it is no run's directory; see `funnel run --help`")
-    if (data / "manifest.json").exists():
-        manifest, statistics = (json.loads((data / f"{name}.json").read_text()) for name in ("manifest", "statistics"))
+    if (run / "data" / "manifest.json").exists():
+        manifest = read_manifest(run / "data")
         show_rows(manifest)
-        show_statistics(statistics)
+        statistics_tables.show(json.loads((run / "data" / "statistics.json").read_text()))
+        for warning in manifest["warnings"]:
+            console.print("[yellow]warning:[/yellow]", escape(warning))
     show_metrics(run)
 
 
@@ -29,30 +37,35 @@ def show_rows(manifest: dict) -> None:
     """How every row and every event is accounted for."""
     rows = manifest["rows"]
     table("Impressions", ["read", "= written", "+ rejected", "+ immature", "+ sampled out"], [[rows[k] for k in ROW_KEYS]])
-    inputs = [[name, i["files"], i["rows_read"], _counts(i["rejected"])] for name, i in manifest["inputs"].items()]
-    table("Inputs", ["stream", "files", "rows", "rejected"], inputs)
+    inputs = [
+        [name, i["files"], i["rows_read"], _counts(i["rejected"]), _counts(i["lookup_misses"])] for name, i in manifest["inputs"].items()
+    ]
+    table("Inputs", ["stream", "files", "rows", "rejected", "not found in look-ups"], inputs)
     if manifest["events"]:
         kinds = list(next(iter(manifest["events"].values())))
         table("Events", ["label", *kinds], [[label, *(counts[k] for k in kinds)] for label, counts in manifest["events"].items()])
-    calendar = [[name.replace("_", " "), time] for name, time in manifest["calendar"].items() if time]
+    dates = {"dates": manifest["dates"]} if manifest["dates"] else {}
+    calendar = [[name.replace("_", " "), time] for name, time in (dates | manifest["calendar"]).items() if time]
     if calendar:
-        table("Calendar", ["", "time"], calendar)
+        table("Calendar (UTC)", ["", "time"], calendar)
 
 
-ROW_KEYS = ("impressions_read", "examples_written", "rejected", "dropped_immature", "sampled_out")
+def show_examples(run: Path, count: int) -> None:
+    """The first training examples: a column each, a line for each label and feature."""
+    examples = first_examples(run / "data", read_manifest(run / "data"), count)
+    lines = [[name, *(_value(e.get(name)) for e in examples)] for name in (examples[0] if examples else {}) if name != "id"]
+    title = "Training examples: labels, then ids and raw numbers by feature (– is unknown or missing)"
+    table(title, ["id", *(escape(e["id"]) for e in examples)], lines)
 
 
-def show_statistics(statistics: dict) -> None:
-    """Labels by split, and the training split's features."""
-    labels = [
-        [f"{split} {name}", *counts.values(), statistics["rates"][split][name]]
-        for split, by_name in statistics["labels"].items()
-        for name, counts in by_name.items()
-    ]
-    table("Labels", ["split, label", "positive", "negative", "unknown", "rate"], labels)
-    keys = ("missing", "mean", "deviation", "min", "max")
-    features = [[name, *(one.get(k) for k in keys)] for name, one in statistics["features"].items()]
-    table("Features (training split; mean and deviation of the transformed values)", ["feature", *keys], features)
+def _value(value: Value | tuple) -> str:
+    """A list is shown a value a line."""
+    if isinstance(value, list):
+        more = [f"… {len(value) - LISTED} more"] if len(value) > LISTED else []
+        return "\n".join([_value(v) for v in value[:LISTED]] + more) or "–"
+    if isinstance(value, tuple):
+        return " × ".join(map(_value, value))
+    return str(value) if isinstance(value, int) else text(value)
 
 
 def show_metrics(run: Path) -> None:
@@ -78,4 +91,4 @@ def show_outcome(run: Path, config: Path) -> None:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{reason}: {count:,}" for reason, count in counts.items()) or "0"
+    return "\n".join(f"{escape(reason)}: {count:,}" for reason, count in counts.items()) or "0"

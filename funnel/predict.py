@@ -14,8 +14,9 @@ from features.errors import FunnelError
 from funnel.config import Config
 from funnel.console import console, load_tensorflow, progress_bar
 from pipeline.config import Stream
-from pipeline.read import Batch, Reject, read
-from pipeline.sources import Source, find
+from pipeline.lookups import resolve
+from pipeline.read import Batch, Reject, read_source, wanted_features
+from pipeline.sources import Source, connect, find
 
 
 def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
@@ -27,6 +28,7 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
 
     settings = config.preprocess
     stream = settings.logs[settings.rows].model_copy(update={"time": None})  # a score needs no time
+    connect()
     sources = find("--input" if inputs else f"logs.{settings.rows}.files", settings.rows, stream, list(inputs or [stream.files]))
     model = RankingEstimator(config.spec, config.model, config.train, config.data, config.model_dir).load()
     score = tf.function(model.scores, reduce_retracing=True)
@@ -38,7 +40,8 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
         with progress_bar("scoring", "files") as progress:
             for batch in _batches(sources, stream, config, progress):
                 rejects += batch.rejects
-                encoded = arrays.encode(config.spec, {c: batch.columns[f"raw:{c}"] for c in config.spec.columns})
+                columns = arrays.served(config.spec, batch.raw(config.spec.request_columns))
+                encoded = arrays.encode(config.spec, columns)
                 scores = score(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
                 table = pa.table({"id": batch.columns["id"]} | {name: p.numpy() for name, p in scores.items()})
                 writer = writer or pq.ParquetWriter(unfinished, table.schema)
@@ -55,14 +58,17 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
 
 
 def _batches(sources: list[Source], stream: Stream, config: Config, progress: Callable[..., None]) -> Iterator[Batch]:
+    """The columns that a request sends, those of the stream's look-up tables among them."""
+    wanted = wanted_features(config.spec, config.spec.request_columns)
+    lookups = resolve("--input", stream, sources[0], wanted.columns)
     for number, source in enumerate(sources):
         progress(number, len(sources))
-        yield from read(source, stream, config.spec.columns)
+        yield from read_source(source, stream, wanted, lookups)
 
 
 def _report(rows: int, rejects: list[Reject], output: Path) -> None:
     console.print(f"[green]✓[/green] {rows:,} rows scored → {output}")
     for reject in rejects[:5]:
-        console.print(f"  not scored: {reject.file}, line {reject.line}: {reject.reason}", markup=False)
+        console.print(f"  not scored: {reject.file}, {reject.place}: {reject.reason}", markup=False)
     if len(rejects) > 5:
         console.print(f"  … and {len(rejects) - 5:,} more rows not scored")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from rich.markup import escape
 
 from features.errors import FunnelError
 from funnel import summary
@@ -40,6 +41,8 @@ def preprocess(config: Config, beam_args: Sequence[str] = ()) -> None:
         manifest = run_job(settings, config.data, beam_args, progress)
         rows = manifest["rows"]
         done(f"{rows['examples_written']:,} examples of {rows['impressions_read']:,} impressions → {config.data}", rows=rows)
+    for warning in manifest["warnings"]:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
 
 
 def train(config: Config, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
@@ -94,11 +97,12 @@ class Stage:
 
 
 def _preprocess_inputs(config: Config) -> Any:
-    from pipeline.sources import find_sources
+    from pipeline.sources import find_sources, find_tables
 
     settings = config.preprocess
     declared = settings.model_dump(mode="json", exclude={"spec"})
-    return [declared, settings.spec.fingerprint, [asdict(s) for s in find_sources(settings)]]
+    lists = [(f.vocabulary, Path(f.vocabulary).read_text()) for f in settings.spec.vocabularies.values() if f.vocabulary]
+    return [declared, settings.spec.fingerprint, lists, [asdict(s) for s in find_sources(settings) + find_tables(settings)]]
 
 
 def _train_inputs(config: Config) -> Any:
@@ -123,6 +127,7 @@ STAGES = {
 def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = False) -> None:
     """Runs every stage whose inputs or configuration have changed since it was last done; with `force`, every stage."""
     load_tensorflow()
+    _connect(beam_args)
     config.save()  # validates every section before the first stage runs
     for name in STAGES if config.simulate else list(STAGES)[1:]:
         key, recorded = _key(config, name), _read_state(config).get(name, {})
@@ -134,11 +139,20 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
 
 def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
     """Runs one stage and records what it was done with. `anew`: a training starts over, where it would go on."""
+    if name == "preprocess":
+        _connect(beam_args)
     key, state = _key(config, name), _read_state(config)
     config.run.mkdir(parents=True, exist_ok=True)
     _write_state(config, state | {name: {"key": key, "done": False}})
     STAGES[name].run(config, beam_args, **({"anew": anew} if name == "train" else {}))
     _write_state(config, state | {name: {"key": key, "done": True}})
+
+
+def _connect(beam_args: Sequence[str]) -> None:
+    """Files are looked for before a pipeline runs: Beam's filesystems need their options by then."""
+    from pipeline.sources import connect
+
+    connect(beam_args)
 
 
 def _key(config: Config, name: str) -> str:

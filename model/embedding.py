@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from features.declarations import Categorical, Cross
+from features.declarations import Embedded
+from features.fitted import Fitted
 from features.spec import Spec
 
 RANGE = 0.05  # rows start uniform in ±RANGE
@@ -21,46 +23,57 @@ class Inputs(NamedTuple):
 
 
 class Embeddings(tf.Module):
-    """One variable [Σ buckets, dim] for each dimension, one gather for each. Lists are pooled over their present values.
+    """One variable [Σ rows, dim] for each dimension, one gather for each. Lists are pooled over their present values.
 
-    Row 0 of a feature, the missing value, is trained where the feature is single and left out where it is a list.
+    A feature that shares another's table reads that one's rows. Row 0 of a feature, the missing value, is trained where the
+    feature is single and left out where it is a list.
     """
 
-    def __init__(self, spec: Spec, seed: int) -> None:
+    def __init__(self, spec: Spec, fitted: Fitted, seed: int) -> None:
         super().__init__()
         self.spec = spec
         self.tables: dict[str, tf.Variable] = {}
-        self.slots: dict[str, np.ndarray] = {}  # columns of `ids` that read a table, in the features' order
+        self.slots: dict[str, np.ndarray] = {}  # columns of the rows that read a table, in the features' order
         self.offsets: dict[str, np.ndarray] = {}  # where the rows of each of these columns begin
         for number, dim in enumerate(sorted({f.dim for f in spec.embedded.values()})):
             members = self._members(dim)
-            begins = np.cumsum([0, *(f.buckets for f in members.values())])
-            lengths = [f.slots for f in members.values()]
-            self.slots[str(dim)] = np.concatenate([np.arange(spec.ids_width)[spec.id_slots[n].slice] for n in members])
-            self.offsets[str(dim)] = np.repeat(begins[:-1], lengths).astype(np.int64)
-            start = tf.random.stateless_uniform([int(begins[-1]), dim], [seed, number], -RANGE, RANGE)
+            owners = [n for n in members if spec.owner(n) == n]
+            ends = np.cumsum([fitted.table_rows(spec, n) for n in owners])
+            begins = dict(zip(owners, [0, *ends[:-1]], strict=True))
+            self.slots[str(dim)] = np.concatenate([spec.embedded_slots[n].range for n in members])
+            self.offsets[str(dim)] = np.concatenate([np.full(f.slots, begins[spec.owner(n)], np.int64) for n, f in members.items()])
+            start = tf.random.stateless_uniform([int(ends[-1]), dim], [seed, number], -RANGE, RANGE)
             self.tables[str(dim)] = tf.Variable(start, name=f"embedding_{dim}")
 
-    def _members(self, dim: int) -> dict[str, Categorical | Cross]:
+    def _members(self, dim: int) -> dict[str, Embedded]:
         return {name: f for name, f in self.spec.embedded.items() if f.dim == dim}
 
-    def __call__(self, ids: tf.Tensor, numbers: tf.Tensor) -> Inputs:
-        """ids [B, S] and normalised numbers [B, D] → Inputs."""
+    def __call__(self, ids: tf.Tensor, numbers: tf.Tensor, weights: Mapping[str, tf.Tensor]) -> Inputs:
+        """Table rows [B, E], normalised numbers [B, N] and the weights [B, slots] of weighted lists → Inputs."""
         fields = {}
         for dim, table in self.tables.items():
             members = self._members(int(dim))
-            own = tf.gather(ids, self.slots[dim], axis=1)  # [B, S of this dimension]
-            rows = tf.gather(table, own + self.offsets[dim])  # [B, S, dim]
+            own = tf.gather(ids, self.slots[dim], axis=1)  # [B, E of this dimension]
+            rows = tf.gather(table, own + self.offsets[dim])  # [B, E, dim]
             lengths = [f.slots for f in members.values()]
             pieces = zip(members.items(), tf.split(own, lengths, 1), tf.split(rows, lengths, 1), strict=True)
             for (name, feature), values, embedded in pieces:
-                fields[name] = pool(embedded, values, feature.pooling) if feature.max_length else embedded[:, 0]
+                single = feature.max_length is None
+                fields[name] = embedded[:, 0] if single else pool(embedded, values, feature.pooling, weights.get(name))
         fields = {name: fields[name] for name in self.spec.embedded}
+        fields |= {name: fields[product.of[0]] * fields[product.of[1]] for name, product in self.spec.products.items()}
         return Inputs(tf.concat([*fields.values(), numbers], 1), fields)
 
 
-def pool(embedded: tf.Tensor, ids: tf.Tensor, pooling: str) -> tf.Tensor:
-    """Sum or mean over the ids that are not 0; zeros where none is: [B, L, dim], [B, L] → [B, dim]."""
-    present = tf.cast(ids > 0, embedded.dtype)[:, :, tf.newaxis]
-    total = tf.reduce_sum(embedded * present, 1)
-    return total if pooling == "sum" else tf.math.divide_no_nan(total, tf.reduce_sum(present, 1))
+def pool(embedded: tf.Tensor, ids: tf.Tensor, pooling: str, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Over the ids that are not 0, the sum Σ w·e, the mean Σ w·e / Σ w or the largest w·e of each dimension; zeros where none is.
+
+    [B, L, dim], [B, L] and weights [B, L] (1 if not given) → [B, dim].
+    """
+    present = tf.cast(ids > 0, embedded.dtype)
+    share = (present if weights is None else present * weights)[:, :, tf.newaxis]
+    if pooling == "max":
+        weighted = tf.where(present[:, :, tf.newaxis] > 0, embedded * share, embedded.dtype.min)
+        return tf.reduce_max(weighted, 1) * tf.reduce_max(present, 1)[:, tf.newaxis]
+    total = tf.reduce_sum(embedded * share, 1)
+    return total if pooling == "sum" else tf.math.divide_no_nan(total, tf.reduce_sum(share, 1))

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from features.errors import FunnelError
+from features.fitted import Fitted
 from features.spec import Spec
 from model import metrics
 from model.config import ModelConfig, TrainConfig
@@ -34,7 +35,7 @@ class RankingEstimator:
     def __init__(self, spec: Spec, model: ModelConfig, train: TrainConfig, data_dir: Path, model_dir: Path, *, anew: bool = False) -> None:
         self.spec, self.config, self.train_config = spec, model, train
         self.data, self.model_dir, self.anew = Data(data_dir, spec), model_dir, anew
-        self.moments = self.data.moments if anew else self._identify()
+        self.fitted = self.data.fitted if anew else self._identify()
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -47,7 +48,7 @@ class RankingEstimator:
         interrupted ends with the weights of one that was not.
         """
         settings = self.train_config
-        trainer = Trainer(self.spec, self.config, settings, self.moments, make_strategy(settings.cpu_devices))
+        trainer = Trainer(self.spec, self.config, settings, self.fitted, make_strategy(settings.cpu_devices))
         if self.anew:
             shutil.rmtree(self.model_dir, ignore_errors=True)
         self._check_resumable()
@@ -77,7 +78,7 @@ class RankingEstimator:
         path = tf.train.latest_checkpoint(self.checkpoint_dir)
         if path is None:
             raise FunnelError(f"{self.checkpoint_dir}: holds no checkpoint; run `funnel train` first")
-        model = RankingModel(self.spec, self.config, self.moments, self.train_config.seed)
+        model = RankingModel(self.spec, self.config, self.fitted, self.train_config.seed)
         tf.train.Checkpoint(state=_tracked(model.state)).restore(path).assert_existing_objects_matched().expect_partial()
         return model
 
@@ -134,13 +135,13 @@ class RankingEstimator:
         path = self.model_dir / "model.json"
         return json.loads(path.read_text()) if path.exists() and tf.train.latest_checkpoint(self.checkpoint_dir) else None
 
-    def _identify(self) -> dict[str, tuple[float, float]]:
-        """Checks model.json against this configuration; returns the moments that its checkpoints were trained with."""
+    def _identify(self) -> Fitted:
+        """Checks model.json against this configuration; returns what its checkpoints took from the training split."""
         known = self._known()
         if known is None:
-            return self.data.moments
+            return self.data.fitted
         self._compare(known, self._identity())
-        return {name: tuple(pair) for name, pair in known["moments"].items()}
+        return Fitted.parse(known["fitted"], str(self.model_dir / "model.json"))
 
     def _course(self) -> dict:
         """What the course of a training depends on, besides its identity: to resume with another would mix two runs."""
@@ -164,7 +165,7 @@ class RankingEstimator:
 
     def _write_identity(self) -> None:
         self.checkpoint_dir.mkdir(parents=True, exist_ok=True)
-        content = self._identity() | self._course() | {"moments": self.moments}
+        content = self._identity() | self._course() | {"fitted": self.fitted.model_dump(mode="json")}
         (self.model_dir / "model.json").write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -51,7 +51,7 @@ class Serving(tf.Module):
 
         @tf.function(input_signature=[graph.serving_inputs(spec)])
         def serving_default(columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return model.scores(*graph.encode(spec, {column: columns[input_name(column)] for column in spec.columns}))
+            return model.scores(*graph.encode(spec, {column: columns[input_name(column)] for column in spec.request_columns}))
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
         def examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -86,12 +86,15 @@ def export(estimator: RankingEstimator, export_dir: Path, version: int | None = 
 
 
 def _expressible(spec: Spec, rows: pa.Table) -> pa.Table:
-    """The rows that a request can hold: a missing integer has no value in a tensor (a tf.Example leaves it out)."""
-    for name, raw_type in spec.columns.items():
-        if raw_type == "integer":
+    """The rows that a request can hold: a missing integer or time has no value in a tensor (a tf.Example leaves it out)."""
+    for name, raw_type in spec.request_columns.items():
+        if raw_type in ("integer", "time"):
             rows = rows.filter(pc.is_valid(rows[name]))
     if not len(rows):
-        raise FunnelError("sample.parquet: every row lacks an integer, so no request can be checked; declare dtype = 'string'")
+        raise FunnelError(
+            "sample.parquet: every row lacks an integer or a time, so no request can be checked; declare dtype = 'string', "
+            "or leave out the time feature"
+        )
     return rows
 
 
@@ -125,7 +128,7 @@ def verify(model: RankingModel, sample: pa.Table, path: Path) -> float:
 def checkpoint_scores(model: RankingModel, sample: pa.Table) -> dict[str, np.ndarray]:
     """The checkpoint's scores of raw rows, encoded as the pipeline encodes them."""
     columns = {name: sample[name].combine_chunks() for name in model.spec.columns}
-    encoded = arrays.encode(model.spec, columns)
+    encoded = arrays.encode(model.spec, arrays.served(model.spec, columns))
     scores = model.scores(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
     return {name: p.numpy() for name, p in scores.items()}
 
@@ -150,16 +153,15 @@ def reloaded_scores(spec: Spec, sample: pa.Table, path: Path) -> dict[str, dict[
 
 
 def request_columns(spec: Spec, rows: pa.Table) -> dict[str, list]:
-    """Raw rows as a request of serving_default: missing texts are "", missing numbers NaN, lists padded with ""."""
+    """Raw rows as a request of serving_default: missing texts are "", missing numbers NaN, lists padded with them."""
     columns = {}
-    for name, raw_type in spec.columns.items():
+    for name, raw_type in spec.request_columns.items():
         values = rows[name].to_pylist()
-        if raw_type == "texts":
+        nothing = "" if raw_type in ("text", "texts") else float("nan")
+        if raw_type in graph.LISTS:
             longest = max([len(v) for v in values if v] + [1])
-            columns[input_name(name)] = [[t or "" for t in v or []] + [""] * (longest - len(v or [])) for v in values]
-        else:
-            nothing = "" if raw_type == "text" else float("nan")
-            columns[input_name(name)] = [nothing if v is None else v for v in values]
+            values = [[nothing if one is None else one for one in v or []] + [nothing] * (longest - len(v or [])) for v in values]
+        columns[input_name(name)] = [nothing if v is None else v for v in values]
     return columns
 
 
@@ -170,14 +172,14 @@ def raw_examples(spec: Spec, rows: pa.Table) -> list[bytes]:
 
 def _raw_features(spec: Spec, row: dict) -> tf.train.Features:
     features = tf.train.Features()
-    for name, raw_type in spec.columns.items():
+    for name, raw_type in spec.request_columns.items():
         if row[name] is None:
             continue
-        if raw_type == "number":
-            features.feature[name].float_list.value.append(row[name])
-        elif raw_type == "integer":
-            features.feature[name].int64_list.value.append(row[name])
+        values = row[name] if raw_type in graph.LISTS else [row[name]]
+        if raw_type in ("number", "numbers"):
+            features.feature[name].float_list.value.extend(float("nan") if v is None else v for v in values)
+        elif raw_type in ("integer", "time"):
+            features.feature[name].int64_list.value.extend(values)
         else:
-            texts = row[name] if raw_type == "texts" else [row[name]]
-            features.feature[name].bytes_list.value.extend((t or "").encode() for t in texts)
+            features.feature[name].bytes_list.value.extend((t or "").encode() for t in values)
     return features

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import tensorflow as tf
 
 from features.errors import FunnelError
+from features.fitted import Fitted
+from features.manifest import read_manifest
 from features.spec import Spec
 
 READ_AT_ONCE = 4  # shards
+COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}  # tf.data's names
 
 
 class Data:
@@ -21,11 +23,8 @@ class Data:
 
     def __init__(self, directory: Path, spec: Spec) -> None:
         self.directory, self.spec = directory, spec
-        try:
-            self.manifest = json.loads((directory / "manifest.json").read_text())
-            self.statistics = json.loads((directory / "statistics.json").read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise FunnelError(f"{directory}: is not a preprocessed directory ({error}); run `funnel preprocess` first") from None
+        self.manifest = read_manifest(directory)
+        self.fitted = Fitted.load(directory / "fitted.json")
         if self.manifest["fingerprint"] != spec.fingerprint:
             raise FunnelError(
                 f"{directory}: was made with another spec (fingerprint {self.manifest['fingerprint']}, the configuration's is "
@@ -49,35 +48,58 @@ class Data:
     def files(self, split: str) -> list[str]:
         return [str(self.directory / s["file"]) for s in self.manifest["shards"][split]]
 
-    @property
-    def moments(self) -> dict[str, tuple[float, float]]:
-        """(mean, deviation) of every standardised number, over the training split."""
-        features = self.statistics["features"]
-        return {n: (features[n]["mean"], features[n]["deviation"]) for n in self.spec.numeric}
-
     def train(self, batch_size: int, shuffle_buffer: int, seed: int) -> tf.data.Dataset:
         """Endless full batches, shuffled anew each epoch. The files' rows are in random order already."""
         files = tf.data.Dataset.from_tensor_slices(self.files("train")).shuffle(len(self.files("train")), seed)
-        rows = files.interleave(tf.data.TFRecordDataset, cycle_length=READ_AT_ONCE)
+        rows = files.interleave(self._records, cycle_length=READ_AT_ONCE)
         rows = rows.shuffle(shuffle_buffer, seed).repeat()
         return self._parsed(rows, batch_size).prefetch(2)
 
     def evaluation(self, batch_size: int) -> tf.data.Dataset:
         """Every row of the eval split once, in order; the last batch may be smaller."""
-        return self._parsed(tf.data.TFRecordDataset(self.files("eval")), batch_size).prefetch(2)
+        return self._parsed(self._records(self.files("eval")), batch_size).prefetch(2)
+
+    def _records(self, files: list[str] | tf.Tensor) -> tf.data.Dataset:
+        return tf.data.TFRecordDataset(files, compression_type=COMPRESSION_TYPES[self.manifest["compression"]])
 
     def _parsed(self, rows: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
         return rows.batch(batch_size).map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def parse(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised tf.Examples [B] → {"ids": [B, S], "dense": [B, D], "id": [B], each label: [B]}."""
-        spec = self.spec
-        layout = {name: tf.io.FixedLenFeature([], tf.int64) for name in spec.labels}
+        """Serialised tf.Examples [B] → {"ids": [B, S], "dense": [B, D], "id": [B], each label: [B]}, and "weight" where rows have one."""
+        layout: dict[str, object] = {
+            name: tf.io.FixedLenFeature([], tf.float32 if label.is_number else tf.int64) for name, label in self.spec.labels.items()
+        }
         layout["id"] = tf.io.FixedLenFeature([], tf.string)
-        if spec.ids_width:
-            layout["ids"] = tf.io.FixedLenFeature([spec.ids_width], tf.int64)
-        if spec.dense_width:
-            layout["dense"] = tf.io.FixedLenFeature([spec.dense_width], tf.float32)
-        parsed = tf.io.parse_example(examples, layout)
+        if self.manifest["weighted"]:
+            layout["weight"] = tf.io.FixedLenFeature([], tf.float32, 1.0)
+        features = _packed_features(self.spec) if self.manifest["layout"] == "packed" else _column_features(self.spec)
+        parsed = tf.io.parse_example(examples, layout | features)
         rows = tf.size(examples)
-        return {"ids": tf.zeros([rows, 0], tf.int64), "dense": tf.zeros([rows, 0])} | parsed
+        if self.manifest["layout"] == "packed":
+            return {"ids": tf.zeros([rows, 0], tf.int64), "dense": tf.zeros([rows, 0])} | parsed
+        ids, dense = _from_columns(self.spec, parsed, rows)
+        return {name: parsed[name] for name in layout} | {"ids": ids, "dense": dense}
+
+
+def _packed_features(spec: Spec) -> dict[str, tf.io.FixedLenFeature]:
+    ids = {"ids": tf.io.FixedLenFeature([spec.ids_width], tf.int64)} if spec.ids_width else {}
+    return ids | ({"dense": tf.io.FixedLenFeature([spec.dense_width], tf.float32)} if spec.dense_width else {})
+
+
+def _column_features(spec: Spec) -> dict[str, tf.io.RaggedFeature]:
+    ids = {name: tf.io.RaggedFeature(tf.int64) for name in spec.id_slots}
+    numbers = [*spec.dense_slots, *(f"{name}_weights" for name in spec.weight_slots)]
+    return ids | {name: tf.io.RaggedFeature(tf.float32) for name in numbers}
+
+
+def _from_columns(spec: Spec, columns: dict[str, tf.RaggedTensor], rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The columns layout as ids [B, S] and dense [B, D] of the packed one: ids padded with 0, numbers with NaN, weights with 1."""
+
+    def padded(name: str, length: int, padding: float) -> tf.Tensor:
+        return columns[name].to_tensor(padding, shape=[None, length])
+
+    ids = [padded(name, slots.length, 0) for name, slots in spec.id_slots.items()]
+    dense = [padded(name, 1, float("nan")) for name in spec.dense_slots]
+    dense += [padded(f"{name}_weights", slots.length, 1.0) for name, slots in spec.weight_slots.items()]
+    return tf.concat([tf.zeros([rows, 0], tf.int64), *ids], 1), tf.concat([tf.zeros([rows, 0]), *dense], 1)

@@ -45,12 +45,12 @@ class Objective:
     label: tf.Tensor
     mask: tf.Tensor
 
-    def sums(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """(Σ −[y·log p + (1 − y)·log(1 − p)], number of rows), over the sample space."""
-        mask = tf.cast(self.mask, tf.float32)
+    def sums(self, weight: tf.Tensor | float = 1.0) -> tuple[tf.Tensor, tf.Tensor]:
+        """(Σ −w·[y·log p + (1 − y)·log(1 − p)], Σ w), over the sample space; `weight` [B] is how many rows each stands for."""
+        mask = tf.cast(self.mask, tf.float32) * weight
         y = tf.cast(self.label, tf.float32)
         losses = -(y * self.probability.log_p + (1 - y) * self.probability.log_not_p)
-        return tf.reduce_sum(tf.where(self.mask, losses, tf.zeros_like(losses))), tf.reduce_sum(mask)
+        return tf.reduce_sum(tf.where(self.mask, losses * weight, tf.zeros_like(losses))), tf.reduce_sum(mask)
 
 
 def own_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[Labels, Labels]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import keras
 import tensorflow as tf
 
 from features import graph
+from features.fitted import Fitted
 from features.spec import Spec
 from model.config import ModelConfig
 from model.embedding import Embeddings
 from model.funnels import FUNNELS
 from model.objectives import Probability
 from model.sharing import SHARING
-
-Moments = Mapping[str, tuple[float, float]]  # (mean, deviation) by feature
 
 
 class RankingModel(tf.Module):
@@ -24,24 +21,25 @@ class RankingModel(tf.Module):
     `seed` decides every initial value (it seeds Python, NumPy and TensorFlow).
     """
 
-    def __init__(self, spec: Spec, config: ModelConfig, moments: Moments, seed: int) -> None:
+    def __init__(self, spec: Spec, config: ModelConfig, fitted: Fitted, seed: int) -> None:
         super().__init__()
         keras.utils.set_random_seed(seed)
-        self.spec, self.moments = spec, dict(moments)
+        self.spec, self.fitted = spec, fitted
         self.funnel = FUNNELS[config.funnel.name](config.funnel, spec)
         heads = self.funnel.heads
         groups = [heads] if config.sharing.shares_embeddings else [[head] for head in heads]
-        self.embeddings = [Embeddings(spec, seed + number) for number in range(len(groups))]
+        self.embeddings = [Embeddings(spec, fitted, seed + number) for number in range(len(groups))]
         kind = SHARING[config.sharing.name]
         self.sharings = [kind(config.sharing, group, name="sharing_" + "_".join(group)) for group in groups]
         self(tf.zeros([1, spec.ids_width], tf.int64), tf.zeros([1, spec.dense_width]))  # creates the weights
 
     def __call__(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, Probability]:
         """ids [B, S] and dense [B, D] as they were written → probabilities [B] of tasks and joints."""
-        numbers = graph.normalise(self.spec, self.moments, dense)
+        numbers = graph.normalise(self.spec, self.fitted, dense)
+        rows, weights = graph.table_rows(self.spec, self.fitted, ids, dense), graph.weights(self.spec, dense)
         representations = {}
         for embeddings, sharing in zip(self.embeddings, self.sharings, strict=True):
-            representations |= sharing(embeddings(ids, numbers))
+            representations |= sharing(embeddings(rows, numbers, weights))
         return self.funnel(representations)
 
     def scores(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:

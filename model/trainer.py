@@ -9,10 +9,11 @@ import keras
 import tensorflow as tf
 
 from features.errors import FunnelError
+from features.fitted import Fitted
 from features.spec import Spec
 from model.config import ModelConfig, TrainConfig
 from model.optimizers import SparseAdagrad
-from model.ranking import Moments, RankingModel
+from model.ranking import RankingModel
 
 SUM = tf.distribute.ReduceOp.SUM
 
@@ -56,14 +57,14 @@ def _initialised() -> bool:
 class Trainer(tf.Module):
     """A model, its optimizers and its steps, on every replica of a strategy."""
 
-    def __init__(self, spec: Spec, model: ModelConfig, train: TrainConfig, moments: Moments, strategy: tf.distribute.Strategy) -> None:
+    def __init__(self, spec: Spec, model: ModelConfig, train: TrainConfig, fitted: Fitted, strategy: tf.distribute.Strategy) -> None:
         super().__init__()
         self.spec, self.strategy = spec, strategy
         replicas = strategy.num_replicas_in_sync
         if train.batch_size % replicas:
             raise FunnelError(f"train.batch_size = {train.batch_size} is global and must divide evenly among {replicas} replicas")
         with strategy.scope():
-            self.model = RankingModel(spec, model, moments, train.seed)
+            self.model = RankingModel(spec, model, fitted, train.seed)
             self.optimizer = keras.optimizers.Adam(train.learning_rate, name="adam")
             self.optimizer.build(self.model.weights)
             self.table_optimizer = SparseAdagrad(train.embedding_learning_rate, self.model.tables)
@@ -102,14 +103,15 @@ class Trainer(tf.Module):
     def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.IndexedSlices], list[tf.Tensor]]:
         """This replica's share of the losses [objectives] and of the gradients of their sum; shares add up over replicas.
 
-        A loss is Σ over the replica's rows / rows of the sample space on all replicas, 0 where the space is empty. Only the
-        denominator is reduced: reducing the numerator inside the tape would count every gradient once per replica.
+        A loss is Σ over the replica's rows / rows of the sample space on all replicas (Σ of weights, where rows have them), 0 where
+        the space is empty. Only the denominator is reduced: reducing the
+        numerator inside the tape would count every gradient once per replica.
         """
         replica = tf.distribute.get_replica_context()
         model = self.model
         with tf.GradientTape() as tape:
             probabilities = model(batch["ids"], batch["dense"])
-            sums = [objective.sums() for objective in model.funnel.objectives(probabilities, batch)]
+            sums = [objective.sums(batch.get("weight", 1.0)) for objective in model.funnel.objectives(probabilities, batch)]
             rows = replica.all_reduce(SUM, tf.stack([count for _, count in sums]))
             losses = tf.math.divide_no_nan(tf.stack([total for total, _ in sums]), rows)
             loss = tf.reduce_sum(losses)

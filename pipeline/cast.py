@@ -5,7 +5,7 @@ Arrow's casts fail a whole column for one bad value; `cast_valid` finds the bad 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -45,14 +45,25 @@ def _cast_pieces(array: pa.Array, cast: Callable, bad: np.ndarray) -> list[pa.Ar
         return _cast_pieces(array[:half], cast, bad[:half]) + _cast_pieces(array[half:], cast, bad[half:])
 
 
-def to_raw_type(name: str, array: pa.Array, raw_type: str, *, missing: list[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
+def to_raw_type(
+    name: str, array: pa.Array, raw_type: str, *, missing: list[str], strip: bool, time_unit: str | None = None
+) -> tuple[pa.Array, np.ndarray]:
     """A column as one of the spec's raw types: ([n] array, [n] bool mask of values that are not of it).
 
     Raises FunnelError if the column's type cannot hold such values at all.
     """
     array = _plain(array)
+    if raw_type == "time":
+        times, bad = to_microseconds(name, array, time_unit, missing)
+        return pc.divide(times, 1_000_000), bad
     if raw_type == "texts":
         return _to_texts(name, array)
+    if raw_type == "numbers":
+        return _to_numbers(name, array, missing)
+    return _to_scalars(name, array, raw_type, missing, strip)
+
+
+def _to_scalars(name: str, array: pa.Array, raw_type: str, missing: list[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
     unreadable = np.zeros(len(array), bool)
     if pa.types.is_binary(array.type):
         array, unreadable = _to_text(array, missing, strip)
@@ -70,7 +81,7 @@ def to_raw_type(name: str, array: pa.Array, raw_type: str, *, missing: list[str]
     return result, bad | unreadable
 
 
-def to_microseconds(name: str, array: pa.Array, unit: str | None) -> tuple[pa.Array, np.ndarray]:
+def to_microseconds(name: str, array: pa.Array, unit: str | None, missing: Sequence[str] = ()) -> tuple[pa.Array, np.ndarray]:
     """Times as int64 µs since 1970, UTC: ([n] array, null where missing; [n] bool mask of values that are not times).
 
     Reads Arrow timestamps and dates, ISO-8601 with or without zone, and epochs. The unit of an epoch is told by its size
@@ -80,7 +91,7 @@ def to_microseconds(name: str, array: pa.Array, unit: str | None) -> tuple[pa.Ar
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
         times, bad = cast_valid(array, lambda a: a.cast(options=TO_MICROSECONDS).cast(pa.int64()))
     elif pa.types.is_binary(array.type) or pa.types.is_null(array.type):
-        times, bad = _parse_times(array.cast(pa.binary()), unit)
+        times, bad = _parse_times(array.cast(pa.binary()), unit, missing)
     elif pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
         times, bad = _from_epoch(array, unit), np.zeros(len(array), bool)
     else:
@@ -100,7 +111,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return kind in (pa.binary(), pa.string(), pa.large_string(), pa.large_binary(), pa.string_view(), pa.binary_view())
 
 
-def _to_text(array: pa.Array, missing: list[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
+def _to_text(array: pa.Array, missing: Sequence[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
     """Binary → text, the bytes that are not UTF-8 masked; the empty text and the missing markers become null."""
     texts, bad = cast_valid(array, lambda a: a.cast(pa.string()))
     if strip:
@@ -110,23 +121,44 @@ def _to_text(array: pa.Array, missing: list[str], strip: bool) -> tuple[pa.Array
 
 
 def _to_texts(name: str, array: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    def convert(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+        held = values.type
+        if not (pa.types.is_binary(held) or pa.types.is_integer(held) or pa.types.is_null(held)):
+            raise FunnelError(f"column '{name}' holds lists of {held}: lists of texts or whole numbers are read")
+        return cast_valid(values, lambda a: a.cast(pa.string()))
+
+    return _to_lists(name, array, "texts", convert)
+
+
+def _to_numbers(name: str, array: pa.Array, missing: list[str]) -> tuple[pa.Array, np.ndarray]:
+    def convert(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+        if pa.types.is_nested(values.type) or pa.types.is_temporal(values.type):
+            raise FunnelError(f"column '{name}' holds lists of {values.type}: lists of numbers are read")
+        return _to_scalars(name, values, "number", missing, strip=True)
+
+    return _to_lists(name, array, "numbers", convert)
+
+
+def _to_lists(name: str, array: pa.Array, raw_type: str, convert: Callable) -> tuple[pa.Array, np.ndarray]:
+    """Lists of any kind, their values converted as (values, bad): a list with a bad value is bad."""
     kind = array.type
     if pa.types.is_null(kind):
-        return array.cast(ARROW_TYPES["texts"]), np.zeros(len(array), bool)
-    many = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if not many:
+        return array.cast(ARROW_TYPES[raw_type]), np.zeros(len(array), bool)
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise FunnelError(f"column '{name}' holds {kind}, not lists: give the feature a separator, as in separator = '|'")
-    held = kind.value_type
-    if not (_is_text(held) or pa.types.is_integer(held) or pa.types.is_null(held)):
-        raise FunnelError(f"column '{name}' holds lists of {held}: lists of texts or whole numbers are read")
-    through = pa.binary() if _is_text(held) else held  # Arrow checks UTF-8 only from binary
-    lists = array.cast(pa.list_(through))
+    held = pa.binary() if _is_text(kind.value_type) else kind.value_type  # Arrow checks UTF-8 only from binary
+    lists = array.cast(pa.list_(held))
     # The values by themselves: a slice of lists is cast with the values of all of them.
-    values, bad_values = cast_valid(lists.flatten(), lambda a: a.cast(pa.string()))
+    values, bad_values = convert(_plain(lists.flatten()))
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-    bad = np.bincount(np.repeat(np.arange(len(lists)), lengths), bad_values, len(lists)) > 0
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, values, mask=lists.is_null()), bad
+    return pa.ListArray.from_arrays(offsets, values, mask=lists.is_null()), any_in_list(lists, bad_values)
+
+
+def any_in_list(lists: pa.Array, mask: np.ndarray) -> np.ndarray:
+    """[n] bool mask of the lists that hold a value of the mask over all values, flat."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    return np.bincount(np.repeat(np.arange(len(lists)), lengths), mask, len(lists)) > 0
 
 
 def _from_epoch(array: pa.Array, unit: str | None) -> pa.Array:
@@ -137,8 +169,8 @@ def _from_epoch(array: pa.Array, unit: str | None) -> pa.Array:
     return pc.if_else(pc.less(pc.abs(scaled), 2.0**62), scaled, 0.0).cast(pa.int64())  # 0 is implausible, so masked
 
 
-def _parse_times(array: pa.Array, unit: str | None) -> tuple[pa.Array, np.ndarray]:
-    texts, unreadable = _to_text(array, [], strip=True)
+def _parse_times(array: pa.Array, unit: str | None, missing: Sequence[str]) -> tuple[pa.Array, np.ndarray]:
+    texts, unreadable = _to_text(array, missing, strip=True)
     texts = pc.utf8_upper(texts)
     epoch = pc.fill_null(pc.match_substring_regex(texts, NUMBER), False)
     nothing = pa.scalar(None, pa.string())
@@ -149,3 +181,10 @@ def _parse_times(array: pa.Array, unit: str | None) -> tuple[pa.Array, np.ndarra
     parsed, bad = cast_valid(iso, lambda a: a.cast(pa.timestamp("ns", "UTC")))
     parsed = parsed.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
     return pc.coalesce(from_numbers, parsed), bad | unreadable
+
+
+def repeated(keys: pa.Array) -> str | bytes | None:
+    """A key that is there more than once."""
+    counts = pc.value_counts(keys)
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    return twice[0]["values"].as_py() if len(twice) else None

@@ -2,58 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import arrays, hashing
-from features.declarations import ColumnLabel
+from features.arrays import Encoded
+from features.labels import ColumnLabel, EventLabel, Label
 from pipeline.config import PreprocessConfig
-from pipeline.read import Batch, raw_columns
+from pipeline.numbers import ratio, value_label
+from pipeline.read import Batch, Piece, key, wanted
 from pipeline.sources import Source
 
-SAMPLE_ROWS = 512  # raw rows kept for checking an export against the checkpoint
+
+def encode_impressions(config: PreprocessConfig, piece: Piece, number: int, batch: Batch) -> tuple[pa.Table, Encoded]:
+    """(table, what its features were encoded to).
+
+    The table: id, hash (its fingerprint), time, where it came from (number of the file, place, whether that is a byte), `evaluate`: the
+    split by file, `split`: the fingerprint that a fraction is `by`, `ids` [S], `dense` [D], and the labels that come with the row.
+    """
+    spec, rows = config.spec, len(batch.places)
+    encoded = arrays.encode(spec, batch.raw(spec.columns))
+    hashes = hashing.fingerprint64(batch.columns["id"])
+    columns = {
+        "id": batch.columns["id"],
+        "hash": hashes,
+        "time": batch.columns.get("time", pa.array(np.zeros(rows, np.int64))),
+        "file": np.full(rows, number, np.int32),
+        "place": batch.places,
+        "by_bytes": np.full(rows, piece.by_bytes, np.int8),
+        "evaluate": np.full(rows, piece.source.evaluate, np.int8),
+        "ids": _lists(encoded.ids),
+        "dense": _lists(encoded.dense),
+    }
+    if config.split.eval.by is not None:
+        columns["split"] = _split_hashes(batch.columns[key(config.split.eval.by, "text")], hashes)
+    for name, label in spec.labels.items():
+        if not isinstance(label, EventLabel):
+            columns[f"label:{name}"] = _own_label(label, batch)
+    return pa.table(columns), encoded
 
 
-@dataclass
-class Tally:
-    """What a batch contributes to the totals: counts by stream, the latest time, a sample of its raw rows."""
-
-    stream: str
-    rows_read: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-    last_time: int | None = None
-    sample: bytes | None = None
-
-
-def encode_impressions(config: PreprocessConfig, source: Source, number: int, batch: Batch) -> pa.Table:
-    """id, hash, time, where it came from (file number, line), the split by file, `ids` [S], `dense` [D], column labels."""
-    spec, rows = config.spec, len(batch.lines)
-    encoded = arrays.encode(spec, _raw(spec.columns, batch))
+def encode_events(config: PreprocessConfig, stream: str, batch: Batch) -> pa.Table:
+    """id, hash (its fingerprint), time, `value:…` of each number that labels read, and `key` where another stream goes via this one."""
     columns = {
         "id": batch.columns["id"],
         "hash": hashing.fingerprint64(batch.columns["id"]),
-        "time": batch.columns.get("time", pa.array(np.zeros(rows, np.int64))),
-        "file": np.full(rows, number, np.int32),
-        "line": batch.lines,
-        "evaluate": np.full(rows, source.evaluate, np.int8),
-        "ids": pa.FixedSizeListArray.from_arrays(encoded.ids.reshape(-1), spec.ids_width) if spec.ids_width else pa.nulls(rows),
-        "dense": pa.FixedSizeListArray.from_arrays(encoded.dense.reshape(-1), spec.dense_width) if spec.dense_width else pa.nulls(rows),
+        "time": batch.columns["time"],
     }
-    for name, label in spec.labels.items():
-        if isinstance(label, ColumnLabel):
-            columns[f"label:{name}"] = column_label(label, batch.columns[f"raw:{label.column}"])
+    columns |= {f"value:{column}": _numbers(batch, column) for column in config.value_columns(stream)}
+    if stream in config.vias.values():
+        columns["key"] = batch.columns[key(config.logs[stream].key, "text")]
     return pa.table(columns)
-
-
-def encode_events(batch: Batch) -> pa.Table:
-    """id, hash and time."""
-    return pa.table(
-        {"id": batch.columns["id"], "hash": hashing.fingerprint64(batch.columns["id"]), "time": batch.columns["time"]},
-    )
 
 
 def column_label(label: ColumnLabel, texts: pa.Array) -> np.ndarray:
@@ -72,46 +74,6 @@ def cut(table: pa.Table, partitions: int) -> Iterator[tuple[int, pa.Table]]:
             yield p, sorted_table.slice(start, end - start)
 
 
-def tally(config: PreprocessConfig, source: Source, batch: Batch) -> Tally:
-    """Counts of a batch, and of impressions the raw rows with the smallest hashes."""
-    result = Tally(source.stream, batch.rows_read)
-    for reject in batch.rejects:
-        result.rejected[reject.reason] = result.rejected.get(reject.reason, 0) + 1
-    if len(batch.lines) and "time" in batch.columns:
-        result.last_time = pc.max(batch.columns["time"]).as_py()
-    if source.stream == config.rows and len(batch.lines):
-        raw = pa.table({"id": batch.columns["id"], **_raw(config.spec.columns, batch)})
-        result.sample = to_ipc(smallest(raw))
-    return result
-
-
-def smallest(raw: pa.Table) -> pa.Table:
-    """The rows with the smallest mixed hashes of their ids: the same sample in every order of the input."""
-    order = np.argsort(hashing.mix(hashing.fingerprint64(raw["id"].combine_chunks()), hashing.SAMPLE), kind="stable")
-    return raw.take(pa.array(order[:SAMPLE_ROWS]))
-
-
-def fold_tallies(tallies: list[Tally]) -> tuple[dict[str, Tally], pa.Table | None]:
-    """The totals by stream, and the sample of all."""
-    totals: dict[str, Tally] = {}
-    for one in tallies:
-        total = totals.setdefault(one.stream, Tally(one.stream))
-        total.rows_read += one.rows_read
-        for reason, count in one.rejected.items():
-            total.rejected[reason] = total.rejected.get(reason, 0) + count
-        total.last_time = max(filter(None, [total.last_time, one.last_time]), default=None)
-    samples = [from_ipc(one.sample) for one in tallies if one.sample]
-    return totals, smallest(pa.concat_tables(samples)) if samples else None
-
-
-def tally_json(total: Tally) -> dict:
-    """A total without its sample, reasons in order."""
-    content = asdict(total)
-    del content["sample"]
-    content["rejected"] = dict(sorted(total.rejected.items()))
-    return content
-
-
 def to_ipc(table: pa.Table) -> bytes:
     """An Arrow IPC stream: what crosses Beam's shuffle."""
     sink = pa.BufferOutputStream()
@@ -124,12 +86,47 @@ def from_ipc(data: bytes) -> pa.Table:
     return pa.ipc.open_stream(data).read_all()
 
 
-def _raw(columns: dict[str, str], batch: Batch) -> dict[str, pa.Array]:
-    return {column: batch.columns[f"raw:{column}"] for column in columns}
+def gather(config: PreprocessConfig, tables: Mapping[str, Sequence[pa.Table]]) -> tuple[pa.Table, dict[str, pa.Table]]:
+    """(impressions, events by stream) of one partition from its batches by stream; of a stream without any a table without rows."""
+    whole = {stream: pa.concat_tables(tables.get(stream) or [no_rows(config, stream)]).combine_chunks() for stream in config.logs}
+    return whole.pop(config.rows), whole
 
 
-def no_impressions(config: PreprocessConfig) -> pa.Table:
-    """The impressions of a partition that has none."""
-    columns = {column: pa.array([], arrays.ARROW_TYPES[t]) for column, t in raw_columns(config, config.rows).items()}
-    nothing = Batch({"id": pa.array([], pa.string())} | {f"raw:{c}": a for c, a in columns.items()}, np.arange(0), 0)
-    return encode_impressions(config, Source(config.rows, "", "", 0, ""), 0, nothing)
+def no_rows(config: PreprocessConfig, stream: str) -> pa.Table:
+    """What a stream without rows is encoded to."""
+    batch = _no_rows(config, stream)
+    if stream != config.rows:
+        events = encode_events(config, stream, batch)
+        return events.append_column("touched", pa.array([], pa.int64())) if stream in config.vias else events
+    return encode_impressions(config, Piece(Source(stream, "", "", 0, "")), 0, batch)[0]
+
+
+def _no_rows(config: PreprocessConfig, stream: str) -> Batch:
+    columns = {"id": pa.array([], pa.string()), "time": pa.array([], pa.int64())}
+    columns |= {key(column, raw_type): pa.array([], arrays.ARROW_TYPES[raw_type]) for column, raw_type in wanted(config, stream).columns}
+    return Batch(columns, np.arange(0), 0)
+
+
+def _lists(values: np.ndarray) -> pa.Array:
+    """[n, width] as lists of equal length; null where the width is 0."""
+    rows, width = values.shape
+    return pa.FixedSizeListArray.from_arrays(values.reshape(-1), width) if width else pa.nulls(rows)
+
+
+def _split_hashes(by: pa.Array, hashes: np.ndarray) -> np.ndarray:
+    """The fingerprints of the column that a fraction is `by`; those of the id where it is missing."""
+    missing = pc.fill_null(pc.equal(by, ""), True).to_numpy(zero_copy_only=False)
+    hashed = hashing.hash_texts(by)
+    return np.where(missing, hashes, hashed.fingerprints[hashed.indices])
+
+
+def _numbers(batch: Batch, column: str) -> np.ndarray:
+    """A column of numbers, NaN where they are missing."""
+    return batch.columns[key(column, "number")].to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def _own_label(label: Label, batch: Batch) -> np.ndarray:
+    """A label that comes with the row."""
+    if isinstance(label, ColumnLabel):
+        return column_label(label, batch.columns[key(label.column, "text")])
+    return value_label(label, ratio(_numbers(batch, label.value), _numbers(batch, label.of) if label.of else None))

@@ -6,7 +6,9 @@ import json
 import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import apache_beam as beam
@@ -15,16 +17,19 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from features.errors import FunnelError, nearest
-from pipeline import encode, join, publish
+from pipeline import encode, publish
+from pipeline.attribution import Attribute
 from pipeline.config import PreprocessConfig
-from pipeline.labels import Calendar, make_calendar
+from pipeline.lookups import Lookups, resolve
 from pipeline.partition import Partial, write_partition
 from pipeline.progress import Watch, mark
-from pipeline.read import Reject, check_columns, raw_columns, read
-from pipeline.sources import Source, find_sources
+from pipeline.read import Batch, Piece, Reject, check_columns, pieces, read, wanted
+from pipeline.sources import Source, connect, find_sources
+from pipeline.split import Calendar, make_calendar
 from pipeline.staging import staging
+from pipeline.tally import Tally, fold_stream, fold_tallies, tally
+from pipeline.vocabularies import check_vocabularies
 
-BYTES_PER_SHARD = 128 << 20  # of input
 TALLIES, REJECTS, PARTIALS = "tallies", "rejects", "partials"
 ERROR = "error.json"
 
@@ -37,22 +42,48 @@ def preprocess(
     `beam_args` are Beam's own options (without --runner the job runs in this process). `on_progress(done, total)` is called
     about twice a second, in files read and shards written.
     """
-    config.check()
-    sources = find_sources(config)
-    for stream in config.logs:
-        first = next(s for s in sources if s.stream == stream)
-        check_columns(first, config.logs[stream], raw_columns(config, stream))
-    shards = config.output.shards or max(1, -(-sum(s.size for s in sources) // BYTES_PER_SHARD))
+    beam_args = list(beam_args)
+    connect(beam_args)
+    plan = make_plan(config)
     with staging(out) as beside:
-        with Watch(beside, len(sources) + shards, on_progress):
-            _run(config, sources, shards, beside, list(beam_args))
+        with Watch(beside, len(plan.sources) + plan.shards, on_progress):
+            _run(plan, beside, beam_args)
         tallies, partials = _load(beside, TALLIES), _load(beside, PARTIALS)
-        totals, sample = encode.fold_tallies(tallies)
-        calendar = make_calendar(config, {name: total.last_time for name, total in totals.items()})
-        return publish.describe(config, sources, totals, sample, calendar, partials, beside)
+        return finish(plan, tallies, partials, beside)
 
 
-def _run(config: PreprocessConfig, sources: list[Source], shards: int, out: Path, beam_args: list[str]) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """What is known before a job starts: the files, the look-up tables of each stream, and the number of shards of a split."""
+
+    config: PreprocessConfig
+    sources: list[Source]
+    lookups: dict[str, Lookups]
+    shards: int
+
+
+def make_plan(config: PreprocessConfig) -> Plan:
+    """Checks all that can be checked before reading: raises FunnelError for files, columns or vocabularies that are not there."""
+    config.check()
+    check_vocabularies(config.spec)
+    sources, lookups = find_sources(config), {}
+    for stream, declared in config.logs.items():
+        first = next(s for s in sources if s.stream == stream)
+        columns = wanted(config, stream)
+        lookups[stream] = resolve(stream, declared, first, columns.columns)
+        check_columns(first, declared, columns, lookups[stream])
+    shards = config.output.shards or max(1, -(-sum(s.size for s in sources) // config.output.shard_input))
+    return Plan(config, sources, lookups, shards)
+
+
+def finish(plan: Plan, tallies: list[Tally], partials: list[Partial], out: Path) -> dict:
+    """Writes all files but the shards, and returns the manifest."""
+    totals, sample = fold_tallies(tallies)
+    calendar = make_calendar(plan.config, {name: total.last_time for name, total in totals.items()})
+    return publish.describe(plan.config, plan.sources, totals, sample, calendar, partials, out)
+
+
+def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
     """Runs the pipeline. A FunnelError raised in any worker is raised again here, without Beam's traceback around it."""
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     # Named, since the plain DirectRunner tries to fetch another engine from the network first.
@@ -61,7 +92,7 @@ def _run(config: PreprocessConfig, sources: list[Source], shards: int, out: Path
         _know_every_option(beam_args)
     try:
         with beam.Pipeline(runner=runner, options=PipelineOptions(beam_args)) as pipeline:
-            build(pipeline, config, sources, shards, out)
+            build(pipeline, plan, out)
     except Exception as error:
         raised = out / ERROR
         if raised.exists():
@@ -76,13 +107,16 @@ def _know_every_option(beam_args: list[str]) -> None:
         raise FunnelError(f"--{option} is no option of Beam: {nearest(option, known)}")
 
 
-def build(pipeline: beam.Pipeline, config: PreprocessConfig, sources: list[Source], shards: int, out: Path) -> None:
-    """files → Encode → (partition, batch) → group → WritePartition; tallies, partials and rejects land beside the shards."""
+def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
+    """files → pieces → Encode → (partition, batch) → group → WritePartition; tallies, partials and rejects land beside the shards."""
+    config, shards = plan.config, plan.shards
     read_ = (
         pipeline
-        | "Files" >> beam.Create(list(enumerate(sources)))
-        | "Spread" >> beam.Reshuffle()
-        | "Encode" >> beam.ParDo(Encode(config, shards, out)).with_outputs(TALLIES, REJECTS, main="batches")
+        | "Files" >> beam.Create(list(enumerate(plan.sources)))
+        | "Spread files" >> beam.Reshuffle()
+        | "Cut" >> beam.FlatMap(_cut, config, out)
+        | "Spread pieces" >> beam.Reshuffle()
+        | "Encode" >> beam.ParDo(Encode(plan, out)).with_outputs(TALLIES, REJECTS, main="batches")
     )
     calendar = (
         read_[TALLIES]
@@ -91,16 +125,14 @@ def build(pipeline: beam.Pipeline, config: PreprocessConfig, sources: list[Sourc
         | "All" >> beam.combiners.ToDict()
         | "Calendar" >> beam.Map(lambda last: make_calendar(config, last))
     )
+    batches = read_["batches"] | Attribute(config, shards)
     # Every partition is visited, so that a shard is written even where no row fell.
     visited = pipeline | "Partitions" >> beam.Create([(p, None) for p in range(shards)])
     written = (
-        (read_["batches"], visited)
+        (batches, visited)
         | beam.Flatten()
         | "Group" >> beam.GroupByKey()
-        | "Write"
-        >> beam.ParDo(WritePartition(config, sources, shards, out), beam.pvalue.AsSingleton(calendar)).with_outputs(
-            REJECTS, main="partials"
-        )
+        | "Write" >> beam.ParDo(WritePartition(plan, out), beam.pvalue.AsSingleton(calendar)).with_outputs(REJECTS, main="partials")
     )
     _keep(read_[TALLIES], TALLIES, out)
     _keep(written["partials"], PARTIALS, out)
@@ -110,6 +142,16 @@ def build(pipeline: beam.Pipeline, config: PreprocessConfig, sources: list[Sourc
         | "By stream" >> beam.GroupByKey()
         | "Write rejects" >> beam.MapTuple(lambda stream, rejects: write_rejects(out, stream, rejects))
     )
+
+
+def _cut(numbered: tuple[int, Source], config: PreprocessConfig, out: Path) -> Iterator[tuple[int, int, Piece]]:
+    """(number, source) → (number, number of the piece, piece)."""
+    number, source = numbered
+    with _telling(out):
+        found = list(pieces(source, config.logs[source.stream]))
+    mark(out, f"cut-{number}-{len(found)}")
+    for at, piece in enumerate(found):
+        yield number, at, piece
 
 
 @contextmanager
@@ -123,36 +165,55 @@ def _telling(out: Path) -> Iterator[None]:
 
 
 class Encode(beam.DoFn):
-    """(number, source) → (partition, (stream, Arrow IPC bytes)), with tallies and rejects aside."""
+    """(number, number of the piece, piece) → (partition, (stream, Arrow IPC bytes)), with tallies and rejects aside."""
 
-    def __init__(self, config: PreprocessConfig, shards: int, out: Path) -> None:
-        self.config, self.shards, self.out = config, shards, out
+    def __init__(self, plan: Plan, out: Path) -> None:
+        self.plan, self.out = plan, out
 
-    def process(self, numbered: tuple[int, Source]) -> Iterator:
+    def process(self, numbered: tuple[int, int, Piece]) -> Iterator:
         with _telling(self.out):
             yield from self.encode(*numbered)
 
-    def encode(self, number: int, source: Source) -> Iterator:
-        """The batches of one file."""
-        config, stream = self.config, source.stream
-        yield beam.pvalue.TaggedOutput(TALLIES, encode.Tally(stream))  # an empty file still counts its stream
-        for batch in read(source, config.logs[stream], raw_columns(config, stream)):
-            yield beam.pvalue.TaggedOutput(TALLIES, encode.tally(config, source, batch))
+    def encode(self, number: int, at: int, piece: Piece) -> Iterator:
+        """The batches of one piece."""
+        config, stream = self.plan.config, piece.source.stream
+        tallies = [Tally(stream)]  # an empty file still counts its stream
+        batches = read(piece, config.logs[stream], wanted(config, stream), self.plan.lookups[stream])
+        for batch in ahead(batches):
+            table, tally = encode_batch(config, piece, number, batch)
+            tallies.append(tally)
             if batch.rejects:
                 yield beam.pvalue.TaggedOutput(REJECTS, (stream, batch.rejects))
-            if len(batch.lines):
-                impressions = stream == config.rows
-                table = encode.encode_impressions(config, source, number, batch) if impressions else encode.encode_events(batch)
-                for partition, rows in encode.cut(table, self.shards):
-                    yield partition, (stream, encode.to_ipc(rows))
-        mark(self.out, f"read-{number}")
+            for partition, rows in encode.cut(table, self.plan.shards):
+                yield partition, (stream, encode.to_ipc(rows))
+        yield beam.pvalue.TaggedOutput(TALLIES, fold_stream(tallies))
+        mark(self.out, f"read-{number}-{at}")
+
+
+def encode_batch(config: PreprocessConfig, piece: Piece, number: int, batch: Batch) -> tuple[pa.Table, Tally]:
+    """What of a batch crosses the shuffle, and what it adds to the totals."""
+    source = piece.source
+    if source.stream != config.rows:
+        return encode.encode_events(config, source.stream, batch), tally(config, source, batch)
+    table, encoded = encode.encode_impressions(config, piece, number, batch)
+    return table, tally(config, source, batch, encoded.hashed, encoded.ids, table["hash"].to_numpy())
+
+
+def ahead(items: Iterable[Batch]) -> Iterator[Batch]:
+    """The items, each next one made in another thread while the last is worked on: Arrow reads without Python's lock."""
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, iterator, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, iterator, end)
+            yield item
 
 
 class WritePartition(beam.DoFn):
     """(partition, its batches) → shards on disk and a Partial, with the duplicates as rejects aside."""
 
-    def __init__(self, config: PreprocessConfig, sources: list[Source], shards: int, out: Path) -> None:
-        self.config, self.sources, self.shards, self.out = config, sources, shards, out
+    def __init__(self, plan: Plan, out: Path) -> None:
+        self.plan, self.out = plan, out
 
     def process(self, grouped: tuple[int, Iterable], calendar: Calendar) -> Iterator:
         with _telling(self.out):
@@ -160,27 +221,21 @@ class WritePartition(beam.DoFn):
 
     def write(self, number: int, batches: Iterable[tuple[str, bytes] | None], calendar: Calendar) -> Iterator:
         """One partition; a batch is None where the partition was only visited."""
-        tables: dict[str, list[pa.Table]] = {}
+        config, tables = self.plan.config, {}
         for stream, data in filter(None, batches):
             tables.setdefault(stream, []).append(encode.from_ipc(data))
-        rows = self.config.rows
-        impressions = pa.concat_tables(tables[rows]) if rows in tables else encode.no_impressions(self.config)
-        events = {
-            stream: pa.concat_tables(tables[stream]) if stream in tables else join.empty_events()
-            for stream in self.config.logs
-            if stream != rows
-        }
-        partial = write_partition(self.config, number, self.shards, impressions, events, calendar, self.out)
+        impressions, events = encode.gather(config, tables)
+        partial = write_partition(config, number, self.plan.shards, impressions, events, calendar, self.out)
         if partial.duplicates:
-            rejects = [Reject(self.sources[f].name, line, "duplicate", id_) for f, line, id_ in partial.duplicates]
-            yield beam.pvalue.TaggedOutput(REJECTS, (rows, rejects))
+            rejects = [Reject(self.plan.sources[f].name, line, byte, "duplicate", id_) for f, line, byte, id_ in partial.duplicates]
+            yield beam.pvalue.TaggedOutput(REJECTS, (config.rows, rejects))
         mark(self.out, f"write-{number}")
         yield partial
 
 
 def write_rejects(out: Path, stream: str, rejects: Iterable[list[Reject]]) -> None:
     """rejects/<stream>.jsonl: one object a row, by file and line."""
-    flat = sorted((r for some in rejects for r in some), key=lambda r: (r.file, r.line, r.reason))
+    flat = sorted((r for some in rejects for r in some), key=lambda r: (r.file, r.line or r.byte, r.reason))
     (out / "rejects").mkdir(exist_ok=True)
     with (out / "rejects" / f"{stream}.jsonl").open("w") as file:
         file.writelines(json.dumps(vars(r), ensure_ascii=False) + "\n" for r in flat)
@@ -196,7 +251,7 @@ def _keep(results: beam.PCollection, name: str, out: Path) -> None:
     )
 
 
-def _load(out: Path, name: str) -> list[encode.Tally] | list[Partial]:
+def _load(out: Path, name: str) -> list[Tally] | list[Partial]:
     path = out / f"{name}.pickle"
     result = pickle.loads(path.read_bytes())
     path.unlink()

@@ -1,4 +1,4 @@
-"""How far a job is: workers leave a mark for each file read and shard written, the driver counts them."""
+"""How far a job is: workers leave a mark for each piece of a file read and shard written, the driver counts them."""
 
 from __future__ import annotations
 
@@ -36,5 +36,11 @@ class Watch:
 
     def _count(self) -> None:
         while not self.done.wait(0.5):
-            self.on_progress(len(list(self.marks.iterdir())), self.total)
-        self.on_progress(len(list(self.marks.iterdir())), self.total)
+            self.on_progress(*self.progress())
+        self.on_progress(*self.progress())
+
+    def progress(self) -> tuple[int, int]:
+        """(done, total); a file counts once until it is known in how many pieces it is read: a mark cut-<file>-<pieces> says so."""
+        names = [path.name for path in self.marks.iterdir()]
+        cuts = [int(name.rpartition("-")[2]) for name in names if name.startswith("cut-")]
+        return len(names) - len(cuts), self.total + sum(cuts) - len(cuts)

@@ -2,138 +2,119 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
-from features.declarations import ColumnLabel
 from features.errors import FunnelError, nearest
-from pipeline import cast
+from features.labels import ColumnLabel, EventLabel, ValueLabel
+from features.spec import Spec
 from pipeline.config import PreprocessConfig, Stream
-from pipeline.formats import READERS, Raw
+from pipeline.formats import Piece, open_log, pieces
+from pipeline.lines import HEAD_BYTES
 from pipeline.sources import Source
+from pipeline.validate import Batch, Column, Reject, Wanted, key, validate
 
-NOUNS = {"text": "a text", "integer": "an integer", "number": "a number", "texts": "a list of texts"}
-UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError)
+if TYPE_CHECKING:
+    from pipeline.lookups import Lookups
+
+__all__ = [
+    "Batch",
+    "Column",
+    "Piece",
+    "Reject",
+    "Wanted",
+    "check_columns",
+    "key",
+    "pieces",
+    "read",
+    "read_source",
+    "wanted",
+    "wanted_features",
+]
 
 
-@dataclass(frozen=True)
-class Reject:
-    """A row that cannot be used: its file, its line (the row's number in Parquet, from 1), why, and what it held."""
-
-    file: str
-    line: int
-    reason: str
-    value: str
+def wanted(config: PreprocessConfig, stream: str) -> Wanted:
+    """What the job reads of a stream: of the rows what features, labels and the split need; of events their labels' numbers and key."""
+    return _of_rows(config) if stream == config.rows else _of_events(config, stream)
 
 
-@dataclass
-class Batch:
-    """Valid rows of one file: columns by name in the spec's raw types, `id` as text and `time` in µs, and their lines.
+def _of_rows(config: PreprocessConfig) -> Wanted:
+    spec, by = config.spec, config.split.eval.by
+    features = wanted_features(spec, spec.columns)
+    others = [(label.column, "text") for label in spec.labels.values() if isinstance(label, ColumnLabel)]
+    others += [(by, "text")] if by is not None else []
+    numbers = _numbers(label for label in spec.labels.values() if isinstance(label, ValueLabel))
+    others += [(column, "number") for column in numbers]
+    return replace(features, columns=tuple(dict.fromkeys([*features.columns, *others])), nonnegative=tuple(numbers))
 
-    `rows_read` counts the rejected ones too.
+
+def wanted_features(spec: Spec, columns: Mapping[str, str]) -> Wanted:
+    """What the features read of these columns, raw types by name."""
+    separators = {f.column: f.separator for f in spec.features.values() if getattr(f, "weights", None) and f.separator}
+    bounds = {column: limits for column, limits in spec.bounds.items() if column in columns}
+    return Wanted(columns=tuple(columns.items()), bounds=bounds, paired=spec.paired, separators=separators)
+
+
+def _of_events(config: PreprocessConfig, stream: str) -> Wanted:
+    key_ = config.logs[stream].key
+    numbers = tuple(_numbers(label for label in config.event_labels.values() if label.event == stream))
+    columns = [(column, "number") for column in numbers] + ([(key_, "text")] if key_ is not None else [])
+    return Wanted(columns=tuple(columns), nonnegative=numbers)
+
+
+def _numbers(labels: Iterable[ValueLabel | EventLabel]) -> list[str]:
+    """The columns of numbers that labels are made of, each once."""
+    return list(dict.fromkeys(column for label in labels for column in (label.value, label.of) if column is not None))
+
+
+def read(piece: Piece, stream: Stream, wanted: Wanted, lookups: Lookups | None = None) -> Iterator[Batch]:
+    """The batches of one piece. Raises FunnelError when the file as a whole cannot be read, or lacks a column."""
+    needed = _of_the_file(stream, wanted, lookups)
+    with open_log(piece.source, stream) as log:
+        if log.names is not None:
+            _require(piece.source, log.names, needed)
+        for raw in log.read(needed, piece.start, piece.end):
+            yield validate(piece, stream, wanted, raw, lookups)
+
+
+def read_source(source: Source, stream: Stream, wanted: Wanted, lookups: Lookups | None = None) -> Iterator[Batch]:
+    """The batches of a whole file."""
+    for piece in pieces(source, stream):
+        yield from read(piece, stream, wanted, lookups)
+
+
+def check_columns(source: Source, stream: Stream, wanted: Wanted, lookups: Lookups | None = None) -> None:
+    """Reads the first rows, so that a column that is absent or of a wrong type is named before a job starts.
+
+    Of Ali-CCP only the names are checked: its rows need the common features, gigabytes of them.
     """
-
-    columns: dict[str, pa.Array]
-    lines: np.ndarray
-    rows_read: int
-    rejects: list[Reject] = field(default_factory=list)
-
-
-def raw_columns(config: PreprocessConfig, stream: str) -> dict[str, str]:
-    """What is read of a stream besides id and time: column → raw type. Events carry nothing else."""
-    if stream != config.rows:
-        return {}
-    labels = {label.column: "text" for label in config.spec.labels.values() if isinstance(label, ColumnLabel)}
-    return config.spec.columns | labels
+    if source.format == "aliccp":
+        with open_log(source, stream) as log:
+            if log.names is not None:
+                _require(source, log.names, _of_the_file(stream, wanted, lookups))
+        return
+    end = 1 if source.format == "parquet" else HEAD_BYTES
+    next(read(Piece(source, 0, end), stream, wanted, lookups), None)
 
 
-def read(source: Source, stream: Stream, columns: dict[str, str]) -> Iterator[Batch]:
-    """The batches of one file. Raises FunnelError when the file as a whole cannot be read, or lacks a column."""
-    own = {stream.time: "number", stream.id: "text"}  # a time may be any number, whole or not
-    wanted = columns | {c: raw_type for c, raw_type in own.items() if c is not None and c not in columns}
-    with _open(source) as file:
-        for raw in READERS[source.format](file, stream, wanted):
-            _require(source, raw.table.column_names, wanted)
-            yield _validate(source, stream, columns, raw)
+def _of_the_file(stream: Stream, wanted: Wanted, lookups: Lookups | None) -> dict[str, str]:
+    """Column → raw type of what the file itself must hold."""
+    needed: dict[str, str] = {}
+    for column, raw_type in wanted.columns:
+        if lookups is None or (column, raw_type) not in lookups.taken:
+            needed.setdefault(column, raw_type)
+    for join in lookups.joins if lookups else ():
+        needed.setdefault(join.on, "text")
+    for column, raw_type in ((stream.id, "text"), (stream.time, "time")):
+        if column is not None:
+            needed.setdefault(column, raw_type)
+    return needed
 
 
-def check_columns(source: Source, stream: Stream, columns: dict[str, str]) -> None:
-    """Reads the first batch, so that a column that is absent or of a wrong type is named before a job starts."""
-    next(read(source, stream, columns), None)
-
-
-@contextmanager
-def _open(source: Source) -> Iterator[pa.NativeFile]:
-    try:
-        with FileSystems.open(source.path, compression_type=CompressionTypes.UNCOMPRESSED) as handle:
-            file = pa.PythonFile(handle, mode="r")
-            yield pa.CompressedInputStream(file, "gzip") if source.gzipped else file
-    except UNREADABLE as error:
-        what = f"{source.format}{', gzipped' if source.gzipped else ''}"
-        raise FunnelError(
-            f"{source.path}: cannot be read as {what} ({_first_line(error)}); is the file whole, and of this format?"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _require(source: Source, present: list[str], wanted: Iterable[str]) -> None:
-    for column in wanted:
+def _require(source: Source, present: list[str], needed: Iterable[str]) -> None:
+    for column in needed:
         if column not in present:
             raise FunnelError(f"{source.path}: has no column '{column}': {nearest(column, present)}")
         if present.count(column) > 1:
             raise FunnelError(f"{source.path}: has {present.count(column)} columns '{column}': rename all but one")
-
-
-def _shown(value: pa.Scalar) -> str:
-    """A value as a reject shows it: bytes that are not UTF-8 as bytes, a time that Python cannot hold as a number."""
-    try:
-        return repr(value.as_py())
-    except UnicodeDecodeError:
-        return "a list of bytes that are not UTF-8" if pa.types.is_nested(value.type) else repr(value.cast(pa.binary()).as_py())
-    except (ValueError, OverflowError):
-        return str(value.cast(pa.int64()))
-
-
-def _validate(source: Source, stream: Stream, columns: dict[str, str], raw: Raw) -> Batch:
-    """Casts every column; a row with a value that does not fit is rejected for the first such column."""
-    rows, table = len(raw.lines), raw.table
-    kept: dict[str, pa.Array] = {}
-    reasons: dict[int, tuple[str, str]] = {}  # row → (reason, value)
-
-    def reject(mask: np.ndarray, reason: str, column: str) -> None:
-        for row in np.flatnonzero(mask):
-            reasons.setdefault(int(row), (reason, _shown(table[column][int(row)])))
-
-    strip = stream.strip and source.format == "csv"
-    if stream.id is not None:
-        kept["id"], bad = cast.to_raw_type(stream.id, table[stream.id].combine_chunks(), "text", missing=stream.missing, strip=strip)
-        reject(bad, f"{stream.id} is not a text", stream.id)
-        reject(kept["id"].is_null().to_numpy(zero_copy_only=False), f"{stream.id} is missing", stream.id)
-    else:
-        kept["id"] = pa.array([f"{source.name}:{line}" for line in raw.lines], pa.string())
-    if stream.time is not None:
-        kept["time"], bad = cast.to_microseconds(stream.time, table[stream.time].combine_chunks(), stream.time_unit)
-        reject(bad, f"{stream.time} is not a time", stream.time)
-        reject(kept["time"].is_null().to_numpy(zero_copy_only=False), f"{stream.time} is missing", stream.time)
-    for column, raw_type in columns.items():
-        values, bad = cast.to_raw_type(column, table[column].combine_chunks(), raw_type, missing=stream.missing, strip=strip)
-        kept[f"raw:{column}"] = values
-        reject(bad, f"{column} is not {NOUNS[raw_type]}", column)
-    good = np.ones(rows, bool)
-    good[list(reasons)] = False
-    rejects = [Reject(source.name, *bad) for bad in raw.malformed]
-    rejects += [Reject(source.name, int(raw.lines[row]), *why) for row, why in sorted(reasons.items())]
-    if not good.all():
-        mask = pa.array(good)
-        kept = {name: values.filter(mask) for name, values in kept.items()}
-    return Batch(kept, raw.lines[good], rows + len(raw.malformed), rejects)

@@ -1,106 +1,187 @@
-"""Counts and moments of what was written: partials by partition, folded in partition order so that sums never vary."""
+"""Counts, moments and a sample of what was written: a part by partition, folded in partition order so that sums never vary."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pyarrow as pa
 
 from features import arrays
 from features.spec import Spec
-from pipeline.labels import Outcome
+from pipeline.moments import Moments
+from pipeline.ranks import correlations
+from pipeline.relevance import relevance
+from pipeline.sample import SAMPLED, SplitRows, fold_samples, sample_partition
+from pipeline.sketches import missing
+
+DAY = 86_400_000_000  # µs
+POSITIVE, NEGATIVE, UNKNOWN, WEIGHT, WEIGHTED, TOTAL = range(6)
+QUANTILES = (1, 5, 25, 50, 75, 95, 99)  # per cent
+ABOUT = {
+    "rows, labels, rates, means, days": "the rows written, by split or by UTC day; a number label is positive above 0; rates and means "
+    "count each row with its weight, so that they are those of the logs",
+    "features": "the training rows written; mean, deviation, transformed_min and transformed_max are of the transformed values",
+    "features.*.valid": "all valid rows, before duplicates, split and sampling; distinct within 2.2 % unless exact; a top value's count "
+    "is a lower bound, exact where the value is among the most frequent of every batch",
+    "features.*.quantiles, relevance, correlations": f"a sample of the training rows: the {SAMPLED:,} of smallest hash",
+}
 
 
-def label_counts(spec: Spec, labels: Mapping[str, np.ndarray]) -> dict[str, dict[str, int]]:
-    """Of each label: how many rows are positive, negative and unknown."""
+@dataclass(frozen=True)
+class Part:
+    """A partition's part, or the whole.
+
+    `labels` by split and `days` by number since 1970: sums [labels, 6] in the order above. Of the training rows: `missing` of
+    coded features, `raw` and `transformed` moments of numbers, `counts` of the ids of vocabularies to be made (ids rising,
+    counts), and `sample`.
+    """
+
+    labels: dict[str, np.ndarray]
+    days: dict[int, np.ndarray]
+    missing: dict[str, int]
+    raw: dict[str, Moments]
+    transformed: dict[str, Moments]
+    counts: dict[str, tuple[np.ndarray, np.ndarray]]
+    sample: SplitRows
+
+
+def partial(spec: Spec, splits: Mapping[str, SplitRows], *, partitions: int = 1) -> Part:
+    """Of the `train` and `eval` rows of one of `partitions`."""
+    train = splits["train"]
+    numbers = {name: train.dense[:, slots.start] for name, slots in spec.dense_slots.items()}
+    return Part(
+        labels={name: label_sums(spec, rows, np.zeros(len(rows), np.int64), 1)[0] for name, rows in splits.items()},
+        days=day_sums(spec, splits.values()),
+        missing={name: missing(train.ids[:, slots.slice]) for name, slots in spec.id_slots.items()},
+        raw={name: Moments.of(values) for name, values in numbers.items()},
+        transformed={name: Moments.of(_transform(spec, name, values)) for name, values in numbers.items()},
+        counts={name: _count(train.ids[:, spec.id_slots[name].slice]) for name, f in spec.vocabularies.items() if f.min_count},
+        sample=sample_partition(train, partitions),
+    )
+
+
+def day_sums(spec: Spec, splits: Iterable[SplitRows]) -> dict[int, np.ndarray]:
+    """By day since 1970, in UTC: the sums of its rows. A log without times has no days."""
+    days: dict[int, np.ndarray] = {}
+    for rows in splits:
+        if rows.times.any():
+            found, group = np.unique(rows.times // DAY, return_inverse=True)
+            for day, sums in zip(found.tolist(), label_sums(spec, rows, group, len(found)), strict=True):
+                days[day] = days.get(day, 0) + sums
+    return days
+
+
+def label_sums(spec: Spec, rows: SplitRows, group: np.ndarray, groups: int) -> np.ndarray:
+    """By group of rows and label: rows positive, negative (0) and unknown; Σ weight over known rows, over positive ones, and
+    Σ weight·value over known ones: [groups, labels, 6].
+    """
+    weights = np.ones(len(rows)) if rows.weights is None else rows.weights.astype(np.float64)
+    sums = np.zeros((groups, len(spec.labels), 6))
+    for number, name in enumerate(spec.labels):
+        value = rows.labels[name].astype(np.float64)
+        positive, known = value > 0, value >= 0
+        columns = (positive, value == 0, ~known, weights * known, weights * positive, weights * np.where(known, value, 0))
+        for place, column in enumerate(columns):
+            sums[:, number, place] = np.bincount(group, column, groups)
+    return sums
+
+
+def _transform(spec: Spec, name: str, values: np.ndarray) -> np.ndarray:
+    return arrays.transform(spec.numeric[name], values.astype(np.float64)) if name in spec.numeric else values
+
+
+def _count(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.unique(ids[ids > 0], return_counts=True)
+
+
+def fold(spec: Spec, parts: Sequence[Part]) -> Part:
+    """The whole of parts in the order of their partitions."""
+    first = parts[0]
+    days = sorted({day for part in parts for day in part.days})
+    return Part(
+        labels={split: sum(part.labels[split] for part in parts) for split in first.labels},
+        days={day: sum(part.days[day] for part in parts if day in part.days) for day in days},
+        missing={name: sum(part.missing[name] for part in parts) for name in first.missing},
+        raw={name: sum((part.raw[name] for part in parts), Moments()) for name in first.raw},
+        transformed={name: sum((part.transformed[name] for part in parts), Moments()) for name in first.transformed},
+        counts={name: _fold_counts([part.counts[name] for part in parts]) for name in first.counts},
+        sample=fold_samples([part.sample for part in parts]),
+    )
+
+
+def _fold_counts(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    ids, place = np.unique(np.concatenate([ids for ids, _ in parts]), return_inverse=True)
+    return ids, np.bincount(place, np.concatenate([counts for _, counts in parts]), len(ids)).astype(np.int64)
+
+
+def statistics_json(spec: Spec, whole: Part, profiles: Mapping[str, dict]) -> dict:
+    """statistics.json; `profiles` are of all valid rows, from pipeline.tally. ABOUT says which rows each part is of."""
     return {
-        name: {
-            "positive": int((labels[name] == 1).sum()),
-            "negative": int((labels[name] == 0).sum()),
-            "unknown": int((labels[name] == -1).sum()),
-        }
-        for name in spec.labels
+        "about": ABOUT,
+        "rows": {split: rows_of(sums) for split, sums in whole.labels.items()},
+        "labels": {split: counts_of(spec, sums) for split, sums in whole.labels.items()},
+        "rates": {split: rates_of(spec, sums) for split, sums in whole.labels.items()},
+        "means": {split: means_of(spec, sums) for split, sums in whole.labels.items()},
+        "days": {
+            (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date().isoformat(): {
+                "rows": rows_of(sums),
+                "labels": counts_of(spec, sums),
+                "rates": rates_of(spec, sums),
+            }
+            for day, sums in whole.days.items()
+        },
+        "sample_rows": len(whole.sample),
+        "correlations": correlations(whole.sample.labels),
+        "relevance": relevance(spec, whole.sample),
+        "features": {
+            **{n: {"missing": count} | ({"valid": profiles[n]} if n in profiles else {}) for n, count in whole.missing.items()},
+            **{n: _number_json(spec, n, whole) for n in spec.dense_slots},
+        },
     }
 
 
-def feature_partials(spec: Spec, ids: np.ndarray, dense: np.ndarray) -> dict[str, dict[str, float]]:
-    """Of each feature of the training rows: missing; of numbers also count, sum of the transformed values' moments, range."""
-    partials: dict[str, dict[str, float]] = {}
-    for name, slots in spec.id_slots.items():
-        partials[name] = {"missing": int((ids[:, slots.slice] == 0).all(axis=1).sum())}
-    for name, feature in spec.numeric.items():
-        raw = dense[:, spec.dense_slots[name].start]
-        raw = raw[~np.isnan(raw)].astype(np.float64)
-        partials[name] = {"missing": len(dense) - len(raw), "count": len(raw)}
-        if len(raw):
-            values = arrays.transform(feature, raw)
-            mean = values.mean()
-            partials[name] |= {"mean": mean, "m2": ((values - mean) ** 2).sum(), "min": raw.min(), "max": raw.max()}
-    return partials
+def rows_of(sums: np.ndarray) -> int:
+    """Of [labels, 6]: every label counts every row once."""
+    return int(sums[0, : UNKNOWN + 1].sum())
 
 
-def fold_features(partials: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """The whole training split's statistics by feature; of numbers the mean and deviation of the transformed values."""
-    folded = {name: _fold([p[name] for p in partials]) for name in partials[0]}
-    for one in folded.values():
-        if "count" in one:
-            one["deviation"] = float(np.sqrt(one.pop("m2", 0.0) / one["count"])) if one["count"] else 0.0
-            one.setdefault("mean", 0.0)
-    return folded
+def counts_of(spec: Spec, sums: np.ndarray) -> dict[str, dict[str, int]]:
+    """Of each label: how many rows are positive, negative and unknown."""
+    keys = ("positive", "negative", "unknown")
+    return {name: dict(zip(keys, map(int, own[: UNKNOWN + 1]), strict=True)) for name, own in zip(spec.labels, sums, strict=True)}
 
 
-def _fold(parts: list[dict[str, float]]) -> dict[str, float]:
-    """Chan, Golub and LeVeque (1979): m2 = m2_a + m2_b + δ²·n_a·n_b / (n_a + n_b)."""
-    total = dict(parts[0])
-    for part in parts[1:]:
-        a, b = total.get("count", 0), part.get("count", 0)
-        if not b:
-            total["missing"] += part["missing"]
-            continue
-        if not a:
-            total = part | {"missing": total["missing"] + part["missing"]}
-            continue
-        delta = part["mean"] - total["mean"]
-        total = {
-            "missing": total["missing"] + part["missing"],
-            "count": a + b,
-            "mean": total["mean"] + delta * b / (a + b),
-            "m2": total["m2"] + part["m2"] + delta**2 * a * b / (a + b),
-            "min": min(total["min"], part["min"]),
-            "max": max(total["max"], part["max"]),
-        }
-    return {k: v if k in ("missing", "count") else float(v) for k, v in total.items()}
-
-
-def funnel_rates(spec: Spec, counts: Mapping[str, Mapping[str, int]]) -> dict[str, float | None]:
+def rates_of(spec: Spec, sums: np.ndarray) -> dict[str, float | None]:
     """Of each label: positives / known rows; of a label `after` another: positives / positives of that one."""
-    rates: dict[str, float | None] = {}
+    by_name, rates = dict(zip(spec.labels, sums, strict=True)), {}
     for name, label in spec.labels.items():
         after = getattr(label, "after", None)
-        below = counts[after]["positive"] if after else counts[name]["positive"] + counts[name]["negative"]
-        rates[name] = counts[name]["positive"] / below if below else None
+        below = by_name[after][WEIGHTED] if after else by_name[name][WEIGHT]
+        rates[name] = float(by_name[name][WEIGHTED] / below) if below else None
     return rates
 
 
-def add_counts(counts: list[dict]) -> dict:
-    """Adds dictionaries of counts, nested alike."""
-    total: dict = {}
-    for one in counts:
-        for key, value in one.items():
-            total[key] = (
-                add_counts([total[key], value] if key in total else [value]) if isinstance(value, dict) else total.get(key, 0) + value
-            )
-    return total
+def means_of(spec: Spec, sums: np.ndarray) -> dict[str, float | None]:
+    """Of each label that is a number: its mean over known rows."""
+    numbers = {name: own for (name, label), own in zip(spec.labels.items(), sums, strict=True) if label.is_number}
+    return {name: float(own[TOTAL] / own[WEIGHT]) if own[WEIGHT] else None for name, own in numbers.items()}
 
 
-def outcome_counts(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, int]]:
-    """What became of the events of each event label."""
-    return {name: outcome.counts for name, outcome in outcomes.items()}
-
-
-def slots_matrix(table: pa.Table, column: str, width: int, dtype: type) -> np.ndarray:
-    """A fixed-size list column as [n, width]."""
-    if not width:
-        return np.zeros((len(table), 0), dtype)
-    return table[column].combine_chunks().flatten().to_numpy().reshape(-1, width)
+def _number_json(spec: Spec, name: str, whole: Part) -> dict:
+    raw, transformed = whole.raw[name], whole.transformed[name]
+    values = whole.sample.dense[:, spec.dense_slots[name].start]
+    values = values[~np.isnan(values)]
+    cuts = np.quantile(values, np.array(QUANTILES) / 100, method="inverted_cdf").tolist() if len(values) else []
+    return {
+        "missing": rows_of(whole.labels["train"]) - raw.count,
+        "count": raw.count,
+        "mean": transformed.mean,
+        "deviation": transformed.deviation,
+        "min": raw.low,
+        "max": raw.high,
+        "transformed_min": transformed.low,
+        "transformed_max": transformed.high,
+        "quantiles": dict(zip((f"p{q}" for q in QUANTILES), cuts, strict=False)),
+    }

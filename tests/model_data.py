@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -10,10 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import arrays
+from features.fitted import Fitted
+from features.manifest import VERSION
 from features.spec import Spec
 from model.config import ModelConfig, TrainConfig
 from model.estimator import RankingEstimator
-from pipeline import publish, statistics, write
+from pipeline import statistics, write
+from pipeline.fit import fit
+from pipeline.sample import SplitRows
+from pipeline.write import Rows
 
 LABELS = {
     "click": {"event": "clicks", "within": "30m"},
@@ -27,6 +33,21 @@ FEATURES = {
     "user_x_tags": {"kind": "cross", "of": ["user", "tags"], "buckets": 60, "dim": 2, "max_length": 4, "pooling": "sum"},
     "price": {"kind": "numeric", "transform": "log1p"},
     "age": {"kind": "numeric"},
+}
+EVERY_KIND = {  # of feature, over the same raw columns
+    "user": {"kind": "categorical", "min_count": 8, "dim": 4},
+    "item": {"kind": "categorical", "column": "shelf", "buckets": 20, "identity": True, "dim": 4},
+    "position": {"kind": "categorical", "buckets": 9, "dim": 2, "serve": "1"},
+    "tags": {"kind": "categorical", "buckets": 20, "dim": 2, "max_length": 3, "weights": "tag_weights", "pooling": "max"},
+    "recent": {"kind": "sequence", "column": "tags", "max_length": 2, "shares": "tags"},
+    "user_x_tags": {"kind": "cross", "of": ["user", "tags"], "buckets": 60, "dim": 2, "max_length": 4, "pooling": "sum"},
+    "user_item": {"kind": "product", "of": ["user", "item"]},
+    "hour": {"kind": "time", "column": "at", "part": "hour", "utc_offset": 2, "dim": 2},
+    "weekday": {"kind": "time", "column": "at", "part": "weekday", "dim": 2},
+    "price": {"kind": "numeric", "transform": "log1p", "missing": 5.0, "clip": [1, 50], "scale": "minmax"},
+    "price_place": {"kind": "bucketized", "column": "price", "quantiles": 4, "dim": 2},
+    "age_place": {"kind": "bucketized", "column": "age", "boundaries": [30, 60], "dim": 2},
+    "bid": {"kind": "numeric", "column": "age", "scale": "none"},
 }
 SMALL = {  # options that make each architecture tiny
     "single_task": {"units": [6]},
@@ -67,6 +88,10 @@ def raw_rows(count: int, seed: int = 0) -> tuple[dict[str, list], dict[str, np.n
         "price": [None if n % 9 == 4 else float(p) for n, p in enumerate(price)],
         "age": [float(a) for a in rng.integers(18, 80, count)],
     }
+    columns["shelf"] = [i + 4 for i in columns["item"]]
+    columns["tag_weights"] = [t and [0.5 + len(one) for one in t] for t in columns["tags"]]
+    columns["at"] = [n * 7919 for n in range(count)]
+    columns["position"] = [str(n % 7) for n in range(count)]
     click = rng.random(count) < np.where((user % 2 == 0) & (item % 2 == 0), 0.95, 0.15)
     convert = click & (rng.random(count) < [0.9 if "buy" in (t or []) else 0.1 for t in columns["tags"]])
     unknown = rng.random(count) < 0.1  # a conversion whose window is open: click known, convert not
@@ -80,30 +105,47 @@ def arrow(spec: Spec, columns: dict[str, list]) -> dict[str, pa.Array]:
 
 
 def write_data(
-    folder: Path, spec: Spec | None = None, *, train: int = 200, evaluate: int = 60, shards: int = 2, labels: dict | None = None
+    folder: Path,
+    spec: Spec | None = None,
+    *,
+    train: int = 200,
+    evaluate: int = 60,
+    shards: int = 2,
+    labels: dict | None = None,
+    weights: np.ndarray | None = None,
+    **output: str,
 ) -> Path:
     """Writes folder/data as preprocessing does, with ids "0", "1", …, training rows first; returns its path.
 
-    `labels` {name: value of every row} replace the drawn ones.
+    `labels` {name: value of every row} replace the drawn ones; `weights` are those of all rows; `output`: layout, compression.
     """
     spec, out, total = spec or make_spec(), folder / "data", train + evaluate
+    output = {"layout": "packed", "compression": "none"} | output
     columns, drawn = raw_rows(total)
     drawn |= {name: np.full(total, value, np.int8) for name, value in (labels or {}).items()}
     encoded = arrays.encode(spec, arrow(spec, columns))
     row_ids = pa.array([str(n) for n in range(total)])
-    manifest = {"layout": publish.LAYOUT_VERSION, "fingerprint": spec.fingerprint, "rows": {"examples_written": total}, "shards": {}}
-    for split, rows in (("train", np.arange(train)), ("eval", np.arange(train, total))):
+    rows = Rows(encoded.ids, encoded.dense, {name: drawn[name] for name in spec.labels}, weights, row_ids)
+    manifest = {"version": VERSION, **output, "weighted": weights is not None, "fingerprint": spec.fingerprint}
+    manifest |= {"rows": {"examples_written": total}, "shards": {}}
+    for split, own in (("train", rows[:train]), ("eval", rows[train:])):
         manifest["shards"][split] = []
-        for index, part in enumerate(np.array_split(rows, shards)):
-            file, own = write.shard_name(split, index, shards), {name: drawn[name][part] for name in spec.labels}
-            shard = write.write_shard(out / file, spec, encoded.ids[part], encoded.dense[part], own, row_ids.take(pa.array(part)))
+        ends = np.linspace(0, len(own), shards + 1).astype(int)
+        for index, (start, end) in enumerate(itertools.pairwise(ends)):
+            file = write.shard_name(split, index, shards, output["compression"])
+            shard = write.write_shard(out / file, spec, own[start:end], **output)
             manifest["shards"][split].append({"file": file, **shard})
-    partial = statistics.feature_partials(spec, encoded.ids[:train], encoded.dense[:train])
-    write.write_json(out / "statistics.json", {"features": statistics.fold_features([partial])})
+    fit_training(spec, rows[:train]).save(out / "fitted.json")
     spec.save(out / "spec.json")
     pq.write_table(pa.table(arrow(spec, columns)).slice(0, 40), out / "sample.parquet")
     write.write_json(out / "manifest.json", manifest)
     return out
+
+
+def fit_training(spec: Spec, rows: Rows) -> Fitted:
+    """What the pipeline takes from these training rows."""
+    split = SplitRows(rows.ids, rows.dense, rows.labels, np.zeros(len(rows), np.int64), np.arange(len(rows), dtype=np.uint64))
+    return fit(spec, statistics.fold(spec, [statistics.partial(spec, {"train": split, "eval": split})]))
 
 
 def lines(path: Path) -> list[dict]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.declarations import ColumnLabel, EventLabel
 from features.errors import FunnelError, nearest
+from features.labels import ColumnLabel, EventLabel
 from features.settings import Duration, Settings, format_duration, microseconds, parse_duration
 from features.spec import Spec
 
@@ -84,7 +84,7 @@ def test_defaults():
 def test_golden_fingerprint():
     # It is written into every data directory: a change of this number means that all of them must be preprocessed again.
     spec = Spec.parse({"features": {"user": USER}, "labels": {"click": {"column": "c"}}, "tasks": {"ctr": {"label": "click"}}})
-    assert spec.fingerprint == "0ee66a747afc90d3"
+    assert spec.fingerprint == "a4ee0fb20a11efef"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_golden_fingerprint():
         {"features": with_(FEATURES, "user", dim=4)},
         {"features": with_(FEATURES, "tags", pooling="sum")},
         {"features": with_(FEATURES, "user_x_tags", pooling="sum", dim=2)},
-        {"features": with_(FEATURES, "price", standardize=False)},
+        {"features": with_(FEATURES, "price", scale="none")},
         {"tasks": {"rich": {"label": "rich"}}},
         {"labels": with_(LABELS, "click", within="1800s")},
     ],
@@ -176,7 +176,7 @@ def test_a_file_that_is_no_spec(tmp_path, content):
 @pytest.mark.parametrize(
     ("feature", "match"),
     [
-        ({"kind": "categorical"}, r"^features\.user\.buckets: Field required$"),
+        ({"kind": "categorical"}, r"^features\.user: give one of buckets, vocabulary, min_count and shares \(given: none\)$"),
         ({"kind": "categorical", "buckets": 1}, r"^features\.user\.buckets = 1: .* greater than or equal to 2"),
         ({"kind": "categorical", "buckets": 2**31}, r"^features\.user\.buckets = 2147483648: .* less than 2147483648"),
         ({"kind": "categorical", "bukets": 9}, r"^features\.user: unknown key 'bukets': did you mean 'buckets'\?$"),
@@ -186,12 +186,12 @@ def test_a_file_that_is_no_spec(tmp_path, content):
         ({"kind": "categorical", "buckets": 9, "separator": "|"}, r"^features\.user: separator splits .*: give max_length"),
         (
             {"kind": "categorical", "buckets": 9, "max_length": 2, "dtype": "int64"},
-            r"^features\.user: dtype = 'int64' is for single values",
+            r"^features\.user: identity and dtype = 'int64' are for single values",
         ),
-        ({"kind": "categorical", "buckets": 9, "pooling": "max"}, r"^features\.user\.pooling = 'max': .*'mean' or 'sum'"),
+        ({"kind": "categorical", "buckets": 9, "pooling": "min"}, r"^features\.user\.pooling = 'min': .*'mean', 'sum' or 'max'"),
         ({"kind": "numeric", "transform": "sqrt"}, r"^features\.user\.transform = 'sqrt': .*'none' or 'log1p'"),
         ({"kind": "numeric", "dim": 4}, r"^features\.user: unknown key 'dim': "),
-        ({"kind": "number"}, r"^features\.user: .*'number'.* 'categorical', 'numeric', 'cross'"),
+        ({"kind": "number"}, r"^features\.user: .*'number'.* 'categorical', 'sequence', .*'product'"),
         ({"buckets": 9}, r"^features\.user: .*'kind'"),
         (5, r"^features\.user = 5: "),
         ({"kind": "cross", "of": ["a"], "buckets": 9}, r"^features\.user\.of = \['a'\]: .*at least 2"),
@@ -240,7 +240,7 @@ def test_no_section_is_empty(section):
 @pytest.mark.parametrize(
     ("label", "match"),
     [
-        ({"event": "clicks"}, r"^labels\.click\.within: Field required$"),
+        ({"event": "clicks"}, r"^labels\.click: within is missing: how long after the impression an event still counts, as in '30m'$"),
         (
             {"event": "clicks", "within": "30"},
             r"^labels\.click\.within = '30': must be a whole number and a unit \(d, h, m or s\), as in '30m'$",
@@ -270,9 +270,9 @@ def test_a_label_that_is_refused(label, match):
         make(labels={"rich": LABELS["rich"], "click": label}, tasks={"ctr": {"label": "click"}})
 
 
-@pytest.mark.parametrize("name", ["ids", "dense", "id"])
+@pytest.mark.parametrize("name", ["ids", "dense", "id", "weight"])
 def test_names_that_the_layout_keeps_for_itself(name):
-    match = rf"labels\.{name}: the tf\.Example keeps ids, dense, id for itself: give the label another name"
+    match = rf"labels\.{name}: the tf\.Example keeps ids, dense, id, weight for itself: give the label another name"
     fails(match, labels=LABELS | {name: {"column": "zzz"}})
 
 

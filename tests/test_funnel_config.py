@@ -82,7 +82,7 @@ def test_what_is_no_toml(tmp_path):
         ('last = "1d"', 'last = "1d", fraction = 0.1', r"^split\.eval: give one of last, fraction and files \(given: last, fraction\)$"),
         ('last = "1d"', "fraction = 1.0", r"^split\.eval\.fraction = 1\.0: "),
         ('last = "1d"', 'last = "1 day"', r"^split\.eval\.last = '1 day': must be a whole number and a unit"),
-        ("files = [", "format = 'xml', files = [", r"^logs\.clicks\.format = 'xml': .*'parquet', 'csv' or 'jsonl'"),
+        ("files = [", "format = 'xml', files = [", r"^logs\.clicks\.format = 'xml': .*'parquet', 'csv', 'jsonl' or 'aliccp'"),
         ("files = [", "separator = '||', files = [", r"^logs\.clicks\.separator = '\|\|': "),
         ('event = "clicks"', 'event = "click"', r"labels\.click\.event = 'click' is not a stream of logs: did you mean 'clicks'\?"),
         ("impressions =", "shown =", r"^logs holds shown, clicks: declare either impressions or table$"),

@@ -152,10 +152,10 @@ def test_more_steps_go_on(trained):
 def test_a_run_without_checkpoint_binds_nothing(folder):
     with pytest.raises(Killed):
         make_estimator(folder).train(kill_at(1))
-    statistics = json.loads((folder / "data/statistics.json").read_text())
-    statistics["features"]["age"]["mean"] = 7.0
-    (folder / "data/statistics.json").write_text(json.dumps(statistics))
-    assert make_estimator(folder, model=make_model("ple")).moments["age"][0] == 7.0
+    fitted = json.loads((folder / "data/fitted.json").read_text())
+    fitted["moments"]["age"][0] = 7.0
+    (folder / "data/fitted.json").write_text(json.dumps(fitted))
+    assert make_estimator(folder, model=make_model("ple")).fitted.moments["age"][0] == 7.0
 
 
 @pytest.mark.parametrize(

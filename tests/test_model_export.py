@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from model_data import FEATURES, arrow, make_estimator, make_model, make_spec, raw_rows, write_data
+from model_data import EVERY_KIND, FEATURES, arrow, make_estimator, make_model, make_spec, raw_rows, write_data
 
 from features import arrays
 from features.errors import FunnelError
+from features.fitted import Fitted
 from features.spec import Spec
 from model import export as export_module
 from model import serving_check
@@ -154,7 +155,7 @@ def test_rows_without_an_integer_are_left_out_of_the_check(estimator, tmp_path, 
         pq.write_table(rows.set_column(place, "item", pa.array([None, *range(39)], pa.int64())), sample)
         assert export(estimator, tmp_path, version=1).rows_compared == 39
         pq.write_table(rows.set_column(place, "item", pa.nulls(40, pa.int64())), sample)
-        with pytest.raises(FunnelError, match="every row lacks an integer, so no request can be checked"):
+        with pytest.raises(FunnelError, match="every row lacks an integer or a time, so no request can be checked"):
             export(estimator, tmp_path, version=2)
     finally:
         pq.write_table(rows, sample)
@@ -201,10 +202,10 @@ def test_other_names_are_left_alone(name):
 
 
 def test_column_names_that_tensorflow_cannot_keep(tmp_path):
-    features = {"hours": {"kind": "numeric", "column": "hours-per week", "standardize": False}}
+    features = {"hours": {"kind": "numeric", "column": "hours-per week", "scale": "none"}}
     features["country"] = {"kind": "categorical", "column": "País", "buckets": 9}
     spec = make_spec(features=features, labels={"click": {"column": "click"}}, tasks={"ctr": {"label": "click"}})
-    model = RankingModel(spec, make_model("shared_bottom"), {"hours": (0.0, 1.0)}, 1)
+    model = RankingModel(spec, make_model("shared_bottom"), Fitted(), 1)
     save(model, tmp_path / "1")
     signature = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
     assert set(signature.structured_input_signature[1]) == {"hours_per_week", "Pa_s"}
@@ -214,3 +215,19 @@ def test_column_names_that_tensorflow_cannot_keep(tmp_path):
     request = request_columns(spec, pa.table(columns))
     scores = signature(**{name: tf.constant(values) for name, values in request.items()})["p_ctr"]
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_every_kind_of_feature_scores_alike_and_position_is_fed(tmp_path):
+    spec = make_spec(features=EVERY_KIND)
+    write_data(tmp_path, spec)
+    estimator = make_estimator(tmp_path, spec, make_model("mmoe", "esmm"), steps=3)
+    estimator.train()
+    exported = export(estimator, tmp_path / "export", version=1)
+    assert exported.rows_compared == 40
+    assert exported.max_abs_difference <= 1e-5
+    signature = tf.saved_model.load(str(exported.path)).signatures["serving_default"]
+    assert "position" not in signature.structured_input_signature[1]
+    rows = pa.table(arrow(spec, raw_rows(60, seed=9)[0]))
+    first = rows.set_column(rows.column_names.index("position"), "position", pa.array(["1"] * 60))
+    scores, fed = checkpoint_scores(estimator.load(), rows), checkpoint_scores(estimator.load(), first)
+    np.testing.assert_array_equal(scores["p_ctr"], fed["p_ctr"])

@@ -8,6 +8,7 @@ import tensorflow as tf
 from model_data import LABELS, TASKS, make_model, make_spec, make_train, write_data
 
 from features.errors import FunnelError
+from features.fitted import Fitted
 from model.funnels import FUNNELS
 from model.input import Data
 from model.ranking import RankingModel
@@ -34,7 +35,7 @@ def trainer(request, data):
 
 def make_trainer(data, sharing, funnel):
     settings = make_train(batch_size=100, learning_rate=0.02, embedding_learning_rate=0.3)
-    return Trainer(SPEC, make_model(sharing, funnel), settings, data.moments, make_strategy(None))
+    return Trainer(SPEC, make_model(sharing, funnel), settings, data.fitted, make_strategy(None))
 
 
 def rows(data, size=100):
@@ -67,7 +68,7 @@ def test_every_weight_and_table_gets_a_gradient(trainer, data):
 
 def test_a_saved_state_gives_equal_scores(trainer, data, tmp_path):
     config = make_model(trainer.model.sharings[0].params.name, trainer.model.funnel.params.name)
-    again, batch = RankingModel(SPEC, config, data.moments, seed=9), rows(data)
+    again, batch = RankingModel(SPEC, config, data.fitted, seed=9), rows(data)
     scores = [{n: p.numpy() for n, p in m.scores(batch["ids"], batch["dense"]).items()} for m in (trainer.model, again)]
     assert (scores[0]["p_ctr"] != scores[1]["p_ctr"]).any()
     path = tf.train.Checkpoint(**holders(trainer.model)).write(str(tmp_path / "state"))
@@ -108,7 +109,7 @@ def test_objectives_on_paper():
 
 @pytest.mark.parametrize("funnel", FUNNELS)
 def test_a_chain_of_three(funnel):
-    model = RankingModel(CHAIN, make_model("mmoe", funnel), dict.fromkeys(CHAIN.numeric, (0.0, 1.0)), seed=1)
+    model = RankingModel(CHAIN, make_model("mmoe", funnel), Fitted(moments=dict.fromkeys(CHAIN.numeric, (0.0, 1.0))), seed=1)
     ids = tf.constant(np.random.default_rng(0).integers(0, 20, [8, CHAIN.ids_width]))
     p = {name: score.numpy() for name, score in model.scores(ids, tf.ones([8, CHAIN.dense_width])).items()}
     assert set(p) == {"p_ctr", "p_cvr", "p_ctcvr", "p_ret", "p_cvr_ret"}

@@ -1,10 +1,8 @@
 """Shards → batches: what a batch holds, and what is refused before one is read."""
 
-import json
-
 import numpy as np
 import pytest
-from model_data import FEATURES, make_spec, write_data
+from model_data import EVERY_KIND, FEATURES, make_spec, write_data
 
 from features.errors import FunnelError
 from model.input import Data
@@ -48,8 +46,32 @@ def test_specs_without_ids_or_without_numbers(tmp_path, kind, ids, dense):
 
 
 def test_moments_are_those_of_the_training_split(folder):
-    known = json.loads((folder / "statistics.json").read_text())["features"]["price"]
-    assert Data(folder, SPEC).moments["price"] == (known["mean"], known["deviation"])
+    dense = np.concatenate([b["dense"] for b, _ in zip(Data(folder, SPEC).train(50, 1, 1), range(1), strict=False)])
+    prices = dense[:, SPEC.dense_slots["price"].start].astype(np.float64)
+    logs = np.log1p(prices[~np.isnan(prices)])
+    np.testing.assert_allclose(Data(folder, SPEC).fitted.moments["price"], (logs.mean(), logs.std()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("features", [FEATURES, EVERY_KIND])
+@pytest.mark.parametrize("output", [{"layout": "columns"}, {"compression": "gzip"}, {"layout": "columns", "compression": "gzip"}])
+def test_every_layout_gives_the_same_batches(tmp_path, features, output):
+    spec, weights = make_spec(features=features), np.linspace(1, 9, 83, dtype=np.float32)
+    packed = write_data(tmp_path / "packed", spec, train=50, evaluate=33, weights=weights)
+    other = write_data(tmp_path / "other", spec, train=50, evaluate=33, weights=weights, **output)
+    (expected,), (found,) = (list(Data(folder, spec).evaluation(40)) for folder in (packed, other))
+    assert expected.keys() == found.keys() == {"id", "ids", "dense", "weight", *spec.labels}
+    for name in expected.keys() - {"ids", "dense"}:
+        np.testing.assert_array_equal(found[name], expected[name])
+    ids, weighted = expected["ids"].numpy().copy(), expected["dense"].numpy().copy()
+    for name, slots in spec.id_slots.items():  # of lists the columns layout keeps what is there, moved to the front
+        order = np.argsort(ids[:, slots.slice] == 0, axis=1, kind="stable")
+        ids[:, slots.slice] = np.take_along_axis(ids[:, slots.slice], order, 1)
+        if name in spec.weight_slots:
+            own = weighted[:, spec.weight_slots[name].slice]
+            weighted[:, spec.weight_slots[name].slice] = np.where(ids[:, slots.slice] > 0, np.take_along_axis(own, order, 1), 1)
+    np.testing.assert_array_equal(found["ids"], ids)
+    np.testing.assert_array_equal(found["dense"], weighted)
+    np.testing.assert_array_equal(found["weight"], weights[50:])
 
 
 def test_a_missing_directory_is_refused(tmp_path):

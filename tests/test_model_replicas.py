@@ -12,12 +12,13 @@ import tensorflow as tf
 from model_data import make_model, make_spec, make_train
 
 from features.errors import FunnelError
+from features.fitted import Fitted
 from model.funnels import FUNNELS
 from model.sharing import SHARING
 from model.trainer import Trainer, make_strategy
 
 SPEC = make_spec()
-MOMENTS = {"price": (2.0, 1.0), "age": (45.0, 15.0)}
+FITTED = Fitted(moments={"price": (2.0, 1.0), "age": (45.0, 15.0)})
 PAIRS = ["-".join(pair) for pair in itertools.product(SHARING, FUNNELS)]
 FEW = ["mmoe-independent"]  # the rest are slow
 LABELS = [  # (click, convert) of 8 rows; the first replica takes the first four
@@ -40,7 +41,7 @@ def batches():
 def course(sharing: str, funnel: str, devices: int | None) -> list[dict[str, np.ndarray]]:
     """The losses and every weight, optimizers' too, after each batch."""
     settings = make_train(batch_size=8, cpu_devices=devices)
-    trainer = Trainer(SPEC, make_model(sharing, funnel), settings, MOMENTS, make_strategy(devices))
+    trainer = Trainer(SPEC, make_model(sharing, funnel), settings, FITTED, make_strategy(devices))
     assert trainer.strategy.num_replicas_in_sync == (devices or 1)
     datasets, result = list(batches()), []
     rows = tf.data.Dataset.from_tensor_slices({name: tf.stack([b[name] for b in datasets]) for name in datasets[0]})
@@ -61,7 +62,7 @@ def main(pairs: list[str]) -> None:
         found[pair] = [max(float(np.abs(a[n] - b[n]).max()) for n in a) for a, b in zip(one, two, strict=True)]
     try:
         odd = make_train(batch_size=7, cpu_devices=2)
-        Trainer(SPEC, make_model("shared_bottom"), odd, MOMENTS, make_strategy(2))
+        Trainer(SPEC, make_model("shared_bottom"), odd, FITTED, make_strategy(2))
     except FunnelError as error:
         found["refused"] = str(error)
     print(json.dumps(found))

@@ -8,6 +8,7 @@ import tensorflow as tf
 from model_data import make_model, make_spec
 
 from features.errors import FunnelError
+from features.fitted import Fitted
 from model.config import ModelConfig
 from model.embedding import Inputs
 from model.ranking import RankingModel
@@ -17,7 +18,7 @@ from model.sharing.ple import SHARED
 HEADS = ["ctr", "cvr"]
 X = Inputs(tf.constant([[1.0, 2.0]]), {})
 SPEC = make_spec()
-MOMENTS = dict.fromkeys(SPEC.numeric, (0.0, 1.0))
+FITTED = Fitted(moments=dict.fromkeys(SPEC.numeric, (0.0, 1.0)))
 
 
 def build(name, **options):
@@ -93,7 +94,7 @@ def test_ple_has_a_shared_gate_on_all_levels_but_the_last(levels):
     [("single_task", {}, 2), ("single_task", {"share_embeddings": True}, 1), ("shared_bottom", {}, 1), ("mmoe", {}, 1), ("ple", {}, 1)],
 )
 def test_who_has_embeddings_of_its_own(sharing, options, tables):
-    model = RankingModel(SPEC, make_model(sharing, **options), MOMENTS, seed=1)
+    model = RankingModel(SPEC, make_model(sharing, **options), FITTED, seed=1)
     assert len(model.embeddings) == tables
     assert len(model.tables) == 2 * tables  # dimensions 2 and 4
     starts = [e.tables["4"].numpy() for e in model.embeddings]

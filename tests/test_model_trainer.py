@@ -5,14 +5,15 @@ import pytest
 import tensorflow as tf
 from model_data import make_model, make_spec, make_train
 
+from features.fitted import Fitted
 from model.trainer import Trainer, make_strategy
 
 SPEC = make_spec()
-MOMENTS = dict.fromkeys(SPEC.numeric, (0.0, 1.0))
+FITTED = Fitted(moments=dict.fromkeys(SPEC.numeric, (0.0, 1.0)))
 
 
 def make_trainer(funnel="esmm"):
-    return Trainer(SPEC, make_model("shared_bottom", funnel), make_train(), MOMENTS, make_strategy(None))
+    return Trainer(SPEC, make_model("shared_bottom", funnel), make_train(), FITTED, make_strategy(None))
 
 
 def make_batch(click: list[int], convert: list[int]) -> dict[str, tf.Tensor]:
@@ -55,6 +56,15 @@ def test_the_loss_is_the_mean_over_the_sample_space():
     for name, label, rows in (("ctr", "click", [0, 1, 2, 3, 4, 5, 7]), ("cvr", "convert", [0, 4, 7])):
         y, p = batch[label].numpy()[rows], scores[f"p_{name}"][rows]
         assert losses[name] == pytest.approx(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)), rel=1e-5)
+
+
+def test_a_row_of_weight_3_counts_as_three_rows():
+    once = make_batch([1, 0, 0], [0, 0, 0]) | {"weight": tf.constant([1.0, 1.0, 3.0])}
+    thrice = {name: tf.gather(tensor, [0, 1, 2, 2, 2]) for name, tensor in once.items() if name != "weight"}
+    weighted, repeated = make_trainer("independent"), make_trainer("independent")
+    assert run(weighted, once) == pytest.approx(run(repeated, thrice), rel=1e-6)
+    for name, variable in repeated.model.state.items():
+        np.testing.assert_allclose(weighted.model.state[name], variable, atol=1e-6)
 
 
 def test_losses_are_means_over_the_steps():

@@ -1,14 +1,16 @@
-"""pipeline.formats: of random lines each is a row with the right number or malformed, in blocks of any size."""
+"""pipeline.formats: of random lines each is a row at the right place or malformed, in blocks and pieces of any size."""
 
 import csv
 import io
 import json
+from contextlib import contextmanager
 
 import pyarrow as pa
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline import formats
+from pipeline import csv_lines, formats, lines
 from pipeline.config import Stream
 
 WANTED = {"id": "text", "n": "text"}
@@ -55,68 +57,135 @@ JSON_LINE = st.one_of(
 )
 
 
-def csv_line(*values):
+def csv_line(*values, separator=",", quote='"'):
     out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(values)
-    return out.getvalue().encode()
+    quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
+    csv.writer(out, delimiter=separator, **quoting).writerow(values)
+    return out.getvalue().removesuffix("\r\n").encode()
 
 
-def rows_of(kind, data, block, **stream):
-    """({line: values}, {line: reason}), read in blocks of so many bytes."""
-    before, formats.BLOCK_BYTES = formats.BLOCK_BYTES, block
+@contextmanager
+def blocks_of(size):
+    before = lines.BLOCK_BYTES, lines.HEAD_BYTES, lines.SCAN_BYTES
+    lines.BLOCK_BYTES = lines.HEAD_BYTES = lines.SCAN_BYTES = size
     try:
-        raws = list(formats.READERS[kind](pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x", **stream), WANTED))
+        yield
     finally:
-        formats.BLOCK_BYTES = before
+        lines.BLOCK_BYTES, lines.HEAD_BYTES, lines.SCAN_BYTES = before
+
+
+def rows_of(kind, data, block=1 << 20, span=(None, None), **stream):
+    """({place: values}, {place: reason}), read in blocks of so many bytes."""
+    with blocks_of(block):
+        log = formats.FORMATS[kind](pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x", **stream))
+        raws = list(log.read(WANTED, *span))
     found, malformed = {}, {}
     for raw in raws:
-        assert raw.table.column_names[: len(WANTED)] == list(WANTED)
+        assert raw.table.column_names == list(WANTED)
         columns = [raw.table[c].cast(pa.binary()).to_pylist() for c in WANTED]
-        for line, *values in zip(raw.lines.tolist(), *columns, strict=True):
-            assert line not in found, f"line {line} is there twice"
-            found[line] = tuple(values)
-        for line, reason, _ in raw.malformed:
-            assert line not in malformed, f"line {line} is malformed twice"
-            malformed[line] = reason
+        for place, *values in zip(raw.places.tolist(), *columns, strict=True):
+            assert place not in found, f"{place} is there twice"
+            found[place] = tuple(values)
+        for place, reason, _ in raw.malformed:
+            assert place not in malformed, f"{place} is malformed twice"
+            malformed[place] = reason
     assert not found.keys() & malformed.keys()
     return found, malformed
+
+
+def in_pieces(kind, data, size, block, **stream):
+    """As rows_of, of pieces of `size` bytes, their byte offsets as line numbers."""
+    found, malformed = {}, {}
+    for start in range(0, len(data), size):
+        one, bad = rows_of(kind, data, block, (start, start + size), **stream)
+        assert all(start <= place < start + size for place in [*one, *bad])
+        found |= one
+        malformed |= bad
+    number = {offset: data[:offset].count(b"\n") + 1 for offset in [*found, *malformed]}
+    assert all(offset == 0 or data[offset - 1 : offset] == b"\n" for offset in number)
+    return {number[o]: v for o, v in found.items()}, {number[o]: why for o, why in malformed.items()}
 
 
 def lines_that_hold(lines, blank):
     return {number for number, line in enumerate(lines, 1) if line.strip(blank)}
 
 
-@given(st.lists(CSV_LINE, max_size=25), st.booleans())
-@example([b'"a,1', b'b",2', b"a,1\rb,2"], False)  # two lines in a row and two rows in a line: as many rows as lines
-@settings(deadline=None, max_examples=150)
-def test_csv_loses_no_line(lines, ends):
+@given(st.lists(CSV_LINE, max_size=25), st.booleans(), st.integers(1, 40))
+@example([b'"a,1', b'b",2', b"a,1\rb,2"], False, 3)  # two lines in a row and two rows in a line: as many rows as lines
+@settings(deadline=None, max_examples=120)
+def test_csv_loses_no_line(lines, ends, size):
     data = b"\n".join(lines) + (b"\n" if ends else b"")
-    found, malformed = rows_of("csv", data, 1 << 20, columns=["id", "n"])
-    assert found.keys() | malformed.keys() == lines_that_hold(data.split(b"\n"), b"\r")
+    found, malformed = rows_of("csv", data, columns=["id", "n"])
+    start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    assert found.keys() | malformed.keys() == lines_that_hold(data[start:].split(b"\n"), b"\r")
     assert rows_of("csv", data, 5, columns=["id", "n"]) == (found, malformed)
-    for number, line in enumerate(lines, 1):
-        alone = rows_of("csv", line, 1 << 20, columns=["id", "n"])
-        assert alone == ({1: found[number]} if number in found else {}, {1: malformed[number]} if number in malformed else {})
+    assert in_pieces("csv", data, size, 7, columns=["id", "n"]) == (found, malformed)
+    for number, line in enumerate(lines[1:], 2):
+        alone = rows_of("csv", b"\n" + line, columns=["id", "n"])
+        assert alone == ({2: found[number]} if number in found else {}, {2: malformed[number]} if number in malformed else {})
 
 
-@given(st.lists(st.tuples(NAME, NAME), max_size=25))
+@given(st.lists(st.tuples(NAME, NAME), max_size=25), st.sampled_from(",;|\t\x01 "), st.sampled_from(['"', "'", ""]))
 @settings(deadline=None, max_examples=100)
-def test_csv_reads_what_pythons_csv_wrote(pairs):
-    data = b"id,n\n" + b"\n".join(csv_line(*pair) for pair in pairs)
-    found, malformed = rows_of("csv", data, 1 << 20)
+def test_csv_reads_what_pythons_csv_wrote(pairs, separator, quote):
+    if not quote:
+        pairs = [tuple(v.replace(separator, "").strip("\r") or "v" for v in pair) for pair in pairs]
+    data = b"".join(csv_line(*pair, separator=separator, quote=quote) + b"\n" for pair in [("id", "n"), *pairs])
+    found, malformed = rows_of("csv", data, separator=separator, quote=quote, strip=False)
     assert malformed == {}
     assert found == {number: tuple(v.encode() for v in pair) for number, pair in enumerate(pairs, 2)}
+    assert in_pieces("csv", data, 9, 4, separator=separator, quote=quote, strip=False) == (found, malformed)
 
 
-@given(st.lists(JSON_LINE, max_size=25), st.booleans())
-@example([b'{"id":"a","n":"1"} {"id":"b","n":"2"}', b'{"id":', b'"c","n":"3"}'], False)
+LINES = st.text(st.sampled_from('a,"\n\r'), max_size=6).map(lambda t: t.replace("\r", "\r\n"))
+
+
+@given(st.lists(st.tuples(LINES, LINES).filter(any), max_size=12), st.integers(1, 30))
 @settings(deadline=None, max_examples=150)
-def test_jsonl_loses_no_line(lines, ends):
+def test_multiline_csv_reads_what_pythons_csv_wrote(pairs, block):
+    texts = [csv_line(*pair) for pair in [("id", "n"), *pairs]]
+    starts = [1 + b"\n".join(texts[:i]).count(b"\n") + (i > 0) for i in range(1, len(texts))]
+    found, malformed = rows_of("csv", b"\r\n".join(texts), block, multiline=True)
+    assert malformed == {}
+    assert found == {start: tuple(v.encode() for v in pair) for start, pair in zip(starts, pairs, strict=True)}
+
+
+@given(st.lists(CSV_LINE, max_size=25), st.integers(1, 30))
+@example([b'a,"b'], 5)
+@example([b"a,1", b"\xef\xbb\xbfb,2"], 1)
+@example([b'"a', b'"', b'x"y,"z', b'"'], 5)
+@settings(deadline=None, max_examples=150)
+def test_multiline_csv_loses_no_line(texts, block):
+    """Every line that holds something belongs to the record at or before it, and records do not depend on the blocks."""
+    data = b"\n".join(texts)
+    found, malformed = rows_of("csv", data, columns=["id", "n"], multiline=True)
+    assert rows_of("csv", data, block, columns=["id", "n"], multiline=True) == (found, malformed)
+    places = found.keys() | malformed.keys()
+    for number in lines_that_hold(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), b"\r") - places:
+        start = max(place for place in places if place < number)  # the line is inside this record, so a quote is open before it
+        assert b'"' in b"".join(texts[start - 1 : number - 1])
+        assert rows_of("csv", b"\n".join(texts[start - 1 : number - 1]), columns=["id", "n"], multiline=True)[1][1] == csv_lines.UNENDED
+
+
+@pytest.mark.parametrize("cap", ["lines", "bytes"])
+def test_a_quote_that_does_not_end_costs_one_line(monkeypatch, cap):
+    monkeypatch.setattr(csv_lines, "RECORD_LINES" if cap == "lines" else "RECORD_BYTES", 3 if cap == "lines" else 12)
+    data = b'id,n\na,"1\nb,2\nc,3\nd,"4\n\n4"\ne,"5'
+    found, malformed = rows_of("csv", data, 4, multiline=True)
+    assert found == {3: (b"b", b"2"), 4: (b"c", b"3"), 5: (b"d", b"4\n\n4")}
+    assert malformed == {2: csv_lines.UNENDED, 8: csv_lines.UNENDED}
+
+
+@given(st.lists(JSON_LINE, max_size=25), st.booleans(), st.integers(1, 60))
+@example([b'{"id":"a","n":"1"} {"id":"b","n":"2"}', b'{"id":', b'"c","n":"3"}'], False, 7)
+@settings(deadline=None, max_examples=120)
+def test_jsonl_loses_no_line(lines, ends, size):
     lines = [b'{"id":"first","n":"0"}', *lines]  # tells the columns' types in blocks of any size
     data = b"\n".join(lines) + (b"\n" if ends else b"")
-    found, malformed = rows_of("jsonl", data, 1 << 20)
+    found, malformed = rows_of("jsonl", data)
     assert found.keys() | malformed.keys() == lines_that_hold(lines, b" \t\r")
     assert rows_of("jsonl", data, 5) == (found, malformed)
+    assert in_pieces("jsonl", data, size, 9) == (found, malformed)
     for number, line in enumerate(lines, 1):
         if number in found and b"\xff" not in line:
             row = json.loads(line)
@@ -130,6 +199,20 @@ def test_jsonl_reads_what_pythons_json_wrote(rows):
     names = ["a", "b", "c", "d"]
     data = b"".join(json.dumps(dict(zip(names, row, strict=True))).encode() + b"\n" for row in rows)
     wanted = dict(zip(names, ["text", "integer", "number", "texts"], strict=True))
-    (raw,) = formats.read_jsonl(pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x"), wanted)
+    (raw,) = (r for r in formats.JsonFile(pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x")).read(wanted) if len(r.places))
     assert raw.malformed == []
     assert [tuple(row.values()) for row in raw.table.to_pylist()] == [(a, b, c, d) for a, b, c, d in rows]
+
+
+FILES = {
+    "csv": [b"\r\n\n id ,n\r\na,1\r\n\r\n\xff,2\r\nc\r\n,,,\r\nd,4", b"\xef\xbb\xbfid,n\na,1\n\n\n", b"\n\n", b"id,n", b""],
+    "jsonl": [b'\n {"id": "1", "n": "x"}\r\n[]\n\n{"id": 2}\n{"n": 1.5}\n{', b"", b"\r\n\n"],
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_pieces_of_every_size_read_the_same(kind):
+    for data in FILES[kind]:
+        whole = rows_of(kind, data)
+        for size in range(1, len(data) + 1):
+            assert in_pieces(kind, data, size, 3 if kind == "csv" else 1 << 20) == whole

@@ -67,8 +67,8 @@ def test_joins_labels_and_counts_every_event(tmp_path):
         "日本": (1, 0),
     }
     assert manifest["events"] == {
-        "click": {"matched": 4, "duplicate": 1, "before": 1, "late": 1, "unprecedented": 0, "orphan": 1},
-        "convert": {"matched": 1, "duplicate": 0, "before": 1, "late": 1, "unprecedented": 2, "orphan": 0},
+        "click": {"matched": 4, "duplicate": 1, "before": 1, "late": 1, "missing": 0, "unprecedented": 0, "orphan": 1},
+        "convert": {"matched": 1, "duplicate": 0, "before": 1, "late": 1, "missing": 0, "unprecedented": 2, "orphan": 0},
     }
 
 
@@ -229,3 +229,127 @@ def test_a_wide_table_without_ids(tmp_path):
     assert rows["train.data:2"]["ids"] == [0]
     assert np.isnan(rows["train.data:3"]["dense"][0])
     assert manifest["rows"]["impressions_read"] == manifest["rows"]["examples_written"] == 4
+
+
+VIA = {
+    "impressions": {"id": "id", "time": "ts"},
+    "clicks": {"id": "id", "time": "ts", "key": "click"},
+    "conversions": {"id": "click", "time": "ts", "via": "clicks"},
+}
+
+
+def logs_via(folder, **keys):
+    """The three streams, conversions naming a click; `keys` change what is declared of conversions."""
+    streams = {name: stream | {"files": f"{folder}/{name}*"} for name, stream in VIA.items()}
+    return streams | {"conversions": streams["conversions"] | keys}
+
+
+def test_conversions_that_name_a_click(tmp_path):
+    clicks = [("a", T0 + 10, "c1"), ("a", T0 + 900, "c2"), ("b", T0 + 10, "c3"), ("b", T0 + 1801, "c4"), ("c", T0 + 10, None)]
+    bought = [("c2", T0 + 900 + DAY), ("c1", T0 + 901 + DAY), ("c3", T0 + 9), ("c4", T0 + 1900), ("c5", T0 + 20), ("c", T0 + 20)]
+    write_logs(
+        tmp_path,
+        [impression(i, T0) for i in "abc"],
+        [event(i, t) | {"click": c} for i, t, c in clicks] + [END | {"click": "c9"}],
+        [{"click": c, "ts": t} for c, t in bought],
+    )
+    for shards in (1, 3):
+        manifest, rows = run(tmp_path, logs=logs_via(tmp_path), output={"shards": shards, "max_rejects": 1.0})
+        assert {i: (row["click"], row["convert"]) for i, row in rows.items()} == {"a": (1, 1), "b": (1, 0), "c": (1, 0)}
+        events = {kind: count for kind, count in manifest["events"]["convert"].items() if count}
+        # c2: inside its own day; c1: too late for it; c3: before its click; c4: the click itself was late; c5 and "c" are no clicks
+        assert events == {"matched": 1, "late": 1, "before": 1, "unprecedented": 1, "orphan": 2}
+
+
+def test_conversions_of_a_user_go_to_the_first_or_the_last_click(tmp_path):
+    clicks = [("a", T0 + 10), ("b", T0 + 500), ("other", T0 + 600), ("c", T0 + 5000)]
+    write_logs(
+        tmp_path,
+        [impression(i, T0 if i != "c" else T0 + 4900) for i in ("a", "b", "c", "other", "e")],
+        [event(i, t) | {"click": "u2" if i == "other" else "u1"} for i, t in clicks] + [END | {"click": "u3"}],
+        [{"click": "u1", "ts": T0 + 1000}],
+    )
+    for touch, expected in (("first", {"a"}), ("last", {"b"})):
+        _, rows = run(tmp_path, logs=logs_via(tmp_path, touch=touch))
+        assert {i for i, row in rows.items() if row["convert"]} == expected
+
+
+def test_numbers_of_events_and_of_impressions(tmp_path):
+    watched = [("a", 5.0, 60), ("a", 40.0, 60), ("b", 3.0, 0), ("b", None, 60), ("c", None, 60)]
+    write_logs(
+        tmp_path,
+        [impression(i, T0, length=x, full=60.0) for i, x in (("a", 30.0), ("b", 20.0), ("c", None), ("d", 0.0))],
+        [event(i, T0 + 10 + n) | {"seconds": v, "of": o} for n, (i, v, o) in enumerate(watched)] + [END | {"seconds": 0.0, "of": 1}],
+    )
+    views = {"event": "clicks", "within": "30m"}
+    labels = {
+        "seen": views,
+        "seconds": views | {"value": "seconds", "take": "sum"},
+        "long": views | {"value": "seconds", "take": "max", "at_least": 10},
+        "half": views | {"value": "seconds", "of": "of", "take": "last", "at_least": 0.5},
+        "length": {"value": "length", "of": "full", "clip": [0.1, 1]},
+    }
+    logs = {n: {"files": f"{tmp_path}/{n}*", "id": "id", "time": "ts"} for n in ("impressions", "clicks")}
+    manifest, rows = run(tmp_path, logs=logs, labels=labels, tasks={"ctr": {"label": "seen"}})
+    found = {i: [float(row[name]) for name in labels] for i, row in rows.items()}
+    assert {i: values[:4] for i, values in found.items()} == {
+        "a": [1, 45, 1, 1],
+        "b": [1, 3, 0, 0],
+        "c": [1, -1, -1, -1],  # seen, for an unknown time
+        "d": [0, 0, 0, 0],
+    }
+    np.testing.assert_allclose([found[i][4] for i in "abcd"], [0.5, 1 / 3, -1, 0.1], rtol=1e-6)
+    assert {kind: n for kind, n in manifest["events"]["seconds"].items() if n} == {"matched": 3, "missing": 2, "orphan": 1}
+    assert {kind: n for kind, n in manifest["events"]["seen"].items() if n} == {"matched": 3, "duplicate": 2, "orphan": 1}
+
+
+def test_sampled_negatives_are_the_same_rows_in_every_order_and_partitioning(tmp_path):
+    rows = [impression(f"i{n}", T0) for n in range(400)]
+    clicks = [event(f"i{n}", T0 + 5) for n in range(0, 400, 10)]
+    found = []
+    for number, (order, shards) in enumerate([(1, 1), (-1, 3), (1, 5)]):
+        folder = tmp_path / str(number)
+        write_logs(folder, rows[::order], [*clicks[::order], END])
+        manifest, examples = run(folder, sampling={"negatives": 0.2}, output={"shards": shards, "max_rejects": 1.0})
+        counts = manifest["rows"]
+        assert counts["sampled_out"] == 400 - len(examples) > 100
+        assert counts["impressions_read"] == counts["examples_written"] + counts["sampled_out"]
+        found.append({i: (row["split"], row["click"], row["weight"]) for i, row in examples.items()})
+    assert found[0] == found[1] == found[2]
+    for split, click, weight in found[0].values():
+        assert weight == (5 if (split, click) == ("train", 0) else 1)
+    kept = [i for i, (split, click, _) in found[0].items() if (split, click) == ("train", 0)]
+    assert 15 < len(kept) < 60  # of about 180: were it the split's hash, all or none
+    in_eval = [click for split, click, _ in found[0].values() if split == "eval"]
+    assert sum(click == 0 for click in in_eval) > 100  # evaluation sees every negative
+
+
+def test_a_fraction_of_users_has_each_of_them_on_one_side(tmp_path):
+    rows = [impression(f"i{n}", T0, user=f"u{n % 40}" if n % 41 else None) for n in range(400)]
+    write_logs(tmp_path, rows, [END])
+    _, examples = run(tmp_path, split={"eval": {"fraction": 0.3, "by": "user"}}, output={"shards": 3, "max_rejects": 1.0})
+    sides = {}
+    for row in rows:
+        sides.setdefault(row["user"], set()).add(examples[row["id"]]["split"])
+    assert all(len(found) == 1 for user, found in sides.items() if user)
+    assert {side for found in sides.values() for side in found} == {"train", "eval"}
+    assert sides[None] == {"train", "eval"}  # without a user each row goes by its id
+
+
+def test_same_bytes_where_events_go_via_others(tmp_path):
+    rows = [impression(f"i{n}", T0 + n) for n in range(60)]
+    clicks = [event(f"i{n}", T0 + 100) | {"click": f"u{n % 9}"} for n in range(60)]
+    bought = [{"click": f"u{n % 9}", "ts": T0 + 200, "amount": n % 4} for n in range(30)]
+    labels = {
+        "click": {"event": "clicks", "within": "30m"},
+        "convert": {"event": "conversions", "within": "1d", "after": "click"},
+        "spent": {"event": "conversions", "within": "1d", "value": "amount", "take": "last"},
+    }
+    digests = []
+    for number, (order, args) in enumerate([(1, []), (-1, ["--direct_num_workers=2", "--direct_running_mode=multi_threading"])]):
+        folder = tmp_path / str(number)
+        write_logs(folder, rows[::order], [*clicks[::order], END | {"click": "u"}], bought[::order])
+        manifest = preprocess(make_config(folder, logs=logs_via(folder, touch="last"), labels=labels), folder / "data", args)
+        digests.append((manifest["shards"], manifest["events"]))
+    assert digests[0] == digests[1]
+    assert digests[0][1]["convert"]["matched"] == 9

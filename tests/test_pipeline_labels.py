@@ -1,156 +1,364 @@
-"""pipeline.labels: against a slow reference that looks at one impression at a time; and the truth table of the split."""
+"""pipeline.labels: literal rows for every rule of docs/labels.md, and a slow reference that looks at one impression at a time."""
 
-import itertools
-import time
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_logs import make_config
 
+from features.labels import EventLabel, ValueLabel
 from pipeline.join import Events
-from pipeline.labels import DROPPED, EVAL, TRAIN, Calendar, assign_split, label_events, make_calendar
+from pipeline.labels import DISPOSITIONS, label_one
+from pipeline.numbers import ratio, running, value_label
 
 SECOND = 1_000_000
-TIMES = st.integers(0, 12).map(lambda t: t * SECOND)
+END = 1000  # of the logs, in seconds, unless a test says otherwise
 
 
-def config_of(folder, click=3, convert=4, **changes):
-    labels = {
-        "click": {"event": "clicks", "within": f"{click}s"},
-        "convert": {"event": "conversions", "within": f"{convert}s", "after": "click"},
-    }
-    return make_config(folder, labels=labels, **changes)
+def label_of(**keys):
+    return EventLabel.parse({"event": "clicks", "within": "10s"} | keys)
 
 
-def reference(start, within, events, logs_end):
-    """(value, the event's time) of one label of one impression; `start` is None where what must come before did not happen."""
-    if start is None:
-        return 0, None
-    inside = [t for t in events if start <= t <= start + within]
-    if inside:
-        return 1, min(inside)
-    return (0 if start + within <= logs_end else -1), None
+def events_of(*events, touched=None):
+    """(row, time in s) or (row, time, value) or (row, time, value, of); None = missing."""
+    rows, times, values, of = ([(*e, None, None)[i] for e in events] for i in range(4))
+    numbers = {"v": np.array(values, np.float64), "of": np.array(of, np.float64)}
+    touched = None if touched is None else np.array(touched, np.int64) * SECOND
+    return Events(np.array(rows, np.int64), np.array(times, np.int64) * SECOND, numbers, touched)
 
 
-def disposition(start, within, time, first):
-    """What becomes of one event of a known impression, `first` being the one that counts."""
-    if start is None:
-        return "unprecedented"
-    if time < start:
-        return "before"
-    return "late" if time > start + within else "matched" if time == first else "duplicate"
+def outcome(label, shown, events, end=END, **keys):
+    return label_one(label, np.array(shown, np.int64) * SECOND, events, end * SECOND, **keys)
 
 
-@st.composite
-def logs(draw):
-    """Times of impressions, and (row, time) of clicks and conversions; row −1 is an orphan."""
-    impressions = draw(st.lists(TIMES, max_size=6))
-    events = st.lists(st.tuples(st.integers(-1, len(impressions) - 1), TIMES), max_size=25)
-    return impressions, draw(events), draw(events)
+def counts(result):
+    return {kind: count for kind, count in result.counts.items() if count}
 
 
-@given(logs(), st.integers(0, 5), st.integers(0, 5), TIMES)
-@settings(deadline=None, max_examples=400)
-def test_label_events_equals_a_slow_reference(rows, click_within, convert_within, logs_end):
-    impressions, *streams = rows
-    config = config_of("x", click_within, convert_within)
-    events = {
-        name: Events(np.array([r for r, _ in stream], np.int64), np.array([t for _, t in stream], np.int64))
-        for name, stream in zip(("clicks", "conversions"), streams, strict=True)
-    }
-    outcomes = label_events(config, np.array(impressions, np.int64), events, logs_end)
-    expected = {"click": Counter(), "convert": Counter()}
-    for row, shown in enumerate(impressions):
-        start, known = shown, 0
-        for (name, within), stream in zip({"click": click_within, "convert": convert_within}.items(), streams, strict=True):
-            within *= SECOND
-            own = [t for r, t in stream if r == row]
-            value, time = reference(start, within, own, logs_end)
-            if start is None:  # the conversion of an impression whose click is unknown is unknown, too
-                value = known
-            assert outcomes[name].value[row] == value
-            if time is not None:
-                assert outcomes[name].time[row] == time
-            kinds = [disposition(start, within, t, time) for t in own]
-            if kinds.count("matched") > 1:  # equal times: one counts
-                kinds = [k for k in kinds if k != "matched"] + ["matched"] + ["duplicate"] * (kinds.count("matched") - 1)
-            expected[name].update(kinds)
-            start, known = time, min(value, 0)
-    for name, stream in zip(expected, streams, strict=True):
-        expected[name]["orphan"] = sum(r == -1 for r, _ in stream)
-        assert {k: n for k, n in outcomes[name].counts.items() if n} == {k: n for k, n in expected[name].items() if n}
-        assert sum(outcomes[name].counts.values()) == len(stream)
+CLICK = label_of()
+CONVERT = label_of(event="conversions", within="20s", after="click")
 
 
-NOW, MATURE = 100 * SECOND, 90 * SECOND
+def test_binary_label_of_each_situation():
+    shown = [100] * 8
+    clicks = events_of((1, 105), (2, 100), (3, 110), (4, 111), (5, 99), (6, 108), (6, 103), (6, 107), (-1, 105))
+    click = outcome(CLICK, shown, clicks)
+    #                           none  inside  at once  at the end  late  before  three  none
+    assert click.value.tolist() == [0, 1, 1, 1, 0, 0, 1, 0]
+    assert click.time[[1, 2, 3, 6]].tolist() == [t * SECOND for t in (105, 100, 110, 103)]  # the earliest of three
+    assert counts(click) == {"matched": 4, "duplicate": 2, "before": 1, "late": 1, "orphan": 1}
 
 
-def split_of(config, *, time=0, by_file=0, by_hash=0.9, labels=(0,), eval_from=None):
-    values = [np.array([label], np.int8) for label in labels]
-    calendar = Calendar(NOW, MATURE, eval_from)
-    return int(assign_split(config, np.array([time]), np.array([by_file], np.int8), np.array([by_hash]), values, calendar)[0])
+def test_a_label_after_another_counts_from_its_first_event():
+    shown = [100] * 7
+    click = outcome(CLICK, shown, events_of((0, 105), (0, 109), (1, 105), (2, 105), (3, 105), (4, 111)))
+    convert = outcome(CONVERT, shown, events_of((0, 125), (1, 126), (2, 104), (3, 105), (4, 112), (5, 103), (-1, 103)), before=click)
+    assert convert.value.tolist() == [1, 0, 0, 1, 0, 0, 0]
+    assert counts(convert) == {"matched": 2, "late": 1, "before": 1, "unprecedented": 2, "orphan": 1}
 
 
-@pytest.mark.parametrize("immature", ["drop", "keep"])
-@pytest.mark.parametrize("kind", ["fraction", "files", "last"])
-def test_split_truth_table(tmp_path, kind, immature):
-    (tmp_path / "eval.jsonl").touch()
-    evaluation = {"fraction": {"fraction": 0.5}, "files": {"files": f"{tmp_path}/eval.jsonl"}, "last": {"last": "10s"}}[kind]
-    config = config_of(tmp_path, split={"eval": evaluation, "immature": immature})
-    for chosen, mature, known in itertools.product((False, True), repeat=3):
-        labels = (-1, 0) if known else (-1, -1)
-        if kind == "last":
-            if chosen and not mature:
-                continue  # what is immature is never in the last period of mature rows
-            time = MATURE - (0 if chosen else 10 * SECOND) if mature else MATURE + 1
-        else:
-            time = MATURE if mature else MATURE + 1
-        got = split_of(
-            config, time=time, by_file=int(chosen), by_hash=0.49 if chosen else 0.5, labels=labels, eval_from=MATURE - 10 * SECOND
-        )
-        dropped = not known or (not mature and (chosen or immature == "drop"))
-        expected = DROPPED if dropped else EVAL if chosen else TRAIN
-        assert got == expected, (chosen, mature, known)
+def test_a_label_is_unknown_while_its_window_is_open():
+    #        closed, clicked; closed, not; open, clicked; open, not
+    shown = [100, 100, 195, 195]
+    click = outcome(CLICK, shown, events_of((0, 105), (2, 196)), end=200)
+    assert click.value.tolist() == [1, 0, 1, -1]
+    convert = outcome(CONVERT, shown, events_of(), end=200, before=click)
+    assert convert.value.tolist() == [0, 0, -1, -1]  # without a click known, its conversion is neither
+    assert outcome(CONVERT, shown, events_of((2, 199)), end=200, before=click).value.tolist() == [0, 0, 1, -1]
+    assert outcome(CLICK, [190, 191], events_of(), end=200).value.tolist() == [0, -1]  # closes at the very end
 
 
-@pytest.fixture
-def tokyo(monkeypatch):
-    """A machine whose local time is not UTC."""
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        yield
-    time.tzset()
-
-
-def test_without_event_labels_everything_is_mature(tmp_path):
-    config = make_config(
-        tmp_path,
-        logs={"table": {"files": "x.csv"}},
-        labels={"rich": {"column": "income"}},
-        tasks={"income": {"label": "rich"}},
-    )
-    assert split_of(config, time=NOW, labels=(1,)) == TRAIN
-    assert split_of(config, time=NOW, by_hash=0.1, labels=(0,)) == EVAL
-    assert split_of(config, time=NOW, labels=(-1,)) == DROPPED
+TWICE = events_of((0, 101), (0, 108))  # two clicks of one impression shown at 100
 
 
 @pytest.mark.parametrize(
-    ("split", "times", "expected"),
+    ("counting", "bought", "value"),
     [
-        ({"eval": {"fraction": 0.5}}, {"impressions": 50, "clicks": 100}, (100, 93, None)),
-        ({"eval": {"fraction": 0.5}}, {"impressions": None, "clicks": None}, (0, -7, None)),
-        ({"eval": {"last": "20s"}}, {"impressions": 99, "clicks": 100}, (100, 93, 73)),
-        ({"eval": {"last": "20s"}}, {"impressions": 50, "clicks": 100}, (100, 93, 30)),  # counts from the last impression
-        ({"eval": {"last": "20s"}, "logs_end": "1970-01-01T00:01:00"}, {"impressions": 99}, (60, 53, 33)),  # UTC wherever it runs
-        ({"eval": {"last": "20s"}, "logs_end": "1970-01-01T02:01:00+02:00"}, {"impressions": 99}, (60, 53, 33)),
+        ("first", 121, 1),
+        ("first", 122, 0),  # 21 s after the first click
+        ("last", 122, 1),
+        ("last", 128, 1),
+        ("last", 129, 0),
+        ("last", 105, 1),  # the second click was still to come
+        ("last", 100, 0),
     ],
 )
-def test_calendar(split, times, expected, tokyo):
-    calendar = make_calendar(config_of("x", split=split), {k: t and t * SECOND for k, t in times.items()})
-    seconds = SimpleNamespace(**{k: v if v is None else v / SECOND for k, v in vars(calendar).items()})
-    assert (seconds.logs_end, seconds.mature_until, seconds.eval_from) == expected
+def test_a_window_counts_from_the_first_click_or_from_the_last_before_the_event(counting, bought, value):
+    click = outcome(CLICK, [100], TWICE)
+    assert outcome(CONVERT, [100], events_of((0, bought)), before=click, counting=counting).value.tolist() == [value]
+
+
+@pytest.mark.parametrize(
+    ("touched", "bought", "value", "kind"),
+    [
+        (108, 128, 1, "matched"),
+        (101, 128, 0, "late"),  # of the other click
+        (108, 107, 0, "before"),
+        (111, 112, 0, "unprecedented"),  # a click outside its own window leads to nothing
+        (99, 112, 0, "unprecedented"),
+    ],
+)
+def test_a_window_counts_from_the_click_that_led_there(touched, bought, value, kind):
+    click = outcome(CLICK, [100], events_of((0, 99), (0, 101), (0, 108), (0, 111)))
+    convert = outcome(CONVERT, [100], events_of((0, bought), touched=[touched]), before=click, counting="touched")
+    assert (convert.value.tolist(), counts(convert)) == ([value], {kind: 1})
+
+
+def test_without_after_the_window_counts_from_the_impression_but_an_event_before_its_touch_is_before():
+    bought = events_of((0, 105), (0, 104), touched=[104, 105])
+    assert counts(outcome(CLICK, [100], bought)) == {"matched": 1, "before": 1}
+
+
+@pytest.mark.parametrize(("counting", "values"), [("first", [0, 0, -1]), ("last", [0, -1, -1]), ("touched", [0, -1, -1])])
+def test_a_window_that_counts_from_the_last_click_stays_open_longer(counting, values):
+    """Clicks at +1 and +8 s, a conversion's window of 20 s: it closes 21 s after the impression, or 28 s."""
+    shown = [172, 173, 180]
+    click = outcome(CLICK, shown, events_of(*[(r, t + d) for r, t in enumerate(shown) for d in (1, 8)]), end=200)
+    convert = outcome(CONVERT, shown, events_of(touched=[]), end=200, before=click, counting=counting)
+    assert convert.value.tolist() == values
+
+
+def test_while_more_clicks_can_come_a_conversion_after_the_last_one_is_unknown():
+    instant = label_of(event="conversions", within="1s", after="click")
+    click = outcome(CLICK, [195], events_of((0, 196)), end=200)
+    assert outcome(instant, [195], events_of(), end=200, before=click).value.tolist() == [0]
+    assert outcome(instant, [195], events_of(), end=200, before=click, counting="last").value.tolist() == [-1]
+
+
+VALUES = events_of((0, 103, 2.0), (0, 101, 4.0), (0, 105, 1.0), (0, 111, 9.0), (1, 101, 0.5), (3, 103, None), (4, 101, None), (4, 102, 3))
+
+
+@pytest.mark.parametrize(
+    ("take", "values", "kinds"),
+    [
+        ("first", [4, 0.5, 0, -1, 3], {"matched": 3, "duplicate": 2}),
+        ("last", [1, 0.5, 0, -1, 3], {"matched": 5}),
+        ("sum", [7, 0.5, 0, -1, 3], {"matched": 5}),
+        ("max", [4, 0.5, 0, -1, 3], {"matched": 5}),
+    ],
+)
+def test_number_labels(take, values, kinds):
+    dwell = outcome(label_of(value="v", take=take), [100] * 5, VALUES)
+    assert dwell.value.dtype == np.float32
+    assert dwell.value.tolist() == values  # row 2 has no event; that of row 3 has no number, so the label is unknown
+    assert counts(dwell) == kinds | {"late": 1, "missing": 2}
+
+
+@pytest.mark.parametrize(("take", "at_least", "values"), [
+    ("first", 4, [1, 0, 0, -1, 0]),
+    ("first", 4.5, [0, 0, 0, -1, 0]),
+    ("last", 1, [1, 0, 0, -1, 1]),
+    ("sum", 7, [1, 0, 0, -1, 0]),
+    ("sum", 7.5, [0, 0, 0, -1, 0]),
+    ("max", 3, [1, 0, 0, -1, 1]),
+])  # fmt: skip
+def test_a_threshold_makes_a_label_binary(take, at_least, values):
+    watched = outcome(label_of(value="v", take=take, at_least=at_least), [100] * 5, VALUES)
+    assert watched.value.dtype == np.int8
+    assert watched.value.tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("take", "number", "threshold"),
+    [
+        ("first", [4, 4, -1], [1, 1, -1]),
+        ("last", [1, -1, -1], [0, -1, -1]),
+        ("sum", [5, -1, -1], [1, 1, -1]),
+        ("max", [4, -1, -1], [1, 1, -1]),
+    ],
+)
+def test_what_is_known_of_a_number_while_its_window_is_open(take, number, threshold):
+    """Shown 10 s, 9 s and 9 s before the end; 4 and then 1 were seen, of the last one nothing."""
+    seen = events_of((0, 191, 4.0), (0, 192, 1.0), (1, 192, 4.0), (1, 193, 1.0))
+    assert outcome(label_of(value="v", take=take), [190, 191, 191], seen, end=200).value.tolist() == number
+    assert outcome(label_of(value="v", take=take, at_least=3), [190, 191, 191], seen, end=200).value.tolist() == threshold
+
+
+def test_the_first_number_settles_a_threshold_that_it_does_not_reach():
+    assert outcome(label_of(value="v", at_least=3), [195], events_of((0, 196, 2.9)), end=200).value.tolist() == [0]
+
+
+def test_the_last_number_settles_nothing_before_the_window_closed():
+    last = label_of(value="v", take="last", at_least=3)
+    reached = outcome(last, [190, 191], events_of((0, 192, 4.0), (1, 192, 4.0)), end=200)
+    assert reached.value.tolist() == [1, -1]
+    assert outcome(CONVERT, [190, 191], events_of((0, 193), (1, 193)), end=200, before=reached).value.tolist() == [1, -1]
+
+
+def test_half_of_the_video_by_two_columns():
+    half = label_of(value="v", of="of", at_least=0.5)
+    seen = events_of((0, 101, 30, 60), (1, 101, 29, 60), (2, 101, 5, 0), (3, 101, 5, None))
+    assert outcome(half, [100] * 4, seen).value.tolist() == [1, 0, 0, -1]  # of nothing: 0; of an unknown length: unknown
+    with np.errstate(all="raise"):
+        assert ratio(np.array([1.0, np.nan, 6]), np.array([0.0, 0, 4])).tolist() == pytest.approx([0, np.nan, 1.5], nan_ok=True)
+
+
+def test_clip_then_transform():
+    seen = events_of((0, 101, np.e - 1), (1, 101, 0.2), (2, 101, 1e300))
+    shaped = outcome(label_of(value="v", clip=[0.5, np.e**2 - 1], transform="log1p"), [100] * 4, seen)
+    np.testing.assert_allclose(shaped.value, [1, np.log(1.5), 2, 0], rtol=1e-6)  # without an event 0, whatever clip says
+    assert outcome(label_of(value="v"), [100], events_of((0, 101, 1e300))).value.tolist() == [np.finfo(np.float32).max]
+
+
+def test_ties_in_time_are_broken_by_the_number():
+    for values in ([3.0, 1.0, 2.0], [2.0, 3.0, 1.0]):
+        seen = events_of(*[(0, 101, v) for v in values])
+        assert outcome(label_of(value="v"), [100], seen).value.tolist() == [1]
+        assert outcome(label_of(value="v", take="last"), [100], seen).value.tolist() == [3]
+
+
+def test_a_number_of_the_very_event_of_another_label():
+    clicks = events_of((0, 105, 7.0), (0, 106, 9.0), (1, 111, 5.0), (2, 103, 0.0))
+    click = outcome(CLICK, [100] * 4, clicks)
+    dwell = outcome(EventLabel.parse({"event": "clicks", "value": "v", "after": "click"}), [100] * 4, clicks, before=click)
+    assert dwell.value.tolist() == [7, 0, 0, 0]
+    assert counts(dwell) == {"matched": 2, "late": 1, "unprecedented": 1}
+
+
+def test_a_label_after_a_threshold_counts_from_the_event_that_reached_it():
+    seen = events_of((0, 101, 4.0), (0, 104, 7.0), (1, 101, 4.0))
+    watched = outcome(label_of(value="v", take="sum", at_least=10), [100, 100], seen)
+    share = label_of(event="shares", within="5s", after="watched")
+    assert outcome(share, [100, 100], events_of((0, 109), (1, 109)), before=watched).value.tolist() == [1, 0]
+    assert outcome(share, [100, 100], events_of((0, 110)), before=watched).value.tolist() == [0, 0]
+    for touched, kind in ((101, "unprecedented"), (104, "matched")):  # after the first of them the sum was still too small
+        led = outcome(share, [100, 100], events_of((0, 105), touched=[touched]), before=watched, counting="touched")
+        assert counts(led) == {kind: 1}
+
+
+def test_a_sum_is_the_same_whatever_lies_around_it():
+    rows, numbers = np.repeat(np.arange(40), 7), np.random.default_rng(1).lognormal(sigma=4, size=280)
+    sums = running("sum", rows, numbers)
+    for row in range(40):
+        own = rows == row
+        assert sums[own].tolist() == running("sum", rows[own], numbers[own]).tolist()
+    assert running("max", np.array([0, 0, 1, 1]), np.array([3.0, 1, 0, 2])).tolist() == [3, 3, 0, 2]
+
+
+def test_a_number_of_the_impression_itself():
+    numbers = np.array([0.0, 3, np.nan])
+    assert value_label(ValueLabel(value="v"), numbers).tolist() == [0, 3, -1]
+    assert value_label(ValueLabel(value="v", at_least=3), numbers).tolist() == [0, 1, -1]
+    assert value_label(ValueLabel(value="v", clip=(1, 2)), numbers).tolist() == [1, 2, -1]
+
+
+# The slow reference: one impression and one label at a time, as docs/labels.md words it.
+
+TIMES = st.integers(0, 12)
+NUMBERS = st.none() | st.integers(0, 4).map(float)
+EVENT = st.tuples(st.integers(-1, 2), TIMES, NUMBERS, NUMBERS, TIMES)  # row, time, value, of, touched
+
+
+@st.composite
+def labels(draw, **keys):
+    keys |= {"within": f"{draw(st.integers(0, 5))}s"}
+    if draw(st.booleans()):
+        keys |= {"value": "v", "take": draw(st.sampled_from(["first", "last", "sum", "max"]))}
+        keys |= {"of": "of"} if draw(st.booleans()) else {}
+        keys |= {"at_least": draw(st.sampled_from([0.5, 1, 2, 3]))} if draw(st.booleans()) else {}
+    return label_of(**keys)
+
+
+def number_of(label, value, of):
+    if label.value is None:
+        return 1.0
+    if value is None or (label.of and of is None):
+        return None
+    return value if not label.of else value / of if of else 0.0
+
+
+def judged(label, shown, events, before, counting, vias):
+    """(kind, time, number) of each event of one impression; "inside" for those that may count."""
+    for time, value, of, touched in events:
+        start = shown
+        if before is not None:
+            start = before["time"]
+            earlier = [t for t in before["valid"] if t <= time]
+            if counting == "last" and earlier:
+                start = max(earlier)
+            if counting == "touched":
+                start = touched if touched in before["valid"] else None
+        number = number_of(label, value, of)
+        if start is None:
+            kind = "unprecedented"
+        elif time < start or (vias and time < touched):
+            kind = "before"
+        elif time > start + label.window.seconds:
+            kind = "late"
+        else:
+            kind = "inside" if number is not None else "missing"
+        yield kind, time, number
+
+
+def reference(label, shown, events, end, before=None, counting="first", vias=False):
+    fates = list(judged(label, shown, events, before, counting, vias))
+    inside = sorted((time, number) for kind, time, number in fates if kind == "inside")
+    if before is None:
+        closed = shown + label.window.seconds <= end
+    elif before["time"] is None:
+        closed = before["value"] >= 0
+    elif counting == "first":
+        closed = before["time"] + label.window.seconds <= end
+    else:
+        closed = before["closed"] and max(before["valid"]) + label.window.seconds <= end
+    steps = {"first": lambda some: some[0], "last": lambda some: some[-1], "sum": sum, "max": max}
+    so_far = [steps[label.take]([n for _, n in inside[: i + 1]]) for i in range(len(inside))]
+    missing = any(kind == "missing" for kind, _, _ in fates)
+    value = -1 if not closed or (missing and not inside) else 0
+    if inside and (closed or label.take == "first"):
+        value = so_far[-1] if label.is_number else 0
+    reached = [t for (t, _), n in zip(inside, so_far, strict=True) if label.at_least is None or n >= label.at_least]
+    if label.at_least is not None and label.take == "last":
+        reached = [inside[-1][0]] if inside and closed and inside[-1][1] >= label.at_least else []
+    if not label.is_number and reached:
+        value = 1
+    kinds = Counter(kind for kind, _, _ in fates if kind != "inside")
+    kinds["matched"] = min(1, len(inside)) if label.take == "first" else len(inside)
+    kinds["duplicate"] = len(inside) - kinds["matched"]
+    time = reached[0] if reached else None
+    return {
+        "value": value,
+        "time": time,
+        "closed": closed,
+        "kinds": kinds,
+        "valid": [t for t, _ in inside if time is not None and t >= time],
+    }
+
+
+@given(
+    st.lists(TIMES, min_size=3, max_size=3),
+    st.tuples(labels(), labels(event="conversions", after="click")),
+    st.lists(EVENT, max_size=15),
+    st.lists(EVENT, max_size=15),
+    st.sampled_from(["first", "last", "touched"]),
+    TIMES,
+)
+@settings(deadline=None, max_examples=300)
+def test_labels_equal_a_slow_reference(shown, declared, clicks, conversions, counting, end):
+    click = outcome(declared[0], shown, events_of(*[e[:4] for e in clicks]), end)
+    touched = [e[4] for e in conversions] if counting == "touched" else None
+    convert = outcome(declared[1], shown, events_of(*[e[:4] for e in conversions], touched=touched), end, before=click, counting=counting)
+    expected = [Counter(orphan=sum(e[0] == -1 for e in clicks)), Counter(orphan=sum(e[0] == -1 for e in conversions))]
+    for row in range(3):
+        first = reference(declared[0], shown[row], [e[1:] for e in clicks if e[0] == row], end)
+        own = [e[1:] for e in conversions if e[0] == row]
+        second = reference(declared[1], shown[row], own, end, first, counting, counting == "touched")
+        for got, wanted, kinds in zip((click, convert), (first, second), expected, strict=True):
+            assert got.value[row] == pytest.approx(wanted["value"])
+            assert got.happened[row] == (wanted["time"] is not None)
+            assert not got.happened[row] or got.time[row] == wanted["time"] * SECOND
+            kinds.update(wanted["kinds"])
+    assert counts(click) == {k: n for k, n in expected[0].items() if n}
+    assert counts(convert) == {k: n for k, n in expected[1].items() if n}
+    assert tuple(click.counts) == DISPOSITIONS
+
+
+@given(st.lists(EVENT, max_size=15), labels(), st.randoms())
+@settings(deadline=None, max_examples=100)
+def test_labels_do_not_depend_on_the_order_of_events(events, label, random):
+    events = [e[:4] for e in events]
+    shuffled = random.sample(events, len(events))
+    first, second = (outcome(label, [3, 3, 5], events_of(*some), 12) for some in (events, shuffled))
+    assert first.value.tobytes() == second.value.tobytes()
+    assert first.counts == second.counts

@@ -1,5 +1,6 @@
-"""pipeline.write: TensorFlow itself reads the shards back, and schema.pbtxt describes just what is in them."""
+"""pipeline.write: TensorFlow and TFX read both layouts back, and schema.pbtxt describes just what is in them."""
 
+import gzip
 import hashlib
 
 import google_crc32c
@@ -9,101 +10,185 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.coders import example_coder
+from tfx_bsl.tfxio import dataset_options, tf_example_record
 
 from features.spec import Spec
 from pipeline import write
 
+NAN = float("nan")
 FEATURES = {
     "user": {"kind": "categorical", "buckets": 100},
-    "tags": {"kind": "categorical", "buckets": 50, "max_length": 2},
+    "tags": {"kind": "categorical", "buckets": 1000, "max_length": 3, "weights": "shares"},
+    "last": {"kind": "sequence", "min_count": 1, "max_length": 1},
     "price": {"kind": "numeric"},
 }
-ONLY = {"ids": ["user", "tags"], "dense": ["price"], "both": ["user", "tags", "price"]}
+LABELS = {"spent": {"value": "amount"}, "click": {"column": "c"}}
 
 
-def make_spec(kind):
-    return Spec.parse(
-        {
-            "features": {name: FEATURES[name] for name in ONLY[kind]},
-            "labels": {"click": {"column": "c"}, "buy": {"column": "b"}},
-            "tasks": {"ctr": {"label": "click"}},
-        }
+def spec_of(*features):
+    chosen = {name: FEATURES[name] for name in features}
+    return Spec.parse({"features": chosen, "labels": LABELS, "tasks": {"ctr": {"label": "click"}}})
+
+
+SPEC = spec_of(*FEATURES)
+ROWS = write.Rows(  # ids: user, three tags, last; dense: price, the weights of the tags
+    ids=np.array([[7, 127, 128, 999, 1], [0, 5, 0, 6, 0], [99, 0, 0, 0, 2**31 - 2]], np.int32),
+    dense=np.array([[1.5, 0.5, 0.25, 2], [NAN, 1, 8, 3], [-2, NAN, NAN, NAN]], np.float32),
+    labels={"spent": np.array([2.5, -1, 0], np.float32), "click": np.array([1, 0, -1], np.int8)},
+    weights=np.array([1, 4, 1], np.float32),
+    row_ids=pa.array(["a", "日本", ""]),
+)
+BOTH = [
+    {"click": [1], "id": [b"a"], "spent": [2.5], "weight": [1.0]},
+    {"click": [0], "id": ["日本".encode()], "spent": [-1.0], "weight": [4.0]},
+    {"click": [-1], "id": [b""], "spent": [0.0], "weight": [1.0]},
+]
+EXPECTED = {
+    "packed": [
+        {"dense": [1.5, 0.5, 0.25, 2.0], "ids": [7, 127, 128, 999, 1], **BOTH[0]},
+        {"dense": [NAN, 1.0, 8.0, 3.0], "ids": [0, 5, 0, 6, 0], **BOTH[1]},
+        {"dense": [-2.0, NAN, NAN, NAN], "ids": [99, 0, 0, 0, 2**31 - 2], **BOTH[2]},
+    ],
+    "columns": [
+        {"last": [1], "price": [1.5], "tags": [127, 128, 999], "tags_weights": [0.5, 0.25, 2.0], "user": [7], **BOTH[0]},
+        {"last": [], "price": [], "tags": [5, 6], "tags_weights": [1.0, 3.0], "user": [0], **BOTH[1]},
+        {"last": [2**31 - 2], "price": [-2.0], "tags": [], "tags_weights": [], "user": [99], **BOTH[2]},
+    ],
+}
+LAYOUTS = pytest.mark.parametrize("layout", EXPECTED)
+COMPRESSIONS = pytest.mark.parametrize("compression", ["none", "gzip"])
+
+
+def records(path, compression="none"):
+    """The records of a shard; tf.data checks the framing and both checksums."""
+    return list(tf.data.TFRecordDataset(str(path), "GZIP" if compression == "gzip" else "").as_numpy_iterator())
+
+
+@LAYOUTS
+def test_tfx_decodes_it(tmp_path, layout):
+    write.write_shard(tmp_path / "a", SPEC, ROWS, layout=layout)
+    decoded = example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(records(tmp_path / "a"))
+    np.testing.assert_equal(decoded.to_pylist(), EXPECTED[layout])
+
+
+@LAYOUTS
+@COMPRESSIONS
+def test_tensorflow_parses_it(tmp_path, layout, compression):
+    write.write_shard(tmp_path / "a", SPEC, ROWS, layout=layout, compression=compression)
+    kinds = {"id": tf.string} | dict.fromkeys(["click", "ids", "last", "tags", "user"], tf.int64)
+    wanted = {name: tf.io.RaggedFeature(kinds.get(name, tf.float32)) for name in EXPECTED[layout][0]}
+    for name, values in tf.io.parse_example(records(tmp_path / "a", compression), wanted).items():
+        np.testing.assert_equal(values.to_list(), [row[name] for row in EXPECTED[layout]])
+
+
+def test_tensorflow_parses_packed_into_fixed_shapes(tmp_path):
+    write.write_shard(tmp_path / "a", SPEC, ROWS)
+    wanted = {"ids": tf.io.FixedLenFeature([5], tf.int64), "dense": tf.io.FixedLenFeature([4], tf.float32)}
+    parsed = tf.io.parse_example(records(tmp_path / "a"), wanted)
+    np.testing.assert_array_equal(parsed["ids"], ROWS.ids)
+    np.testing.assert_array_equal(parsed["dense"], ROWS.dense)
+
+
+@LAYOUTS
+def test_tfx_reads_it_by_its_schema(tmp_path, layout):
+    write.write_shard(tmp_path / "a", SPEC, ROWS, layout=layout)
+    schema = text_format.Parse(write.schema_text(SPEC, layout, weighted=True), schema_pb2.Schema())
+    source = tf_example_record.TFExampleRecord(str(tmp_path / "a"), schema=schema, telemetry_descriptors=["test"])
+    (batch,) = source.RecordBatches(dataset_options.RecordBatchesOptions(batch_size=3, shuffle=False, num_epochs=1))
+    np.testing.assert_equal(batch.to_pylist(), EXPECTED[layout])
+    tensors = source.TensorAdapter().ToBatchTensors(batch)
+    assert {name for name, tensor in tensors.items() if isinstance(tensor, tf.SparseTensor)} == (
+        {"last", "price", "tags", "tags_weights"} if layout == "columns" else set()
     )
+    assert tensors["click"].shape == (3,)
+    if layout == "packed":
+        assert (tensors["ids"].shape, tensors["dense"].shape) == ((3, 5), (3, 4))
 
 
-def written(spec, rows, folder):
-    """(path, what write_shard tells, the columns)."""
-    rng = np.random.default_rng(1)
-    columns = {
-        "ids": rng.integers(0, 2**31 - 1, (rows, spec.ids_width)).astype(np.int32),
-        "dense": np.where(rng.random((rows, spec.dense_width)) < 0.2, np.nan, rng.normal(size=(rows, spec.dense_width))).astype(np.float32),
-        "click": rng.integers(-1, 2, rows).astype(np.int8),
-        "buy": rng.integers(-1, 2, rows).astype(np.int8),
-        "id": [f"日本-{i}" for i in range(rows)],
-    }
-    labels = {name: columns[name] for name in spec.labels}
-    shard = write.write_shard(folder / "train" / "a", spec, columns["ids"], columns["dense"], labels, pa.array(columns["id"], pa.string()))
-    return folder / "train" / "a", shard, columns
+def test_the_schema_of_packed():
+    schema = text_format.Parse(write.schema_text(SPEC), schema_pb2.Schema())
+    assert {f.name: [dim.size for dim in f.shape.dim] for f in schema.feature if f.HasField("shape")} == (
+        {"ids": [5], "dense": [4], "spent": [], "click": [], "id": []}
+    )
+    assert {f.name: (f.int_domain.min, f.int_domain.max) for f in schema.feature if f.HasField("int_domain")} == {"click": (-1, 1)}
+    assert {f.presence.min_fraction for f in schema.feature} == {1.0}
 
 
-def parse(spec, path):
-    """Every column of a shard, as TensorFlow reads it; tf.data checks the framing and both checksums."""
-    kinds = {"id": tf.io.FixedLenFeature([], tf.string)} | {name: tf.io.FixedLenFeature([], tf.int64) for name in spec.labels}
-    kinds |= {"ids": tf.io.FixedLenFeature([spec.ids_width], tf.int64)} if spec.ids_width else {}
-    kinds |= {"dense": tf.io.FixedLenFeature([spec.dense_width], tf.float32)} if spec.dense_width else {}
-    records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
-    return records, {k: v.numpy() for k, v in tf.io.parse_example(tf.constant(records, tf.string), kinds).items()}
+def test_the_schema_of_columns():
+    schema = text_format.Parse(write.schema_text(SPEC, "columns", weighted=True), schema_pb2.Schema())
+    lists = {f.name: (f.value_count.min, f.value_count.max) for f in schema.feature if f.HasField("value_count")}
+    domains = {f.name: (f.int_domain.min, f.int_domain.max) for f in schema.feature if f.HasField("int_domain")}
+    assert lists == {"tags": (0, 3), "tags_weights": (0, 3), "last": (0, 1), "price": (0, 1)}
+    assert domains == {"user": (0, 99), "tags": (0, 999), "click": (-1, 1)}  # what min_count leaves of `last` is not known yet
+    assert {f.name for f in schema.feature if f.HasField("shape")} == {"user", "spent", "click", "weight", "id"}
 
 
-@pytest.mark.parametrize("kind", ONLY)
-def test_tensorflow_reads_it_back(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(write, "ROWS_AT_ONCE", 7)
-    spec = make_spec(kind)
-    path, shard, columns = written(spec, 30, tmp_path)
-    records, parsed = parse(spec, path)
-    assert shard == {"rows": 30, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    assert len(records) == 30
-    for name, values in parsed.items():
-        expected = np.array([i.encode() for i in columns["id"]]) if name == "id" else columns[name]
-        np.testing.assert_array_equal(values, expected)
-    whole = tf.train.Example.FromString(records[0])  # the messages of the columns, one after the other, are one message
-    assert set(whole.features.feature) == set(parsed)
+def test_an_example_on_paper():
+    # Example {features: {entry: {key: "x", value: {int64_list: {value: [5, 300]}}}}, the entry of "y" with an empty float_list}
+    columns = [write.Column("y", write.FLOAT, pa.array([b""])), write.Column("x", write.INT, pa.array([b"\x05\xac\x02"]))]
+    x, y = b"\x0a\x0c\x0a\x01x\x12\x07\x1a\x05\x0a\x03\x05\xac\x02", b"\x0a\x07\x0a\x01y\x12\x02\x12\x00"
+    assert write.encode_examples(columns).to_pylist() == [b"\x0a\x17" + x + y]  # in the order of the names
 
 
-@pytest.mark.parametrize("kind", ONLY)
-def test_the_schema_describes_it(tmp_path, kind):
-    spec = make_spec(kind)
-    path, _, _ = written(spec, 3, tmp_path)
-    schema = text_format.Parse(write.schema_text(spec), schema_pb2.Schema())
-    described = {feature.name: feature for feature in schema.feature}
-    for record in parse(spec, path)[0]:
-        found = tf.train.Example.FromString(record).features.feature
-        assert set(found) == set(described)
-        for name, feature in found.items():
-            kind_of = {"int64_list": schema_pb2.INT, "float_list": schema_pb2.FLOAT, "bytes_list": schema_pb2.BYTES}
-            assert described[name].type == kind_of[feature.WhichOneof("kind")]
-            dims = [dim.size for dim in described[name].shape.dim]
-            assert len(getattr(feature, feature.WhichOneof("kind")).value) == np.prod(dims, dtype=int)
-    assert {(described[n].int_domain.min, described[n].int_domain.max) for n in spec.labels} == {(-1, 1)}
-    assert {feature.presence.min_fraction for feature in described.values()} == {1.0}
+@LAYOUTS
+def test_an_example_is_one_message_without_spare_bytes(tmp_path, layout):
+    write.write_shard(tmp_path / "a", SPEC, ROWS, layout=layout)
+    for record in records(tmp_path / "a"):
+        assert len(record) == tf.train.Example.FromString(record).ByteSize()
 
 
-def test_an_empty_shard(tmp_path):
-    spec = make_spec("both")
-    path, shard, _ = written(spec, 0, tmp_path)
-    assert (shard["rows"], shard["bytes"], path.read_bytes()) == (0, 0, b"")
-    assert list(tf.data.TFRecordDataset(str(path))) == []
+def test_ids_at_the_limits_of_their_bytes():
+    limits = [[2 ** (7 * k) - 1, 2 ** (7 * k)] for k in range(1, 5)] + [[0, 2**31 - 1]]
+    rows = write.Rows(np.array(limits, np.int32), np.zeros((5, 0)), {}, None, pa.array(["i"] * 5))
+    for given in (rows, rows[:3]):  # with and without an id that needs five bytes
+        lists = write.encode_examples([write.Column("ids", write.INT, write._varints(given.ids))])
+        examples = [tf.train.Example.FromString(e) for e in lists.to_pylist()]
+        assert [list(e.features.feature["ids"].int64_list.value) for e in examples] == limits[: len(given)]
 
 
-def test_the_same_bytes_every_time(tmp_path):
-    assert len({written(make_spec("both"), 50, tmp_path / str(i))[1]["sha256"] for i in range(3)}) == 1
+@pytest.mark.parametrize(("features", "packed"), [(["user", "last"], {"ids"}), (["price"], {"dense"})])
+def test_what_a_spec_lacks_is_left_out(tmp_path, features, packed):
+    spec = spec_of(*features)
+    rows = write.Rows(ROWS.ids[:, : spec.ids_width], ROWS.dense[:, : spec.dense_width], ROWS.labels, None, ROWS.row_ids)
+    for layout, names in [("packed", packed), ("columns", set(features))]:
+        write.write_shard(tmp_path / layout, spec, rows, layout=layout)
+        found = tf.train.Example.FromString(records(tmp_path / layout)[0]).features.feature
+        described = text_format.Parse(write.schema_text(spec, layout), schema_pb2.Schema()).feature
+        assert set(found) == {f.name for f in described} == names | {"spent", "click", "id"}
+
+
+@LAYOUTS
+@COMPRESSIONS
+def test_the_same_bytes_however_many_rows_at_once(tmp_path, monkeypatch, layout, compression):
+    told = []
+    for at_once in (3, 3, 2, 1):
+        monkeypatch.setattr(write, "ROWS_AT_ONCE", at_once)
+        told.append(write.write_shard(tmp_path / "train" / "a", SPEC, ROWS, layout=layout, compression=compression))
+    written = (tmp_path / "train" / "a").read_bytes()
+    assert told == [{"rows": 3, "bytes": len(written), "sha256": hashlib.sha256(written).hexdigest()}] * 4
+
+
+def test_gzip_holds_the_same_records_and_no_time(tmp_path):
+    for compression in ("none", "gzip"):
+        write.write_shard(tmp_path / compression, SPEC, ROWS, compression=compression)
+    packed = (tmp_path / "gzip").read_bytes()
+    assert gzip.decompress(packed) == (tmp_path / "none").read_bytes()
+    assert packed[:8] == b"\x1f\x8b\x08\x00" + bytes(4)  # deflate, no name, time stamp 0
+
+
+@COMPRESSIONS
+def test_an_empty_shard(tmp_path, compression):
+    shard = write.write_shard(tmp_path / "a", SPEC, ROWS[:0], compression=compression)
+    assert (shard["rows"], shard["bytes"]) == (0, {"none": 0, "gzip": 20}[compression])
+    assert records(tmp_path / "a", compression) == []
 
 
 def test_framing_on_paper():
     # masked crc = rotate right by 15, plus 0xa282ead8, of crc32c; crc32c("123456789") = 0xe3069283 (RFC 3720)
     assert google_crc32c.value(b"123456789") == 0xE3069283
     masked = ((0xE3069283 >> 15 | 0xE3069283 << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    framed = write.frame([b"123456789"])
+    framed = write.frame(pa.array([b"123456789"]))
     assert framed[:8] == (9).to_bytes(8, "little")
     assert framed[12:21] == b"123456789"
     assert framed[21:] == masked.to_bytes(4, "little")
@@ -112,3 +197,4 @@ def test_framing_on_paper():
 
 def test_shard_names_sort_as_their_numbers():
     assert write.shard_name("eval", 7, 16) == "eval/part-00007-of-00016.tfrecord"
+    assert write.shard_name("train", 12, 16, "gzip") == "train/part-00012-of-00016.tfrecord.gz"

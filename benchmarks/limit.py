@@ -1,0 +1,101 @@
+"""The limit of preprocessing: the job's own functions in one loop, without Beam, timed by stage."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import pyarrow as pa
+
+from pipeline import encode
+from pipeline.config import PreprocessConfig
+from pipeline.job import encode_batch, finish, make_plan
+from pipeline.partition import write_partition
+from pipeline.read import pieces, read, wanted
+from pipeline.split import make_calendar
+from pipeline.staging import staging
+from pipeline.tally import fold_stream, fold_tallies, tally
+from pipeline.write import write_shard
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the block's time to the stage's."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    def each(self, name: str, items: Iterable) -> Iterator:
+        """The items; what it takes to get them is the stage's."""
+        iterator, end = iter(items), object()
+        while True:
+            with self.stage(name):
+                item = next(iterator, end)
+            if item is end:
+                return
+            yield item
+
+    def timed(self, name: str, function: Callable) -> Callable:
+        """The function, its calls in the stage."""
+
+        def call(*args: object, **kwargs: object) -> object:
+            with self.stage(name):
+                return function(*args, **kwargs)
+
+        return call
+
+
+def straight_line(config: PreprocessConfig, out: Path, clock: Clock) -> dict:
+    """What the job does, in one loop: publishes `out` and returns its manifest."""
+    with staging(out) as beside:
+        with clock.stage("plan"):
+            plan = make_plan(config)
+        tables, tallies = _read_all(plan, clock)
+        totals, _ = fold_tallies(tallies)
+        calendar = make_calendar(config, {name: total.last_time for name, total in totals.items()})
+        partials = []
+        with patch("pipeline.write.write_shard", clock.timed("write", write_shard)):
+            for number, streams in enumerate(tables):
+                with clock.stage("join, label, count"):
+                    impressions, events = encode.gather(config, streams)
+                    partials.append(write_partition(config, number, plan.shards, impressions, events, calendar, beside))
+                streams.clear()
+        clock.seconds["join, label, count"] -= clock.seconds["write"]
+        with clock.stage("describe"):
+            return finish(plan, tallies, partials, beside)
+
+
+def _read_all(plan: object, clock: Clock) -> tuple[list[dict[str, list[pa.Table]]], list]:
+    """(the encoded batches of each partition by stream, the tallies of all pieces)."""
+    config = plan.config
+    tables: list[dict[str, list[pa.Table]]] = [defaultdict(list) for _ in range(plan.shards)]
+    tallies = []
+    timed = clock.timed("tally", tally)
+    with patch("pipeline.job.tally", timed):
+        for number, source in enumerate(plan.sources):
+            stream = source.stream
+            for piece in pieces(source, config.logs[stream]):
+                counted = []
+                for batch in clock.each("read", read(piece, config.logs[stream], wanted(config, stream), plan.lookups[stream])):
+                    with clock.stage("encode"):
+                        table, one = encode_batch(config, piece, number, batch)
+                    counted.append(one)
+                    with clock.stage("cut"):
+                        for partition, rows in encode.cut(table, plan.shards):
+                            tables[partition][stream].append(rows)
+                with clock.stage("tally"):
+                    tallies.append(fold_stream(counted))
+    clock.seconds["encode"] -= clock.seconds["tally"]
+    return tables, tallies

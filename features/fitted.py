@@ -1,0 +1,58 @@
+"""What the model's graph takes from the training split: moments, ranges, quantile boundaries and vocabularies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from features.declarations import Coded
+from features.errors import FunnelError
+from features.settings import Settings
+from features.spec import Spec
+
+
+class Fitted(Settings):
+    """By feature: `moments` (mean, deviation) and `ranges` (min, max) of the transformed numbers; `boundaries` of quantiles;
+    `vocabularies`, the ids as they are written, rising.
+    """
+
+    moments: dict[str, tuple[float, float]] = Field({})
+    ranges: dict[str, tuple[float, float]] = Field({})
+    boundaries: dict[str, list[float]] = Field({})
+    vocabularies: dict[str, list[int]] = Field({})
+
+    def table_rows(self, spec: Spec, name: str) -> int:
+        """The rows of an embedded feature's table: its buckets; of a vocabulary its size, 0 = missing and 1 = any other value
+        before it; of boundaries one more than them, and 0 = missing.
+        """
+        feature = spec.features[spec.owner(name)]
+        if name in spec.bucketized:
+            return len(self.boundaries_of(spec, name)) + 2
+        if isinstance(feature, Coded) and feature.buckets is None:
+            return len(self.vocabularies[spec.owner(name)]) + 2
+        return feature.buckets
+
+    def boundaries_of(self, spec: Spec, name: str) -> list[float]:
+        """A bucketized feature's boundaries: those declared, or the training split's."""
+        declared = spec.bucketized[name].boundaries
+        return self.boundaries[name] if declared is None else declared
+
+    def vocabulary_of(self, spec: Spec, name: str) -> np.ndarray | None:
+        """The ids as written that have a row of their own, rising; None where ids are rows already."""
+        ids = self.vocabularies.get(spec.owner(name)) if isinstance(spec.features[name], Coded) else None
+        return None if ids is None else np.array(ids, np.int64)
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(self.model_dump(mode="json")) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Fitted:
+        """Reads fitted.json. Raises FunnelError when it is absent or not one."""
+        try:
+            content = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise FunnelError(f"{path}: cannot be read ({error}); run `funnel preprocess` first") from None
+        return cls.parse(content, str(path))

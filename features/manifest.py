@@ -1,0 +1,24 @@
+"""manifest.json, which says what a preprocessed directory holds: what the pipeline and its readers agree on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from features.errors import FunnelError
+
+VERSION = 2  # of the files of a preprocessed directory
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a preprocessed directory. Raises FunnelError when it is absent or of another version."""
+    path = directory / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise FunnelError(f"{directory}: is not a preprocessed directory ({error}); run `funnel preprocess` first") from None
+    found = manifest.get("version", 1) if isinstance(manifest, dict) else None
+    if found != VERSION:
+        raise FunnelError(f"{path}: is of version {found}, this program reads {VERSION}; run `funnel preprocess` again")
+    return manifest

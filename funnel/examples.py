@@ -1,0 +1,67 @@
+"""The first training examples of a preprocessed directory, by feature name."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from features.spec import Spec
+
+Value = str | int | float | list | None
+
+
+def first_examples(data: Path, manifest: dict, count: int) -> list[dict[str, Value]]:
+    """Each as {id, labels, weight, features}: an id or a number, None where it is missing; of several values the list of those present,
+    as (id, weight) where the list is weighted.
+    """
+    from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: F401  (before tfx_bsl: its protos share a pool with tf.Example's)
+    from tfx_bsl.coders import example_coder
+
+    spec = Spec.load(data / "spec.json")
+    shards = (data / shard["file"] for shard in manifest["shards"]["train"])
+    chosen = list(itertools.islice(itertools.chain.from_iterable(map(records, shards)), count))
+    decoded = example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(chosen).to_pylist() if chosen else []
+    by_name = _unpacked if manifest["layout"] == "packed" else _named
+    return [_row(spec, row) | by_name(spec, row) for row in decoded]
+
+
+def records(path: Path) -> Iterator[bytes]:
+    """The records of a TFRecord file: 8 bytes length, 4 of its checksum, the record, 4 of its checksum."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        while head := file.read(12):
+            (length,) = struct.unpack_from("<Q", head)
+            yield file.read(length)
+            file.read(4)
+
+
+def _row(spec: Spec, row: dict) -> dict[str, Value]:
+    """What every layout writes alike; −1 is an unknown label."""
+    labels = {name: None if row[name][0] == -1 else row[name][0] for name in spec.labels}
+    return {"id": row["id"][0].decode()} | labels | ({"weight": row["weight"][0]} if row.get("weight") else {})
+
+
+def _unpacked(spec: Spec, row: dict) -> dict[str, Value]:
+    ids, dense = row.get("ids") or [], row.get("dense") or []
+    values: dict[str, Value] = {}
+    for name, slots in spec.id_slots.items():
+        weights = dense[spec.weight_slots[name].slice] if name in spec.weight_slots else None
+        values[name] = _value(spec, name, ids[slots.slice], weights)
+    for name, slots in spec.dense_slots.items():
+        values[name] = None if math.isnan(dense[slots.start]) else dense[slots.start]
+    return values
+
+
+def _named(spec: Spec, row: dict) -> dict[str, Value]:
+    values = {name: _value(spec, name, row.get(name) or [], row.get(f"{name}_weights")) for name in spec.id_slots}
+    return values | {name: (row.get(name) or [None])[0] for name in spec.dense_slots}
+
+
+def _value(spec: Spec, name: str, ids: list[int], weights: list[float] | None) -> Value:
+    if spec.features[name].max_length is None:
+        return ids[0] or None
+    present = [(id_, weight) for id_, weight in zip(ids, weights or [None] * len(ids), strict=True) if id_]
+    return [id_ if weight is None else (id_, weight) for id_, weight in present]

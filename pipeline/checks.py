@@ -1,0 +1,84 @@
+"""Whether the sections of a preprocessing configuration fit together. Each check raises FunnelError: the key, the rule, the remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from features.errors import FunnelError, nearest
+
+if TYPE_CHECKING:
+    from pipeline.config import PreprocessConfig
+
+
+def check(config: PreprocessConfig) -> None:
+    """All checks. The logs are known to have one stream of rows."""
+    for name in config.logs:
+        _check_format(config, name)
+    _check_rows(config)
+    for name in config.event_labels:
+        _check_event(config, name)
+    for name in config.logs:
+        if name != config.rows:
+            _check_stream(config, name)
+    if config.split.eval.last is not None and config.logs[config.rows].time is None:
+        raise FunnelError(f"split.eval.last splits by time: name the time column in logs.{config.rows}.time, or give a fraction")
+
+
+def _check_format(config: PreprocessConfig, name: str) -> None:
+    stream = config.logs[name]
+    if stream.format == "aliccp" and stream.common is None:
+        raise FunnelError(f"logs.{name}.common is missing: format = 'aliccp' has a second file of common features, so name it")
+    if stream.format != "aliccp" and stream.common is not None:
+        raise FunnelError(f"logs.{name}.common is for format = 'aliccp' alone: remove it, or declare a lookup")
+
+
+def _check_rows(config: PreprocessConfig) -> None:
+    rows = config.logs[config.rows]
+    given = [k for k in ("key", "via") if getattr(rows, k) is not None] + ["touch"] * (rows.touch != "first")
+    if given:
+        raise FunnelError(f"logs.{config.rows}.{given[0]} is for event streams: rows have an id of their own; remove it")
+    if config.event_labels:
+        _check_joinable(config, config.rows)
+
+
+def _check_event(config: PreprocessConfig, name: str) -> None:
+    event, streams = config.event_labels[name].event, [s for s in config.logs if s != config.rows]
+    if event not in streams:
+        raise FunnelError(f"labels.{name}.event = '{event}' is not a stream of logs: {nearest(event, streams)}")
+
+
+def _check_stream(config: PreprocessConfig, name: str) -> None:
+    """An event stream: read by something, joinable, and its keys lead somewhere."""
+    stream = config.logs[name]
+    labels = [label for label in config.event_labels.values() if label.event == name]
+    users = [n for n, via in config.vias.items() if via == name]
+    if not labels and not users:
+        raise FunnelError(f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or remove it")
+    _check_joinable(config, name)
+    if stream.key is not None and not users:
+        raise FunnelError(f"logs.{name}.key = '{stream.key}': no stream goes via {name}; give one via = '{name}', or remove the key")
+    if stream.via is not None:
+        _check_via(config, name, used=bool(labels))
+    if stream.touch == "last" and stream.via is None and not any(label.after for label in labels):
+        raise FunnelError(
+            f"logs.{name}.touch = 'last' chooses nothing: no label of {name} is `after` another, and it goes via no stream; remove it"
+        )
+
+
+def _check_via(config: PreprocessConfig, name: str, *, used: bool) -> None:
+    via, streams = config.logs[name].via, [s for s in config.logs if s not in (config.rows, name)]
+    where = f"logs.{name}.via = '{via}'"
+    if via not in streams:
+        raise FunnelError(f"{where} is not another event stream of logs: {nearest(via, streams)}")
+    if config.logs[via].via is not None:
+        raise FunnelError(f"{where}, which itself goes via '{config.logs[via].via}': only one step leads to the impression")
+    if config.logs[via].key is None:
+        raise FunnelError(f"{where}: logs.{via}.key is missing: the column of {via} that logs.{name}.id refers to")
+    if not used:
+        raise FunnelError(f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or remove it")
+
+
+def _check_joinable(config: PreprocessConfig, stream: str) -> None:
+    for key in ("id", "time"):
+        if getattr(config.logs[stream], key) is None:
+            raise FunnelError(f"logs.{stream}.{key} is missing: events join impressions by id and count windows from times")

@@ -1,0 +1,32 @@
+"""The vocabulary files that features name: one value a line."""
+
+from __future__ import annotations
+
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+
+from features.errors import FunnelError
+from features.spec import Spec
+
+
+def check_vocabularies(spec: Spec) -> None:
+    """Reads every vocabulary file, so that a mistake is named before a job starts. Raises FunnelError."""
+    for name, feature in spec.vocabularies.items():
+        if feature.vocabulary:
+            read_vocabulary(name, feature.vocabulary)
+
+
+def read_vocabulary(name: str, path: str) -> list[str]:
+    """The lines of a feature's vocabulary file, in any filesystem that Beam knows; blank ones do not count."""
+    try:
+        with FileSystems.open(path) as file:
+            lines = file.read().decode().splitlines()
+    except (OSError, BeamIOError, UnicodeDecodeError) as error:
+        raise FunnelError(f"features.{name}.vocabulary = '{path}': cannot be read as lines of UTF-8 ({error})") from None
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip() and first.setdefault(line, number) != number:
+            raise FunnelError(f"features.{name}.vocabulary: line {number} of {path} is '{line}', as is line {first[line]}: remove one")
+    if not first:
+        raise FunnelError(f"features.{name}.vocabulary = '{path}': holds no value; write one a line, or give buckets")
+    return list(first)

@@ -1,0 +1,115 @@
+"""`funnel inspect`: all of the statistics in 100 columns, and examples by feature name from either layout."""
+
+import json
+
+import pyarrow as pa
+import pytest
+from pipeline_logs import make_config, write_logs
+
+from features import hashing
+from funnel import console, statistics_tables
+from funnel.cli import main
+from funnel.examples import first_examples
+from pipeline.job import preprocess
+
+T0, DAY = 1_790_000_000, 86_400
+FEATURES = {
+    "user": {"kind": "categorical", "buckets": 100},
+    "tags": {"kind": "categorical", "buckets": 50, "max_length": 3, "weights": "shares"},
+    "paid": {"kind": "categorical", "buckets": 10},
+    "price": {"kind": "numeric", "transform": "log1p"},
+    "age": {"kind": "bucketized", "quantiles": 4},
+}
+LABELS = {
+    "click": {"event": "clicks", "within": "30m"},
+    "dwell": {"event": "clicks", "value": "seconds", "after": "click"},
+}
+LAYOUTS = [("packed", "none"), ("columns", "gzip")]
+
+
+def impression(n):
+    tags = {"tags": ["[red]", "b"][: n % 3], "shares": [0.5, 2.0][: n % 3]}
+    row = {"id": f"i{n}", "ts": T0 + n * 3600, "user": f"user {n % 7}", "price": None if n % 9 == 0 else n / 4, "age": n % 60}
+    return row | tags | {"paid": "yes" if n % 4 == 0 else "no"}
+
+
+@pytest.fixture(scope="module", params=LAYOUTS, ids=["packed", "columns-gzip"])
+def made(request, tmp_path_factory):
+    """(run, the impressions by id)."""
+    run, rows = tmp_path_factory.mktemp("run"), [impression(n) for n in range(240)]
+    clicks = [{"id": row["id"], "ts": row["ts"] + 5, "seconds": 2.5} for row in rows[::4]] + [
+        {"id": "?", "ts": T0 + 99 * DAY, "seconds": 1}
+    ]
+    write_logs(run, [*rows, rows[0]], clicks)
+    logs = {s: {"files": f"{run}/{s}*", "id": "id", "time": "ts"} for s in ("impressions", "clicks")}
+    output = {"shards": 2, "max_rejects": 1.0, "layout": request.param[0], "compression": request.param[1]}
+    sections = {"logs": logs, "features": FEATURES, "labels": LABELS, "tasks": {"ctr": {"label": "click"}}, "output": output}
+    preprocess(make_config(run, **sections, sampling={"negatives": 0.5}, split={"eval": {"fraction": 0.2}}), run / "data")
+    return run, {row["id"]: row for row in rows}
+
+
+@pytest.fixture
+def shown(made, capsys, monkeypatch):
+    """What `funnel inspect RUN …` prints in 100 columns."""
+    monkeypatch.setattr(console.console, "_width", 100)
+
+    def inspect(*arguments):
+        assert main(["inspect", str(made[0]), *arguments]) == 0
+        return capsys.readouterr().out
+
+    return inspect
+
+
+def test_shows_all_of_it_in_100_columns(shown):
+    out = shown()
+    titles = ["Impressions", "Inputs", "Events", "Calendar", "Labels", "Correlation of labels", "Days", "Coded features"]
+    titles += ["Hash collisions", "Numbers", "Quantiles", "What each feature alone tells"]
+    assert [title for title in titles if f"\n{title}" not in "\n" + out] == []
+    tables = [line for line in out.splitlines() if line[:1] in "┃│┏└"]
+    assert max(map(len, tables)) <= 100
+    assert "duplicate" in out
+    assert "2026-09-22" in out
+    assert "[red]" in out  # a value, no markup
+    assert "warning: features.paid alone predicts label 'click' with an AUC of 1.000" in out
+
+
+def test_shows_examples_by_feature_name(made, shown):
+    run, rows = made
+    examples = first_examples(run / "data", json.loads((run / "data" / "manifest.json").read_text()), 7)
+    assert len(examples) == 7
+    for example in examples:
+        row = rows[example["id"]]
+        number, clicked = int(example["id"][1:]), int(example["id"][1:]) % 4 == 0
+        assert example["user"] == bucket(row["user"], 100)
+        assert example["tags"] == [(bucket(t, 50), w) for t, w in zip(row["tags"], row["shares"], strict=True)]
+        assert example["price"] == row["price"]
+        assert (example["age"], example["click"]) == (number % 60, int(clicked))
+        assert (example["dwell"], example["weight"]) == (2.5 * clicked, 1 if clicked else 2)
+    out = shown("--rows", "7")
+    assert all(example["id"] in out for example in examples)
+    assert [name for name in (*FEATURES, *LABELS, "weight") if f"│ {name} " not in out] == []
+
+
+def bucket(text, buckets):
+    return hashing.bucket_ids(pa.array([text]), buckets)[0]
+
+
+@pytest.mark.parametrize("rows", ["0", "-1", "x"])
+def test_rows_must_be_a_count(rows, capsys):
+    with pytest.raises(SystemExit):
+        main(["inspect", "run", "--rows", rows])
+    assert "is not a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_another_versions_directory_is_refused(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manifest.json").write_text('{"layout": 1}')
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert "is of version 1, this program reads 2; run `funnel preprocess` again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0 %"), (1, "100 %"), (0.123, "12.3 %"), (0.00123, "0.12 %"), (0.0000042, "0.00042 %"), (None, "–")]
+)
+def test_shares(share, text):
+    assert statistics_tables._share(share) == text
