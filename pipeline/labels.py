@@ -66,8 +66,8 @@ def label_one(
     """One label of the impressions at `times` [n]. Its window starts at the impression, or at an event of `before`.
 
     Each event has one disposition: orphan (its impression is not in the logs), unprecedented (the label `after` did not
-    happen), before or late (outside the window), missing (it lacks the label's number), duplicate (a later one, where the
-    first alone counts), matched.
+    happen), before or late (outside the window), missing (it lacks the label's number), duplicate (one of the same time and
+    number again, or a later one, where the first alone counts), matched.
     """
     within = microseconds(label.window)
     fates = _judge(times, events, within, before, counting)
@@ -75,6 +75,9 @@ def label_one(
     fates[(fates == MATCHED) & np.isnan(numbers)] = MISSING
     inside = np.flatnonzero(fates == MATCHED)
     inside = inside[np.lexsort((numbers[inside], events.times[inside], events.rows[inside]))]
+    again = np.all([np.diff(values[inside], prepend=np.nan) == 0 for values in (numbers, events.times, events.rows)], axis=0)
+    fates[inside[again]] = DUPLICATE
+    inside = inside[~again]
     counted = Moments(events.rows[inside], events.times[inside])
     if label.take == "first":
         fates[inside[np.diff(counted.rows, prepend=-1) == 0]] = DUPLICATE

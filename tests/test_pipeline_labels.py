@@ -216,6 +216,14 @@ def test_a_number_of_the_very_event_of_another_label():
     assert counts(dwell) == {"matched": 2, "late": 1, "unprecedented": 1}
 
 
+@pytest.mark.parametrize(("take", "value"), [("sum", 9), ("last", 2), ("max", 7)])
+def test_an_event_that_is_logged_twice_counts_once(take, value):
+    seen = events_of((0, 101, 7.0), (0, 104, 2.0), (0, 101, 7.0), (1, 101, 7.0))
+    watched = outcome(label_of(value="v", take=take), [100, 100], seen)
+    assert watched.value.tolist() == [value, 7]
+    assert counts(watched) == {"matched": 3, "duplicate": 1}
+
+
 def test_a_label_after_a_threshold_counts_from_the_event_that_reached_it():
     seen = events_of((0, 101, 4.0), (0, 104, 7.0), (1, 101, 4.0))
     watched = outcome(label_of(value="v", take="sum", at_least=10), [100, 100], seen)
@@ -293,7 +301,8 @@ def judged(label, shown, events, before, counting, vias):
 
 def reference(label, shown, events, end, before=None, counting="first", vias=False):
     fates = list(judged(label, shown, events, before, counting, vias))
-    inside = sorted((time, number) for kind, time, number in fates if kind == "inside")
+    within = [(time, number) for kind, time, number in fates if kind == "inside"]
+    inside = sorted(set(within))
     if before is None:
         closed = shown + label.window.seconds <= end
     elif before["time"] is None:
@@ -315,7 +324,7 @@ def reference(label, shown, events, end, before=None, counting="first", vias=Fal
         value = 1
     kinds = Counter(kind for kind, _, _ in fates if kind != "inside")
     kinds["matched"] = min(1, len(inside)) if label.take == "first" else len(inside)
-    kinds["duplicate"] = len(inside) - kinds["matched"]
+    kinds["duplicate"] = len(within) - kinds["matched"]
     time = reached[0] if reached else None
     return {
         "value": value,
