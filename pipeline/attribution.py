@@ -101,6 +101,9 @@ class Route(beam.DoFn):
         self.vias, self.partitions = config.vias, partitions
 
     def process(self, element: tuple[int, Batch]) -> Iterator:
+        if element[1] is None:  # a partition is visited
+            yield element
+            return
         stream, data = element[1]
         if stream in self.vias:  # its id is the key, which it was cut by
             yield beam.pvalue.TaggedOutput(KEYED, element)

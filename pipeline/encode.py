@@ -16,6 +16,8 @@ from pipeline.numbers import ratio, value_label
 from pipeline.read import Batch, Piece, key, wanted
 from pipeline.sources import Source
 
+PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)  # packing takes less time than Beam's copies of what it saves
+
 
 def encode_impressions(config: PreprocessConfig, piece: Piece, number: int, batch: Batch) -> tuple[pa.Table, Encoded]:
     """(table, what its features were encoded to).
@@ -77,7 +79,7 @@ def cut(table: pa.Table, partitions: int) -> Iterator[tuple[int, pa.Table]]:
 def to_ipc(table: pa.Table) -> bytes:
     """An Arrow IPC stream: what crosses Beam's shuffle."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
+    with pa.ipc.new_stream(sink, table.schema, options=PACKED) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
 

@@ -6,7 +6,6 @@ import json
 import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +108,7 @@ def _know_every_option(beam_args: list[str]) -> None:
 
 def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
     """files → pieces → Encode → (partition, batch) → group → WritePartition; tallies, partials and rejects land beside the shards."""
-    config, shards = plan.config, plan.shards
+    config = plan.config
     read_ = (
         pipeline
         | "Files" >> beam.Create(list(enumerate(plan.sources)))
@@ -125,12 +124,9 @@ def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
         | "All" >> beam.combiners.ToDict()
         | "Calendar" >> beam.Map(lambda last: make_calendar(config, last))
     )
-    batches = read_["batches"] | Attribute(config, shards)
-    # Every partition is visited, so that a shard is written even where no row fell.
-    visited = pipeline | "Partitions" >> beam.Create([(p, None) for p in range(shards)])
     written = (
-        (batches, visited)
-        | beam.Flatten()
+        read_["batches"]
+        | Attribute(config, plan.shards)
         | "Group" >> beam.GroupByKey()
         | "Write" >> beam.ParDo(WritePartition(plan, out), beam.pvalue.AsSingleton(calendar)).with_outputs(REJECTS, main="partials")
     )
@@ -177,9 +173,11 @@ class Encode(beam.DoFn):
     def encode(self, number: int, at: int, piece: Piece) -> Iterator:
         """The batches of one piece."""
         config, stream = self.plan.config, piece.source.stream
+        if number == at == 0:  # every partition is visited, so that a shard is written even where no row fell
+            yield from ((partition, None) for partition in range(self.plan.shards))
         tallies = [Tally(stream)]  # an empty file still counts its stream
         batches = read(piece, config.logs[stream], wanted(config, stream), self.plan.lookups[stream])
-        for batch in ahead(batches):
+        for batch in batches:
             table, tally = encode_batch(config, piece, number, batch)
             tallies.append(tally)
             if batch.rejects:
@@ -197,16 +195,6 @@ def encode_batch(config: PreprocessConfig, piece: Piece, number: int, batch: Bat
         return encode.encode_events(config, source.stream, batch), tally(config, source, batch)
     table, encoded = encode.encode_impressions(config, piece, number, batch)
     return table, tally(config, source, batch, encoded.hashed, encoded.ids, table["hash"].to_numpy())
-
-
-def ahead(items: Iterable[Batch]) -> Iterator[Batch]:
-    """The items, each next one made in another thread while the last is worked on: Arrow reads without Python's lock."""
-    iterator, end = iter(items), object()
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, iterator, end)
-        while (item := coming.result()) is not end:
-            coming = thread.submit(next, iterator, end)
-            yield item
 
 
 class WritePartition(beam.DoFn):
