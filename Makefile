@@ -36,6 +36,7 @@ bench: setup
 
 bench-peers: setup .venv-peers-deepctr/.installed .venv-peers-rechub/.installed .venv-peers-tft/.installed
 	@$(BIN)/python benchmarks/peers.py --deepctr .venv-peers-deepctr/bin/python --rechub .venv-peers-rechub/bin/python
+	@$(BIN)/python benchmarks/pipeline.py --only tft
 
 .venv-peers-%/.installed: benchmarks/requirements-%.txt
 	@echo "· making .venv-peers-$* for the comparison"

@@ -139,7 +139,7 @@ def test_errors_of_beams_workers_come_bare(folder, capsys):
 
 
 def test_arguments_for_beam(folder, capsys):
-    beam = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+    beam = ["--direct_num_workers=2", "--direct_running_mode=in_memory"]
     code, _, err = run(capsys, "preprocess", "my.toml", "--", *beam)
     assert (code, err) == (0, "")
     (folder / "run" / "data" / "kept").touch()

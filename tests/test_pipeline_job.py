@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from pipeline_logs import make_config, rejects, run, write_jsonl, write_logs
 
 from features import hashing
+from features.errors import FunnelError
 from pipeline.job import preprocess
 
 HOUR, DAY = 3600, 86_400
@@ -188,11 +190,16 @@ def test_statistics_on_paper(tmp_path):
     assert statistics["rates"]["train"] == {"click": 0.25, "convert": 0.0}
 
 
-def test_same_bytes_in_any_order_of_files_and_workers(tmp_path):
+PROCESSES = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+OTHER_RUNNER = ["--runner=apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner"]
+
+
+@pytest.mark.parametrize("beam_args", [OTHER_RUNNER, pytest.param(PROCESSES, marks=pytest.mark.slow)])
+def test_same_bytes_in_any_order_of_files_on_any_runner_and_workers(tmp_path, beam_args):
     rows = [impression(str(i % 90), T0 + i % 7, user=f"u{i}") for i in range(100)]
     clicks = [event(str(i), T0 + 9 + i % 5) for i in range(0, 90, 3)]
     digests = []
-    for number, (order, args) in enumerate([(1, []), (-1, []), (1, ["--direct_num_workers=2", "--direct_running_mode=multi_threading"])]):
+    for number, (order, args) in enumerate([(1, []), (-1, []), (1, beam_args)]):
         folder = tmp_path / str(number)
         write_jsonl(folder / "impressions-1.jsonl", rows[::order][:50])
         write_jsonl(folder / "impressions-2.jsonl.gz", rows[::order][50:])
@@ -201,6 +208,12 @@ def test_same_bytes_in_any_order_of_files_and_workers(tmp_path):
         manifest = preprocess(make_config(folder), folder / "data", args)
         digests.append(manifest["shards"])
     assert digests[0] == digests[1] == digests[2]
+
+
+def test_a_mode_of_beam_that_loses_rows_is_refused(tmp_path):
+    write_logs(tmp_path, [impression("a", T0)])
+    with pytest.raises(FunnelError, match=r"multi_threading: Beam loses rows in this mode; give multi_processing"):
+        preprocess(make_config(tmp_path), tmp_path / "data", ["--direct_running_mode=multi_threading"])
 
 
 def test_importing_the_job_leaves_tensorflow_out():
@@ -346,7 +359,7 @@ def test_same_bytes_where_events_go_via_others(tmp_path):
         "spent": {"event": "conversions", "within": "1d", "value": "amount", "take": "last"},
     }
     digests = []
-    for number, (order, args) in enumerate([(1, []), (-1, ["--direct_num_workers=2", "--direct_running_mode=multi_threading"])]):
+    for number, (order, args) in enumerate([(1, []), (-1, OTHER_RUNNER)]):
         folder = tmp_path / str(number)
         write_logs(folder, rows[::order], [*clicks[::order], END | {"click": "u"}], bought[::order])
         manifest = preprocess(make_config(folder, logs=logs_via(folder, touch="last"), labels=labels), folder / "data", args)

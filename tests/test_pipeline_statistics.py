@@ -337,7 +337,7 @@ def test_all_files_are_the_same_whatever_the_workers(tmp_path):
     rows = [
         {"id": f"i{n}", "ts": T0 + n, "user": f"u{rng.integers(300)}", "tags": ["a"], "price": float(rng.normal())} for n in range(2000)
     ]
-    for number, args in enumerate([[], ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]]):
+    for number, args in enumerate([[], ["--runner=apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner"]]):
         folder = tmp_path / str(number)
         write_logs(folder, rows[:1000], [{"id": "i3", "ts": T0 + 9}, {"id": "none", "ts": T0 + 10**6}])
         write_logs(folder / "more", rows[1000:])
