@@ -32,6 +32,7 @@ from benchmarks.preprocess_once import make_config
 from pipeline.job import preprocess
 
 HERE = Path(__file__).resolve().parent
+TFT = ".venv-peers-tft/bin/python"
 SMALL = 2000  # impressions of a job that takes next to nothing but its start-up
 ROWS, TFT_ROWS, FEW, MANY = 2_000_000, 200_000, 1_000_000, 8_000_000
 JOB, LIMIT, SCRIPT, START = "job", "straight-line", "independent script", "start-up"
@@ -143,7 +144,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("limit", "tft", "growth"), help="one of the comparisons (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round")
-    parser.add_argument("--tft", default=".venv-peers-tft/bin/python", help="Python of TFT's environment (default: %(default)s)")
+    parser.add_argument("--tft", default=str(HERE.parent / TFT), help=f"Python of TFT's environment (default: {TFT})")
     arguments = parser.parse_args()
     scale, rounds = (0.1, 1) if arguments.quick else (1.0, arguments.rounds)
     ways: dict[str, Callable[[Path], Found]] = {

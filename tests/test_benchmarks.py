@@ -36,11 +36,28 @@ def test_peers_names_the_environment_that_is_missing():
     assert "--rechub is missing" in done.stderr
 
 
+def stand_in(folder):
+    """In place of a peer's Python: it answers as the worker scripts do, without the peer's environment."""
+    python = folder / "python"
+    python.write_text(f"#!{sys.executable}\n{PEER}")
+    python.chmod(0o755)
+    return str(python)
+
+
 @pytest.mark.slow
-def test_pipeline_writes_what_the_straight_line_way_writes():
-    result = last_line(run("pipeline.py", "--quick"))
-    assert set(result) == {"wall_over_limit", "rows_per_second", "limit_rows_per_second"}
-    assert result["rows_per_second"] * result["wall_over_limit"] == pytest.approx(result["limit_rows_per_second"], rel=0.01)
+def test_pipeline_prints_every_ratio(tmp_path):
+    result = last_line(run("pipeline.py", "--quick", "--tft", stand_in(tmp_path)))
+    ratios = {"wall_over_limit", "wall_over_script", "times_tft", "times_tft_parquet", "time_growth_1m_8m", "peak_over_input"}
+    assert set(result) == ratios | {"rows_per_second"}
+    assert result["times_tft"] == result["times_tft_parquet"] > 0
+    assert result["peak_over_input"] > 0
+
+
+@pytest.mark.slow
+def test_pipeline_measures_one_thing_when_asked_and_says_what_it_leaves_out():
+    done = run("pipeline.py", "--quick", "--only", "tft", "--tft", "/nowhere/python")
+    assert last_line(done) == {}
+    assert "/nowhere/python is not there, so TensorFlow Transform is left out; `make bench-peers` makes it" in done.stdout
 
 
 @pytest.mark.slow
@@ -58,11 +75,8 @@ def test_train_measures_one_thing_when_asked():
 
 @pytest.mark.slow
 def test_peers_compares_ours_with_each(tmp_path):
-    # A stand-in for a peer's Python: it answers as the worker scripts do, without the peer's environment.
-    python = tmp_path / "python"
-    python.write_text(f"#!{sys.executable}\n{PEER}")
-    python.chmod(0o755)
-    flags = ["--deepctr", str(python), "--rechub", str(python), "--rows-per-table", "1000", "2000"]
+    python = stand_in(tmp_path)
+    flags = ["--deepctr", python, "--rechub", python, "--rows-per-table", "1000", "2000"]
     result = last_line(run("peers.py", "--quick", *flags))
     assert set(result) == {"times_deepctr_1k", "times_deepctr_2k", "times_rechub_1k", "times_rechub_2k"}
     assert result["times_deepctr_1k"] == result["times_rechub_1k"] > 0
