@@ -97,7 +97,9 @@ class Config:
     def model(self) -> ModelConfig:
         from model.config import ModelConfig
 
-        return ModelConfig.parse(self.sections.model, "model")
+        model = ModelConfig.parse(self.sections.model, "model")
+        model.check(self.spec)
+        return model
 
     @property
     def train(self) -> TrainConfig:

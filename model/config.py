@@ -9,6 +9,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from features.errors import nearest
 from features.settings import Settings
+from features.spec import Spec
 from model.funnels import FUNNELS
 from model.funnels.base import FunnelParams
 from model.sharing import SHARING
@@ -20,6 +21,11 @@ class ModelConfig(Settings):
 
     sharing: SerializeAsAny[SharingParams] = Field({"name": "mmoe"})
     funnel: SerializeAsAny[FunnelParams] = Field({"name": "independent"})
+
+    def check(self, spec: Spec) -> None:
+        """Raises FunnelError when the features and tasks do not fit the architecture."""
+        FUNNELS[self.funnel.name].check(self.funnel, spec)
+        self.sharing.check(spec)
 
     @field_validator("sharing", mode="before")
     @classmethod

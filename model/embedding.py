@@ -15,11 +15,34 @@ from features.spec import Spec
 RANGE = 0.05  # rows start uniform in ±RANGE
 
 
+class History(NamedTuple):
+    """A sequence's embeddings [B, T, dim] in the order of time, and which of its steps are present [B, T]."""
+
+    values: tf.Tensor
+    present: tf.Tensor
+
+
 class Inputs(NamedTuple):
-    """What a sharing sees: `fields`, each feature's embedding [B, dim] by name; `flat` [B, W], all of them and the numbers."""
+    """What a sharing sees: `fields`, each feature's embedding [B, dim] by name; `flat` [B, W], all of them and the numbers.
+
+    `sequences` are the sequence features before pooling, by name.
+    """
 
     flat: tf.Tensor
     fields: dict[str, tf.Tensor]
+    sequences: dict[str, History]
+
+    def fields_by_dim(self) -> list[tf.Tensor]:
+        """The fields that have another of their dimension: [B, fields, dim] for each dimension."""
+        dims = sorted({field.shape[-1] for field in self.fields.values()})
+        groups = [[field for field in self.fields.values() if field.shape[-1] == dim] for dim in dims]
+        return [tf.stack(group, 1) for group in groups if len(group) > 1]
+
+    def side_by_side(self, names: list[str]) -> History:
+        """The named sequences (default: all) joined step by step; a step is present where one of them is."""
+        chosen = [self.sequences[name] for name in names or self.sequences]
+        present = tf.reduce_any(tf.stack([history.present for history in chosen]), 0)
+        return History(tf.concat([history.values for history in chosen], 2), present)
 
 
 class Embeddings(tf.Module):
@@ -50,7 +73,7 @@ class Embeddings(tf.Module):
 
     def __call__(self, ids: tf.Tensor, numbers: tf.Tensor, weights: Mapping[str, tf.Tensor]) -> Inputs:
         """Table rows [B, E], normalised numbers [B, N] and the weights [B, slots] of weighted lists → Inputs."""
-        fields = {}
+        fields, sequences = {}, {}
         for dim, table in self.tables.items():
             members = self._members(int(dim))
             own = tf.gather(ids, self.slots[dim], axis=1)  # [B, E of this dimension]
@@ -60,9 +83,11 @@ class Embeddings(tf.Module):
             for (name, feature), values, embedded in pieces:
                 single = feature.max_length is None
                 fields[name] = embedded[:, 0] if single else pool(embedded, values, feature.pooling, weights.get(name))
+                if feature.kind == "sequence":
+                    sequences[name] = History(embedded, values > 0)
         fields = {name: fields[name] for name in self.spec.embedded}
         fields |= {name: fields[product.of[0]] * fields[product.of[1]] for name, product in self.spec.products.items()}
-        return Inputs(tf.concat([*fields.values(), numbers], 1), fields)
+        return Inputs(tf.concat([*fields.values(), numbers], 1), fields, sequences)
 
 
 def pool(embedded: tf.Tensor, ids: tf.Tensor, pooling: str, weights: tf.Tensor | None = None) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Probabilities in log space, labels on their sample spaces, and the loss that any number of replicas shares."""
+"""Predictions (probabilities in log space), labels on their sample spaces, and the losses that any number of replicas shares."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class Probability(NamedTuple):
     log_not_p: tf.Tensor
 
 
+Prediction = Probability
+
+
 def from_logit(z: tf.Tensor) -> Probability:
     """p = σ(z)."""
     return Probability(tf.math.log_sigmoid(z), tf.math.log_sigmoid(-z))
@@ -38,19 +41,28 @@ def log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 @dataclass(frozen=True)
 class Objective:
-    """The mean cross-entropy of a probability over its sample space, the rows where `mask` is true; label and mask are [B]."""
+    """The mean of `losses` [B], one a row, over its sample space, the rows where `mask` is true.
+
+    `over`, where given, are the rows whose number is the denominator in the place of the sample space's: all rows, for estimators
+    that weight their space to stand for them.
+    """
 
     name: str
-    probability: Probability
-    label: tf.Tensor
+    losses: tf.Tensor
     mask: tf.Tensor
+    over: tf.Tensor | None = None
 
     def sums(self, weight: tf.Tensor | float = 1.0) -> tuple[tf.Tensor, tf.Tensor]:
-        """(Σ −w·[y·log p + (1 − y)·log(1 − p)], Σ w), over the sample space; `weight` [B] is how many rows each stands for."""
-        mask = tf.cast(self.mask, tf.float32) * weight
-        y = tf.cast(self.label, tf.float32)
-        losses = -(y * self.probability.log_p + (1 - y) * self.probability.log_not_p)
-        return tf.reduce_sum(tf.where(self.mask, losses * weight, tf.zeros_like(losses))), tf.reduce_sum(mask)
+        """(Σ w·loss over the sample space, Σ w over the denominator's rows); `weight` [B] is how many rows each stands for."""
+        losses = tf.where(self.mask, self.losses * weight, tf.zeros_like(self.losses))
+        over = self.mask if self.over is None else self.over
+        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(over, tf.float32) * weight)
+
+
+def cross_entropy(name: str, p: Probability, label: tf.Tensor, mask: tf.Tensor) -> Objective:
+    """−[y·log p + (1 − y)·log(1 − p)] over the rows of `mask`; label [B] holds 0 and 1 there."""
+    y = tf.cast(label, tf.float32)
+    return Objective(name, -(y * p.log_p + (1 - y) * p.log_not_p), mask)
 
 
 def own_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[Labels, Labels]:

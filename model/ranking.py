@@ -1,4 +1,4 @@
-"""The network as a whole: ids and numbers → probabilities by name."""
+"""The network as a whole: ids and numbers → predictions by name."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from features import graph
 from features.fitted import Fitted
 from features.spec import Spec
 from model.config import ModelConfig
-from model.embedding import Embeddings
+from model.embedding import Embeddings, Inputs
 from model.funnels import FUNNELS
-from model.objectives import Probability
+from model.objectives import Prediction
 from model.sharing import SHARING
 
 
 class RankingModel(tf.Module):
     """Embeddings, sharing and funnel. A sharing that does not share embeddings is built once per head, tables included.
 
-    `seed` decides every initial value (it seeds Python, NumPy and TensorFlow).
+    `seed` decides every initial value (it seeds Python, NumPy and TensorFlow). Raises FunnelError when the features and tasks do not
+    fit the architecture.
     """
 
     def __init__(self, spec: Spec, config: ModelConfig, fitted: Fitted, seed: int) -> None:
         super().__init__()
+        config.check(spec)
         keras.utils.set_random_seed(seed)
         self.spec, self.fitted = spec, fitted
         self.funnel = FUNNELS[config.funnel.name](config.funnel, spec)
@@ -33,18 +35,34 @@ class RankingModel(tf.Module):
         self.sharings = [kind(config.sharing, group, name="sharing_" + "_".join(group)) for group in groups]
         self(tf.zeros([1, spec.ids_width], tf.int64), tf.zeros([1, spec.dense_width]))  # creates the weights
 
-    def __call__(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, Probability]:
-        """ids [B, S] and dense [B, D] as they were written → probabilities [B] of tasks and joints."""
+    def __call__(self, ids: tf.Tensor, dense: tf.Tensor, *, training: bool = False) -> dict[str, Prediction]:
+        """ids [B, S] and dense [B, D] as they were written → predictions [B] of tasks and joints."""
+        representations = {}
+        for sharing, inputs in zip(self.sharings, self._inputs(ids, dense), strict=True):
+            representations |= sharing(inputs, training=training)
+        return self.funnel(representations, training=training)
+
+    def _inputs(self, ids: tf.Tensor, dense: tf.Tensor) -> list[Inputs]:
+        """What each sharing reads."""
         numbers = graph.normalise(self.spec, self.fitted, dense)
         rows, weights = graph.table_rows(self.spec, self.fitted, ids, dense), graph.weights(self.spec, dense)
-        representations = {}
-        for embeddings, sharing in zip(self.embeddings, self.sharings, strict=True):
-            representations |= sharing(embeddings(rows, numbers, weights))
-        return self.funnel(representations)
+        return [embeddings(rows, numbers, weights) for embeddings in self.embeddings]
 
     def scores(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
         """What a request is answered with: {"p_<name>": [B]}."""
         return {f"p_{name}": tf.exp(p.log_p) for name, p in self(ids, dense).items()}
+
+    def gate_weights(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; none where the sharing has no gates."""
+        found = {}
+        for sharing, inputs in zip(self.sharings, self._inputs(ids, dense), strict=True):
+            found |= sharing.gate_weights(inputs)
+        return found
+
+    @property
+    def gated_experts(self) -> dict[str, list[str]]:
+        """The names of the experts that each gate of `gate_weights` mixes."""
+        return {gate: experts for sharing in self.sharings for gate, experts in sharing.gated_experts.items()}
 
     @property
     def tables(self) -> list[tf.Variable]:
@@ -55,9 +73,24 @@ class RankingModel(tf.Module):
     def state(self) -> dict[str, tf.Variable]:
         """Every variable by a name that a later process gives it too: what a checkpoint holds."""
         tables = {f"embeddings_{i}/{dim}": table for i, e in enumerate(self.embeddings) for dim, table in e.tables.items()}
-        return tables | {w.path: w.value for w in self.weights}
+        # Keras calls the states of all random generators alike, so they are numbered.
+        untrained = {f"untrained_{i}/{v.path}": v.value for i, v in enumerate(self._untrained)}
+        return tables | {w.path: w.value for w in self.weights} | untrained
+
+    @property
+    def _layers(self) -> list[keras.Layer]:
+        return [*self.sharings, self.funnel]
 
     @property
     def weights(self) -> list[keras.Variable]:
         """Everything trained but the tables."""
-        return [w for layer in [*self.sharings, self.funnel] for w in layer.trainable_weights]
+        return [w for layer in self._layers for w in layer.trainable_weights]
+
+    @property
+    def _untrained(self) -> list[keras.Variable]:
+        """Moving averages of batch norm and the states of dropout's random generators."""
+        return [v for layer in self._layers for v in layer.non_trainable_variables]
+
+    def regularisation(self) -> tf.Tensor:
+        """Σ λ·w² of the layers that have an l2, 0 without."""
+        return tf.add_n([tf.zeros([]), *(loss for layer in self._layers for loss in layer.losses)])

@@ -89,8 +89,8 @@ class Trainer(tf.Module):
     @property
     def _objective_names(self) -> list[str]:
         nothing = {name: tf.zeros([1], tf.int64) for name in self.spec.labels}
-        probabilities = self.model(tf.zeros([1, self.spec.ids_width], tf.int64), tf.zeros([1, self.spec.dense_width]))
-        return [o.name for o in self.model.funnel.objectives(probabilities, nothing)]
+        predictions = self.model(tf.zeros([1, self.spec.ids_width], tf.int64), tf.zeros([1, self.spec.dense_width]))
+        return [o.name for o in self.model.funnel.objectives(predictions, nothing)]
 
     def step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """One step of one replica on its slice of the global batch; returns the global losses [objectives]."""
@@ -110,11 +110,11 @@ class Trainer(tf.Module):
         replica = tf.distribute.get_replica_context()
         model = self.model
         with tf.GradientTape() as tape:
-            probabilities = model(batch["ids"], batch["dense"])
-            sums = [objective.sums(batch.get("weight", 1.0)) for objective in model.funnel.objectives(probabilities, batch)]
+            predictions = model(batch["ids"], batch["dense"], training=True)
+            sums = [objective.sums(batch.get("weight", 1.0)) for objective in model.funnel.objectives(predictions, batch)]
             rows = replica.all_reduce(SUM, tf.stack([count for _, count in sums]))
             losses = tf.math.divide_no_nan(tf.stack([total for total, _ in sums]), rows)
-            loss = tf.reduce_sum(losses)
+            loss = tf.reduce_sum(losses) + model.regularisation() / replica.num_replicas_in_sync
         tables = model.tables
         found = tape.gradient(loss, [*tables, *(w.value for w in model.weights)])
         return losses, found[: len(tables)], found[len(tables) :]

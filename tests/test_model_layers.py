@@ -60,15 +60,17 @@ def test_gate_golden_and_sums_to_one():
     gate(tf.ones([1, 2]), experts)
     gate.set_weights([np.array([[0.0, np.log(3.0)], [0.0, 0.0]])])
     # softmax(0, ln 3) = (1/4, 3/4): 1/4·1 + 3/4·5 = 4, 1/4·10 + 3/4·30 = 25
-    np.testing.assert_allclose(gate(tf.constant([[1.0, 7.0]]), experts), [[4.0, 25.0]], rtol=1e-6)
-    many = gate.weights_of(tf.random.stateless_normal([50, 2], [1, 2]) * 10)
+    mixture, weights = gate(tf.constant([[1.0, 7.0]]), experts)
+    np.testing.assert_allclose(weights, [[0.25, 0.75]], rtol=1e-6)
+    np.testing.assert_allclose(mixture, [[4.0, 25.0]], rtol=1e-6)
+    _, many = gate(tf.random.stateless_normal([50, 2], [1, 2]) * 10, tf.zeros([50, 2, 1]))
     np.testing.assert_allclose(tf.reduce_sum(many, 1), np.ones(50), rtol=1e-6)
 
 
 def test_a_saved_model_reloads_with_equal_outputs(tmp_path):
     x = keras.Input([5])
     hidden = MLP([4], name="mlp")(x)
-    y = Gate(3, name="gate")(hidden, Experts(3, [4, 2], name="experts")(hidden))
+    y, _ = Gate(3, name="gate")(hidden, Experts(3, [4, 2], name="experts")(hidden))
     model = keras.Model(x, y)
     model.save(tmp_path / "blocks.keras")
     again, rows = keras.saving.load_model(tmp_path / "blocks.keras"), np.random.default_rng(1).normal(size=(7, 5)).astype(np.float32)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from model_data import LABELS, TASKS, make_spec
 
-from model.objectives import Objective, both, entire_space, from_logit, joint, own_space
+from model.objectives import both, cross_entropy, entire_space, from_logit, joint, own_space
 
 CHAIN = make_spec(
     labels=LABELS | {"return": {"event": "returns", "within": "7d", "after": "convert"}},
@@ -56,7 +56,7 @@ def test_joint_golden():
 
 def test_cross_entropy_golden():
     p = from_logit(tf.fill([3], np.log(3.0).astype(np.float32)))  # p = 3/4
-    total, rows = Objective("ctr", p, tf.constant([1, 0, -1]), tf.constant([True, True, False])).sums()
+    total, rows = cross_entropy("ctr", p, tf.constant([1, 0, -1]), tf.constant([True, True, False])).sums()
     np.testing.assert_allclose(total, -np.log(3 / 4) - np.log(1 / 4), rtol=1e-6)
     assert float(rows) == 2
 
@@ -66,7 +66,7 @@ def loss_and_gradient(first: float, second: float, label: int, mask: bool = True
     logits = [tf.Variable([first]), tf.Variable([second])]
     with tf.GradientTape() as tape:
         p = joint(from_logit(logits[0]), from_logit(logits[1]))
-        loss, _ = Objective("ctcvr", p, tf.constant([label]), tf.constant([mask])).sums()
+        loss, _ = cross_entropy("ctcvr", p, tf.constant([label]), tf.constant([mask])).sums()
     return float(loss), np.concatenate([g.numpy() for g in tape.gradient(loss, logits)])
 
 

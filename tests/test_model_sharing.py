@@ -16,7 +16,7 @@ from model.sharing import SHARING
 from model.sharing.ple import SHARED
 
 HEADS = ["ctr", "cvr"]
-X = Inputs(tf.constant([[1.0, 2.0]]), {})
+X = Inputs(tf.constant([[1.0, 2.0]]), {}, {})
 SPEC = make_spec()
 FITTED = Fitted(moments=dict.fromkeys(SPEC.numeric, (0.0, 1.0)))
 
@@ -60,16 +60,14 @@ def test_mmoe_golden():
 def test_ple_golden():
     layer = build("ple", levels=2, shared_experts=1, task_experts=1, expert_units=[1])
     first, last = layer.levels
-    set_experts(first.experts["ctr"], [1, 1])  # 3
-    set_experts(first.experts["cvr"], [0, 3])  # 6
-    set_experts(first.experts[SHARED], [4, 4])  # 12
+    set_experts(first.experts["all"], [1, 1], [0, 3], [4, 4])  # ctr 3, cvr 6, shared 12
     first.gates["ctr"].dense.set_weights([np.array([[np.log(2.0), 0.0], [0.0, 0.0]])])  # softmax(ln 2, 0) = (2/3, 1/3)
     for gate in (first.gates["cvr"], first.gates[SHARED], *last.gates.values()):
         gate.dense.set_weights([np.zeros(gate.dense.kernel.shape)])
     for number, experts in enumerate(last.experts.values(), start=1):
         experts.set_weights([np.array([[float(number)]]), np.zeros(1)])  # f(x) = 1·x for ctr, 2·x for cvr, 3·x for shared
     # Level 1: ctr 3·2/3 + 12·1/3 = 6; cvr (6 + 12)/2 = 9; shared, of all experts, (3 + 6 + 12)/3 = 7.
-    states = first(dict.fromkeys([*HEADS, SHARED], X.flat))
+    states, _ = first(dict.fromkeys([*HEADS, SHARED], X))
     np.testing.assert_allclose([states[g].numpy().item() for g in ("ctr", "cvr", SHARED)], [6, 9, 7], rtol=1e-6)
     # Level 2: experts give ctr 1·6, cvr 2·9, shared 3·7 = 21; ctr (6 + 21)/2, cvr (18 + 21)/2.
     out = layer(X)

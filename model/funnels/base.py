@@ -1,4 +1,4 @@
-"""What every funnel is: towers, the probabilities that they give, and the objectives that train them."""
+"""What every funnel is: towers, the predictions that they give, and the objectives that train them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from features.settings import Settings
+from features.errors import FunnelError, nearest
 from features.spec import Spec
 from model.layers import MLP
-from model.objectives import Objective, Probability, from_logit, joint
+from model.objectives import Labels, Objective, Prediction, Probability, from_logit, joint
+from model.sharing.base import HiddenUnits, NetworkParams
 
 
-class FunnelParams(Settings):
-    """Options that every funnel has: the hidden units of its towers."""
+class FunnelParams(NetworkParams):
+    """Options that every funnel has: the hidden units of its towers, for all heads or by head, as in { ctr = [64], cvr = [32] }."""
 
-    name: str
-    tower_units: list[Annotated[int, Field(ge=1)]] = Field([64])
+    tower_units: HiddenUnits | Annotated[dict[str, HiddenUnits], Field(min_length=1)] = [64]
+
+    def units_of(self, head: str) -> list[int]:
+        return self.tower_units[head] if isinstance(self.tower_units, dict) else self.tower_units
 
 
 class Funnel(keras.Layer):
-    """{head: [B, H]} → {name: Probability}, a tower for each head; heads are the tasks.
+    """{head: [B, H]} → {name: Prediction}, a tower for each head; heads are the tasks unless a funnel says otherwise.
 
     Tasks with `given` are conditional on what comes before, and their joint is the product along the chain.
     """
@@ -33,22 +36,72 @@ class Funnel(keras.Layer):
     def __init__(self, params: FunnelParams, spec: Spec) -> None:
         super().__init__(name="funnel")
         self.params, self.spec = params, spec
-        self.towers = {head: MLP(params.tower_units, name=f"tower_{head}") for head in self.heads}
-        self.logits = {head: keras.layers.Dense(1, name=f"logit_{head}") for head in self.heads}
+        self.towers = {head: MLP(params.units_of(head), **params.network, name=f"tower_{head}") for head in self.heads}
+        self.outputs = {head: keras.layers.Dense(1, name=f"logit_{head}") for head in self.heads}
+
+    @classmethod
+    def heads_of(cls, params: FunnelParams, spec: Spec) -> list[str]:
+        """The names of the representations that it reads."""
+        return list(spec.tasks)
+
+    @classmethod
+    def check(cls, params: FunnelParams, spec: Spec) -> None:
+        """Raises FunnelError for tasks that it cannot be built over."""
+        heads = cls.heads_of(params, spec)
+        if isinstance(params.tower_units, dict):
+            for head in heads:
+                if head not in params.tower_units:
+                    raise FunnelError(f"model.funnel.tower_units says nothing of '{head}': give units to each of {', '.join(heads)}")
+            for head in params.tower_units:
+                if head not in heads:
+                    raise FunnelError(f"model.funnel.tower_units names '{head}', which is no head: {nearest(head, heads)}")
 
     @property
     def heads(self) -> list[str]:
-        return list(self.spec.tasks)
+        return self.heads_of(self.params, self.spec)
 
-    def call(self, representations: dict[str, tf.Tensor]) -> dict[str, Probability]:
-        logits = {head: self.logits[head](self.towers[head](representations[head]))[:, 0] for head in self.heads}
-        tasks = {head: from_logit(logit) for head, logit in logits.items()}
-        return tasks | {self.spec.tasks[t].joint: self._joint(t, tasks) for t in tasks if self.spec.parent(t)}
+    def call(self, representations: dict[str, tf.Tensor], training: bool | None = None) -> dict[str, Prediction]:
+        return self.predict({head: self.towers[head](representations[head]) for head in self.heads})
 
-    def _joint(self, task: str, tasks: dict[str, Probability]) -> Probability:
+    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+        """{head: its tower's output [B, T]} → tasks and joints by name."""
+        tasks = {head: from_logit(self.logit(head, towers)) for head in self.heads}
+        return tasks | self.joints(tasks)
+
+    def logit(self, head: str, towers: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The one number [B] that a head's tower ends in."""
+        return self.outputs[head](towers[head])[:, 0]
+
+    def joints(self, tasks: Mapping[str, Probability]) -> dict[str, Probability]:
+        """The product along its chain of each task that has a joint."""
+        return {declared.joint: self._product(task, tasks) for task, declared in self.spec.tasks.items() if declared.joint}
+
+    def _product(self, task: str, tasks: Mapping[str, Probability]) -> Probability:
         parent = self.spec.parent(task)
-        return tasks[task] if parent is None else joint(self._joint(parent, tasks), tasks[task])
+        return tasks[task] if parent is None else joint(self._product(parent, tasks), tasks[task])
 
-    def objectives(self, probabilities: Mapping[str, Probability], labels: Mapping[str, tf.Tensor]) -> list[Objective]:
-        """What is minimised, from probabilities by name and labels [B] by name."""
-        raise TypeError(f"{type(self).__name__} must say what it minimises: give it objectives(probabilities, labels)")
+    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+        """What is minimised, from predictions by name and labels [B] by name."""
+        raise TypeError(f"{type(self).__name__} must say what it minimises: give it objectives(predictions, labels)")
+
+
+def check_chain(spec: Spec, funnel: str, *, longest: int | None = None) -> list[str]:
+    """The tasks as one chain, each `given` the label of the one before. Raises FunnelError when they form none of at least two."""
+    first = [task for task in spec.tasks if spec.parent(task) is None]
+    if not any(task.given for task in spec.tasks.values()):
+        raise FunnelError(
+            f"model.funnel = '{funnel}' needs a chain of tasks, but none of {', '.join(spec.tasks)} has `given`; "
+            "declare one, as in cvr = { label = 'convert', given = 'click' }, or use funnel 'independent'"
+        )
+    chain = first[:1]
+    while following := [task for task in spec.tasks if spec.parent(task) == chain[-1]]:
+        chain.append(following[0])
+    if len(chain) < len(spec.tasks):
+        left = next(task for task in spec.tasks if task not in chain)
+        raise FunnelError(
+            f"model.funnel = '{funnel}' needs its tasks in one chain, but {' → '.join(chain)} leaves out '{left}': "
+            "give each task but the first the label of the one before as `given`, or use funnel 'independent'"
+        )
+    if longest and len(chain) > longest:
+        raise FunnelError(f"model.funnel = '{funnel}' is defined for chains of at most {longest} tasks, and these are {' → '.join(chain)}")
+    return chain

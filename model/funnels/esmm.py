@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import tensorflow as tf
-
-from features.errors import FunnelError
 from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams
-from model.objectives import Objective, Probability, entire_space
+from model.funnels.base import Funnel, FunnelParams, check_chain
+from model.objectives import Labels, Objective, Prediction, cross_entropy, entire_space
 
 
 class ESMM(Funnel):
@@ -26,14 +23,11 @@ class ESMM(Funnel):
     class Params(FunnelParams):
         pass
 
-    def __init__(self, params: Params, spec: Spec) -> None:
-        if not any(task.given for task in spec.tasks.values()):
-            raise FunnelError(
-                f"model.funnel = 'esmm' needs a chain of tasks, but none of {', '.join(spec.tasks)} has `given`; "
-                "declare one, as in cvr = { label = 'convert', given = 'click' }, or use funnel 'independent'"
-            )
-        super().__init__(params, spec)
+    @classmethod
+    def check(cls, params: FunnelParams, spec: Spec) -> None:
+        super().check(params, spec)
+        check_chain(spec, "esmm")
 
-    def objectives(self, probabilities: Mapping[str, Probability], labels: Mapping[str, tf.Tensor]) -> list[Objective]:
+    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
         trained = {task: self.spec.tasks[task].joint or task for task in self.heads}
-        return [Objective(name, probabilities[name], *entire_space(self.spec, task, labels)) for task, name in trained.items()]
+        return [cross_entropy(name, predictions[name], *entire_space(self.spec, task, labels)) for task, name in trained.items()]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import tensorflow as tf
-
 from model.funnels.base import Funnel, FunnelParams
-from model.objectives import Objective, Probability, own_space
+from model.objectives import Labels, Objective, Prediction, cross_entropy, own_space
 
 
 class Independent(Funnel):
@@ -24,5 +22,5 @@ class Independent(Funnel):
     class Params(FunnelParams):
         pass
 
-    def objectives(self, probabilities: Mapping[str, Probability], labels: Mapping[str, tf.Tensor]) -> list[Objective]:
-        return [Objective(task, probabilities[task], *own_space(self.spec, task, labels)) for task in self.heads]
+    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+        return [cross_entropy(task, predictions[task], *own_space(self.spec, task, labels)) for task in self.heads]

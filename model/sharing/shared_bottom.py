@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import keras
 import tensorflow as tf
 from pydantic import Field
 
@@ -10,15 +13,20 @@ from model.layers import MLP
 from model.sharing.base import Sharing, SharingParams, Units
 
 
+@keras.saving.register_keras_serializable("funnel")
 class SharedBottom(Sharing):
     """h_k = f(x) for every task k (Caruana, Multitask Learning, Machine Learning 28, 1997)."""
 
     class Params(SharingParams):
         units: Units = Field([256, 128])
 
-    def __init__(self, params: Params, heads: list[str], *, name: str) -> None:
-        super().__init__(params, heads, name=name)
-        self.bottom = MLP(params.units, name="bottom")
+    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+        super().__init__(params, heads, **kwargs)
+        self.bottom = MLP(self.params.units, **self.params.network, name="bottom")
 
-    def call(self, inputs: Inputs) -> dict[str, tf.Tensor]:
-        return dict.fromkeys(self.heads, self.bottom(inputs.flat))
+    def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        return dict.fromkeys(self.heads, self.bottom(inputs.flat)), {}
+
+    @property
+    def last_shared(self) -> list[keras.Variable]:
+        return self.bottom.last

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import keras
 import tensorflow as tf
 from pydantic import Field
 
@@ -10,6 +13,7 @@ from model.layers import MLP
 from model.sharing.base import Sharing, SharingParams, Units
 
 
+@keras.saving.register_keras_serializable("funnel")
 class SingleTask(Sharing):
     """h_k = f_k(x_k): every head has its own bottom network and, unless `share_embeddings`, its own embeddings x_k.
 
@@ -24,9 +28,9 @@ class SingleTask(Sharing):
         def shares_embeddings(self) -> bool:
             return self.share_embeddings
 
-    def __init__(self, params: Params, heads: list[str], *, name: str) -> None:
-        super().__init__(params, heads, name=name)
-        self.bottoms = {head: MLP(params.units, name=f"bottom_{head}") for head in heads}
+    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+        super().__init__(params, heads, **kwargs)
+        self.bottoms = {head: MLP(self.params.units, **self.params.network, name=f"bottom_{head}") for head in heads}
 
-    def call(self, inputs: Inputs) -> dict[str, tf.Tensor]:
-        return {head: self.bottoms[head](inputs.flat) for head in self.heads}
+    def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        return {head: bottom(inputs.flat) for head, bottom in self.bottoms.items()}, {}

@@ -1,0 +1,60 @@
+"""What every network of dense layers can be told, and what follows each of its matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class Network(keras.Layer):
+    """The base of blocks made of dense layers of `units`; each product is followed by dropout(activation(BN(h))).
+
+    `batch_norm`: Ioffe and Szegedy, Batch Normalization, ICML 2015, its moments taken over the global batch. `dropout`: the rate
+    at which activations are zeroed in training. `l2`: λ of λ·Σ w² over the kernels, among the layer's `losses`. `residual`: a
+    layer as wide as the one before adds what it read: h_l = f(h_{l−1}) + h_{l−1} (He et al., CVPR 2016).
+    """
+
+    def __init__(
+        self,
+        units: Sequence[int],
+        *,
+        activation: str = "relu",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        l2: float = 0.0,
+        residual: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units, self.activation, self.batch_norm = list(units), activation, batch_norm
+        self.dropout, self.l2, self.residual = dropout, l2, residual
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a block made of this one's parts is told, too."""
+        return {name: getattr(self, name) for name in ("activation", "batch_norm", "dropout", "l2", "residual")}
+
+    @property
+    def regularizer(self) -> keras.Regularizer | None:
+        return keras.regularizers.L2(self.l2) if self.l2 else None
+
+    def prepare(self) -> None:
+        """Makes what `finish` needs: called by the blocks that compute products of their own."""
+        layers = range(len(self.units))
+        self.activate = keras.activations.get(self.activation)
+        self.norms = [keras.layers.BatchNormalization(synchronized=True, name=f"norm_{i}") for i in layers if self.batch_norm]
+        self.drops = [keras.layers.Dropout(self.dropout, name=f"dropout_{i}") for i in layers if self.dropout]
+
+    def finish(self, layer: int, h: tf.Tensor, before: tf.Tensor | None) -> tf.Tensor:
+        """What follows product number `layer`: h [.., units], which is normalised over all but its last axis, and what it read."""
+        h = self.norms[layer](h) if self.norms else h
+        h = self.activate(h)
+        h = self.drops[layer](h) if self.drops else h
+        same = self.residual and layer > 0 and self.units[layer] == self.units[layer - 1]
+        return h + before if same else h
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"units": self.units} | self.options
