@@ -19,7 +19,7 @@ from model.sharing.base import HiddenUnits, NetworkParams
 class FunnelParams(NetworkParams):
     """Options that every funnel has: the hidden units of its towers, for all heads or by head, as in { ctr = [64], cvr = [32] }."""
 
-    tower_units: HiddenUnits | Annotated[dict[str, HiddenUnits], Field(min_length=1)] = [64]
+    tower_units: HiddenUnits | Annotated[dict[str, HiddenUnits], Field(min_length=1)] = Field([64])
 
     def units_of(self, head: str) -> list[int]:
         return self.tower_units[head] if isinstance(self.tower_units, dict) else self.tower_units

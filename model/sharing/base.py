@@ -60,7 +60,7 @@ class ExpertParams(SharingParams):
     expert_units: Units = Field([256, 128])
     cross_layers: int = Field(2, ge=1)
     lstm_units: int = Field(32, ge=1)
-    sequences: list[str] = []
+    sequences: list[str] = Field([])
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:

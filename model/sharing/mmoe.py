@@ -23,7 +23,7 @@ class MMoE(Sharing):
 
     class Params(ExpertParams):
         experts: int = Field(4, ge=2)
-        gate_units: HiddenUnits = []
+        gate_units: HiddenUnits = Field([])
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)

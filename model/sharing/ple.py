@@ -29,7 +29,7 @@ class PLE(Sharing):
         levels: int = Field(2, ge=1)
         shared_experts: int = Field(2, ge=1)
         task_experts: int = Field(2, ge=1)
-        gate_units: HiddenUnits = []
+        gate_units: HiddenUnits = Field([])
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
