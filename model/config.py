@@ -24,8 +24,10 @@ class ModelConfig(Settings):
 
     def check(self, spec: Spec) -> None:
         """Raises FunnelError when the features and tasks do not fit the architecture."""
-        FUNNELS[self.funnel.name].check(self.funnel, spec)
+        funnel = FUNNELS[self.funnel.name]
+        funnel.check(self.funnel, spec)
         self.sharing.check(spec)
+        self.sharing.check_heads(funnel.heads_of(self.funnel, spec))
 
     @field_validator("sharing", mode="before")
     @classmethod

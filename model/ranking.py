@@ -73,8 +73,8 @@ class RankingModel(tf.Module):
     def state(self) -> dict[str, tf.Variable]:
         """Every variable by a name that a later process gives it too: what a checkpoint holds."""
         tables = {f"embeddings_{i}/{dim}": table for i, e in enumerate(self.embeddings) for dim, table in e.tables.items()}
-        # Keras calls the states of all random generators alike, so they are numbered.
-        untrained = {f"untrained_{i}/{v.path}": v.value for i, v in enumerate(self._untrained)}
+        # By place, since Keras numbers the paths of random generators by what the process made before.
+        untrained = {f"untrained_{i}/{v.name}": v.value for i, v in enumerate(self._untrained)}
         return tables | {w.path: w.value for w in self.weights} | untrained
 
     @property

@@ -30,6 +30,7 @@ FEATURES = {
     "user": {"kind": "categorical", "buckets": 40, "dim": 4},
     "item": {"kind": "categorical", "buckets": 30, "dim": 4, "dtype": "int64"},
     "tags": {"kind": "categorical", "buckets": 20, "dim": 2, "max_length": 3},
+    "recent": {"kind": "sequence", "column": "tags", "max_length": 2, "shares": "tags"},
     "user_x_tags": {"kind": "cross", "of": ["user", "tags"], "buckets": 60, "dim": 2, "max_length": 4, "pooling": "sum"},
     "price": {"kind": "numeric", "transform": "log1p"},
     "age": {"kind": "numeric"},
@@ -52,8 +53,16 @@ EVERY_KIND = {  # of feature, over the same raw columns
 SMALL = {  # options that make each architecture tiny
     "single_task": {"units": [6]},
     "shared_bottom": {"units": [6]},
+    "asymmetric": {"units": [5, 3]},
+    "customized": {"units": [5, 3]},
+    "moe": {"experts": 2, "expert_units": [5, 4]},
     "mmoe": {"experts": 2, "expert_units": [5, 4]},
+    "ml_mmoe": {"levels": 2, "experts": 2, "expert_units": [5, 4]},
+    "cgc": {"shared_experts": 1, "task_experts": 2, "expert_units": [5, 4]},
     "ple": {"levels": 2, "shared_experts": 1, "task_experts": 2, "expert_units": [5, 4]},
+    "cross_stitch": {"units": [5, 4]},
+    "sluice": {"units": [4, 4], "orthogonality": 0.01},
+    "mose": {"experts": 2, "lstm_units": 3},
 }
 
 

@@ -1,24 +1,20 @@
 """What each sharing computes, on paper, and who owns which weights."""
 
-import itertools
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from model_data import make_model, make_spec
 
 from features.errors import FunnelError
-from features.fitted import Fitted
-from model.config import ModelConfig
 from model.embedding import Inputs
-from model.ranking import RankingModel
 from model.sharing import SHARING
-from model.sharing.ple import SHARED
+from model.sharing.cgc import SHARED
 
 HEADS = ["ctr", "cvr"]
 X = Inputs(tf.constant([[1.0, 2.0]]), {}, {})
+ROWS = Inputs(tf.random.stateless_normal([5, 2], [1, 2]), {}, {})
+QUARTER = np.array([[0.0, np.log(3.0)], [0.0, 0.0]])  # the kernel of a gate that reads (1, 2): softmax(0, ln 3) = (1/4, 3/4)
 SPEC = make_spec()
-FITTED = Fitted(moments=dict.fromkeys(SPEC.numeric, (0.0, 1.0)))
 
 
 def build(name, **options):
@@ -47,14 +43,115 @@ def test_single_task_golden():
     assert {head: h.numpy().item() for head, h in layer(X).items()} == {"ctr": 9.0, "cvr": 4.0}  # 9; 1 − 2 + 5
 
 
+def test_asymmetric_golden():
+    layer = build("asymmetric", units=[1])
+    set_experts(layer.bottoms, [2, 1], [0, 4])  # f_ctr = 2 + 2 = 4, f_cvr = 8
+    assert {head: h.numpy().tolist() for head, h in layer(X).items()} == {"ctr": [[4.0]], "cvr": [[8.0, 4.0]]}
+    other = build("asymmetric", units=[1], reads={"ctr": ["cvr"]})
+    set_experts(other.bottoms, [2, 1], [0, 4])
+    assert {head: h.numpy().tolist() for head, h in other(X).items()} == {"ctr": [[4.0, 8.0]], "cvr": [[8.0]]}
+
+
+@pytest.mark.parametrize(
+    ("reads", "shared"),
+    [(None, True), ({"b": ["a"], "c": ["a"]}, True), ({"b": ["a"]}, False), ({}, False), ({"a": ["b"], "b": ["c"], "c": ["a"]}, False)],
+)
+def test_asymmetric_shares_a_layer_where_one_bottom_is_read_by_all(reads, shared):
+    layer = SHARING["asymmetric"]({"units": [2], "reads": reads}, ["a", "b", "c"])
+    layer(X)
+    assert bool(layer.last_shared) is shared
+
+
+@pytest.mark.parametrize(
+    ("reads", "problem"),
+    [
+        ({"cvr": ["ctrr"]}, r"model\.sharing\.reads names 'ctrr', which is no head of the funnel: did you mean 'ctr'\?"),
+        ({"buy": ["ctr"]}, r"reads names 'buy', which is no head of the funnel: known: ctr, cvr"),
+        ({"cvr": ["cvr"]}, r"reads lets 'cvr' read itself"),
+        ({"cvr": ["ctr", "ctr"]}, r"reads lets 'cvr' read ctr, ctr: name each head once"),
+    ],
+)
+def test_asymmetric_reads_other_heads(reads, problem):
+    with pytest.raises(FunnelError, match=problem):
+        make_model("asymmetric", reads=reads).check(SPEC)
+
+
+def test_customized_golden():
+    layer = build("customized", units=[1])
+    set_experts(layer.bottoms, [1, 1], [2, 1], [0, 4])  # shared 3, ctr 4, cvr 8
+    assert {head: h.numpy().tolist() for head, h in layer(X).items()} == {"ctr": [[3.0, 4.0]], "cvr": [[3.0, 8.0]]}
+
+
+def test_moe_golden():
+    layer = build("moe", experts=2, expert_units=[1])
+    set_experts(layer.experts, [2, 1], [0, 4])  # f₁ = 4, f₂ = 8
+    layer.gate.dense.set_weights([QUARTER])
+    out = layer(X)
+    np.testing.assert_allclose(out["ctr"], [[4 / 4 + 8 * 3 / 4]], rtol=1e-6)
+    assert out["ctr"] is out["cvr"]
+
+
 def test_mmoe_golden():
     layer = build("mmoe", experts=2, expert_units=[1])
     set_experts(layer.experts, [2, 1], [0, 4])  # f₁ = 2 + 2 = 4, f₂ = 8
-    layer.gates["ctr"].dense.set_weights([np.array([[0.0, np.log(3.0)], [0.0, 0.0]])])  # softmax(0, ln 3) = (1/4, 3/4)
+    layer.gates["ctr"].dense.set_weights([QUARTER])
     layer.gates["cvr"].dense.set_weights([np.zeros([2, 2])])
     out = layer(X)
     np.testing.assert_allclose(out["ctr"], [[4 / 4 + 8 * 3 / 4]], rtol=1e-6)
     np.testing.assert_allclose(out["cvr"], [[4 / 2 + 8 / 2]], rtol=1e-6)
+
+
+def test_mmoe_whose_tasks_share_one_gate_is_moe():
+    one, many = (build(name, experts=3, expert_units=[4, 2], gate_units=[2]) for name in ("moe", "mmoe"))
+    many.experts.set_weights(one.experts.get_weights())
+    for gate in many.gates.values():
+        gate.set_weights(one.gate.get_weights())
+    for head, h in many(ROWS).items():
+        np.testing.assert_array_equal(h, one(ROWS)[head])
+
+
+def test_ml_mmoe_golden():
+    layer = build("ml_mmoe", levels=2, experts=2, expert_units=[1])
+    first, last = layer.levels
+    set_experts(first.experts, [2, 1], [0, 4])  # f₁ = 4, f₂ = 8
+    first.gates["_expert_0"].dense.set_weights([QUARTER])
+    first.gates["_expert_1"].dense.set_weights([np.zeros([2, 2])])
+    last.experts.set_weights([np.array([[[1.0]], [[2.0]]]), np.zeros([2, 1, 1])])
+    last.gates["ctr"].dense.set_weights([QUARTER])
+    last.gates["cvr"].dense.set_weights([np.zeros([2, 2])])
+    # The experts above read 4/4 + 8·3/4 = 7 and (4 + 8)/2 = 6, and give 1·7 and 2·6. All gates read x = (1, 2).
+    out = layer(X)
+    np.testing.assert_allclose([out["ctr"].numpy().item(), out["cvr"].numpy().item()], [7 / 4 + 12 * 3 / 4, (7 + 12) / 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("expert", ["mlp", "cross"])
+def test_ml_mmoe_of_one_level_is_mmoe(expert):
+    one, many = (
+        build(name, experts=3, expert_units=[4, 2], expert=expert, **more) for name, more in (("mmoe", {}), ("ml_mmoe", {"levels": 1}))
+    )
+    many.levels[0].experts.set_weights(one.experts.get_weights())
+    for head, gate in many.levels[0].gates.items():
+        gate.set_weights(one.gates[head].get_weights())
+    for head, h in many(ROWS).items():
+        np.testing.assert_array_equal(h, one(ROWS)[head])
+
+
+def test_cgc_golden():
+    layer = build("cgc", shared_experts=1, task_experts=1, expert_units=[1])
+    set_experts(layer.level.experts["all"], [1, 1], [0, 3], [4, 4])  # ctr 3, cvr 6, shared 12
+    layer.level.gates["ctr"].dense.set_weights([np.array([[np.log(2.0), 0.0], [0.0, 0.0]])])  # softmax(ln 2, 0) = (2/3, 1/3)
+    layer.level.gates["cvr"].dense.set_weights([np.zeros([2, 2])])
+    out = layer(X)
+    np.testing.assert_allclose([out[head].numpy().item() for head in HEADS], [3 * 2 / 3 + 12 / 3, (6 + 12) / 2], rtol=1e-6)
+
+
+def test_ple_of_one_level_is_cgc():
+    one, many = build("cgc", expert_units=[4, 2]), build("ple", expert_units=[4, 2], levels=1)
+    many.set_weights(one.get_weights())
+    assert [w.path.split("/", 1)[1] for w in one.weights] == [w.path.split("/", 1)[1] for w in many.weights]
+    assert one.gated_experts == many.gated_experts
+    for head, h in many(ROWS).items():
+        np.testing.assert_array_equal(h, one(ROWS)[head])
 
 
 def test_ple_golden():
@@ -85,41 +182,3 @@ def test_ple_gates_of_a_level_read_the_level_before():
 def test_ple_has_a_shared_gate_on_all_levels_but_the_last(levels):
     layer = build("ple", levels=levels, expert_units=[2])
     assert [SHARED in level.gates for level in layer.levels] == [True] * (levels - 1) + [False]
-
-
-@pytest.mark.parametrize(
-    ("sharing", "options", "tables"),
-    [("single_task", {}, 2), ("single_task", {"share_embeddings": True}, 1), ("shared_bottom", {}, 1), ("mmoe", {}, 1), ("ple", {}, 1)],
-)
-def test_who_has_embeddings_of_its_own(sharing, options, tables):
-    model = RankingModel(SPEC, make_model(sharing, **options), FITTED, seed=1)
-    assert len(model.embeddings) == tables
-    assert len(model.tables) == 2 * tables  # dimensions 2 and 4
-    starts = [e.tables["4"].numpy() for e in model.embeddings]
-    assert all((a != b).all() for a, b in itertools.pairwise(starts))
-
-
-def test_an_unknown_name_is_refused_with_the_nearest():
-    with pytest.raises(FunnelError, match=r"model.sharing.*name = 'mmoee' is not an architecture: did you mean 'mmoe'\?"):
-        ModelConfig.parse({"sharing": {"name": "mmoee"}}, "model")
-
-
-@pytest.mark.parametrize(
-    ("table", "problem"),
-    [
-        ({"name": "ple", "level": 1}, r"model\.sharing.*unknown key 'level': did you mean 'levels'\?"),
-        ({"name": "mmoe", "levels": 2}, r"model\.sharing.*unknown key 'levels'"),
-        ({"name": "mmoe", "experts": 1}, r"model\.sharing\.experts = 1: .*greater than or equal to 2"),
-        ({"name": "ple", "expert_units": []}, r"model\.sharing\.expert_units = \[\]: .*at least 1 item"),
-    ],
-)
-def test_options_are_those_of_the_named_entry(table, problem):
-    with pytest.raises(FunnelError, match=problem):
-        ModelConfig.parse({"sharing": table}, "model")
-
-
-@pytest.mark.parametrize("name", SHARING)
-def test_a_bare_name_and_a_dump_give_the_same_params(name):
-    config = ModelConfig.parse({"sharing": name})
-    assert type(config.sharing) is SHARING[name].Params
-    assert ModelConfig.parse(config.model_dump(mode="json")) == config

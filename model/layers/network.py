@@ -49,7 +49,7 @@ class Network(keras.Layer):
         self.drops = [keras.layers.Dropout(self.dropout, name=f"dropout_{i}") for i in layers if self.dropout]
 
     def finish(self, layer: int, h: tf.Tensor, before: tf.Tensor | None) -> tf.Tensor:
-        """What follows product number `layer`: h [.., units], which is normalised over all but its last axis, and what it read."""
+        """What follows product number `layer`: h [B, U], normalised over the batch, and what it read."""
         h = self.norms[layer](h) if self.norms else h
         h = self.activate(h)
         h = self.drops[layer](h) if self.drops else h

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -12,7 +13,7 @@ from pydantic import Field, model_validator
 from features.errors import FunnelError
 from features.settings import Settings
 from features.spec import Spec
-from model.embedding import Inputs
+from model.embedding import History, Inputs
 from model.layers import CrossExperts, Experts, FMExperts, LSTMExperts
 
 Units = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
@@ -30,6 +31,16 @@ class NetworkParams(Settings):
     l2: float = Field(0.0, ge=0)
     residual: bool = False
 
+    @model_validator(mode="after")
+    def _check_residual(self) -> Self:
+        given = {name: getattr(self, name) for name in type(self).model_fields if name.endswith("units")}
+        widths = {name: list(value.values()) if isinstance(value, dict) else [value] for name, value in given.items()}
+        networks = [units for several in widths.values() for units in several if isinstance(units, list)]
+        if self.residual and not any(one == next_ for units in networks for one, next_ in itertools.pairwise(units)):
+            shown = ", ".join(f"{name} = {value}" for name, value in given.items() if not isinstance(value, int))
+            raise ValueError(f"residual = true joins layers of one width, but no two in a row have it in {shown}; give some, or leave it")
+        return self
+
     @property
     def network(self) -> dict[str, Any]:
         """The options as the blocks of model.layers take them."""
@@ -46,6 +57,9 @@ class SharingParams(NetworkParams):
 
     def check(self, spec: Spec) -> None:
         """Raises FunnelError for what cannot be built over these features."""
+
+    def check_heads(self, heads: list[str]) -> None:
+        """Raises FunnelError for what cannot be built for these heads."""
 
 
 class ExpertParams(SharingParams):
@@ -144,10 +158,16 @@ class Sharing(keras.Layer):
         """The weights of the last layer that all heads share, those that GradNorm compares gradients of; [] where nothing is shared."""
         return []
 
+    def get_build_config(self) -> None:
+        """Nothing: its parts are built where it is called."""
+
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"params": self.params.model_dump(mode="json"), "heads": self.heads}
 
 
 def as_inputs(inputs: Inputs | tf.Tensor) -> Inputs:
-    """A plain tensor [B, W] has neither fields nor sequences."""
-    return inputs if isinstance(inputs, Inputs) else Inputs(inputs, {}, {})
+    """A plain tensor [B, W] has neither fields nor sequences. A reloaded Keras model gives plain tuples in the place of named ones."""
+    if isinstance(inputs, tuple | list):
+        flat, fields, sequences = inputs
+        return Inputs(flat, dict(fields), {name: History(*history) for name, history in sequences.items()})
+    return Inputs(inputs, {}, {})

@@ -1,0 +1,37 @@
+"""A shared bottom beside one per task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from pydantic import Field
+
+from model.embedding import Inputs
+from model.layers import Experts
+from model.sharing.base import Sharing, SharingParams, Units
+
+
+@keras.saving.register_keras_serializable("funnel")
+class Customized(Sharing):
+    """h_k = [f_shared(x), f_k(x)]: shared and own parameters apart, their outputs concatenated.
+
+    The customized sharing of Tang et al., Progressive Layered Extraction, RecSys 2020, fig. 1 and sec. 3. All bottoms read the same
+    input and are computed together, the shared one first.
+    """
+
+    class Params(SharingParams):
+        units: Units = Field([256, 128])
+
+    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+        super().__init__(params, heads, **kwargs)
+        self.bottoms = Experts(1 + len(heads), self.params.units, **self.params.network, name="bottoms")
+
+    def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        shared, *own = tf.unstack(self.bottoms(inputs.flat), axis=1)  # [B, H] each
+        return {head: tf.concat([shared, bottom], 1) for head, bottom in zip(self.heads, own, strict=True)}, {}
+
+    @property
+    def last_shared(self) -> list[keras.Variable]:
+        return self.bottoms.last

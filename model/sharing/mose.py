@@ -1,0 +1,71 @@
+"""Mixture of sequential experts."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import keras
+import tensorflow as tf
+from pydantic import Field, model_validator
+
+from features.spec import Spec
+from model.embedding import Inputs
+from model.layers import Gate, LSTMExperts
+from model.sharing.base import HiddenUnits, Sharing, SharingParams, check_sequences
+
+
+@keras.saving.register_keras_serializable("funnel")
+class MoSE(Sharing):
+    """f^k(s_t) = Σ_i g^k(x)_i · f_i(f(s_t)), g^k(x) = softmax(W_gk x), h_k = [t^k(f^k(s_1), …, f^k(s_T)), x].
+
+    f, f_i and t^k are LSTMs: one below all, the experts, and a tower per task, over the behaviour `sequences` joined step by step
+    (default: all sequence features). A gate is computed once, not at every step. Qin et al., Multitask Mixture of Sequential Experts
+    for User Activity Streams, KDD 2020. The paper forecasts the next step of a stream, so a sequence is all that it reads; here an
+    item is to be scored: the gates read x, all features of the row, and x stands beside the last state of the task's LSTM in h_k,
+    for the funnel's towers. With `gate_units` a gate has hidden layers below its softmax; options of dense layers are theirs.
+    """
+
+    class Params(SharingParams):
+        experts: int = Field(4, ge=2)
+        lstm_units: int = Field(32, ge=1)
+        sequences: list[str] = Field([])
+        gate_units: HiddenUnits = Field([])
+
+        @model_validator(mode="after")
+        def _check_dense_options(self) -> Self:
+            for name in ("activation", "batch_norm", "dropout"):
+                if not self.gate_units and getattr(self, name) != SharingParams.model_fields[name].default:
+                    raise ValueError(f"{name} is for dense layers, and those of mose are its gates': give gate_units or leave it out")
+            return self
+
+        def check(self, spec: Spec) -> None:
+            check_sequences(spec, self.sequences, "mose")
+
+    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+        super().__init__(params, heads, **kwargs)
+        params = self.params
+        lstm = {"lstm_units": params.lstm_units, "l2": params.l2}
+        self.bottom = LSTMExperts(1, [], **lstm, every_step=True, name="bottom")
+        self.experts = LSTMExperts(params.experts, [], **lstm, every_step=True, name="experts")
+        self.gates = {head: Gate(params.experts, params.gate_units, **params.network, name=f"gate_{head}") for head in heads}
+        self.lstms = LSTMExperts(len(heads), [], **lstm, name="lstms")
+
+    def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        x, (sequence, present) = inputs.flat, inputs.side_by_side(self.params.sequences)
+        below = self.bottom(x, sequence, present)[:, 0]  # [B, T, U]
+        experts = self.experts(x, below, present)  # [B, n, T, U]
+        steps, units = experts.shape[2:]
+        flat = tf.reshape(experts, [-1, self.params.experts, steps * units])
+        mixed = {head: gate(x, flat) for head, gate in self.gates.items()}
+        streams = tf.reshape(tf.stack([mixture for mixture, _ in mixed.values()], 1), [-1, len(mixed), steps, units])
+        states = tf.unstack(self.lstms(x, streams, present), axis=1)  # [B, U] each
+        representations = {head: tf.concat([state, x], 1) for head, state in zip(self.heads, states, strict=True)}
+        return representations, {f"level_0/{head}": weights for head, (_, weights) in mixed.items()}
+
+    @property
+    def gated_experts(self) -> dict[str, list[str]]:
+        return {f"level_0/{head}": [f"level_0/expert_{i}" for i in range(self.params.experts)] for head in self.heads}
+
+    @property
+    def last_shared(self) -> list[keras.Variable]:
+        return self.experts.last

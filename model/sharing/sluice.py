@@ -1,0 +1,64 @@
+"""A network per task, whose subspaces and layers are mixed by learned weights."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import keras
+import tensorflow as tf
+from pydantic import Field, model_validator
+
+from model.embedding import Inputs
+from model.layers import CrossStitch, Experts, LayerMixture, Orthogonal
+from model.sharing.base import Sharing, SharingParams, Units
+
+
+@keras.saving.register_keras_serializable("funnel")
+class Sluice(Sharing):
+    """h̃_{k,l} = [Σ_{j,t} α_{ks,jt,l} h_{j,t,l} for s], h_k = Σ_l β_{k,l} h̃_{k,l}: subspaces mixed over tasks, then layers.
+
+    Each task's layer l, h_{k,l} = f_{k,l}(h̃_{k,l−1}), is cut into `subspaces` of equal width; α_l [K·S, K·S] mixes the subspaces of
+    all tasks, β_k [L] the layers of a task, which is why all layers are equally wide. `orthogonality` is the weight of the penalty
+    Σ ‖G_{k,1}ᵀ G_{k,2}‖²_F that keeps a task's subspaces apart; see Orthogonal. Ruder et al., Sluice Networks, arXiv 1705.08142, in
+    print as Latent Multi-task Architecture Learning, AAAI 2019. α starts with `own_share` on its diagonal, β with it on the last
+    layer, and the rest evenly spread.
+    """
+
+    class Params(SharingParams):
+        units: Units = Field([128, 128])
+        subspaces: int = Field(2, ge=2)
+        own_share: float = Field(0.9, ge=0, le=1)
+        orthogonality: float = Field(0.0, ge=0)
+
+        @model_validator(mode="after")
+        def _check_widths(self) -> Self:
+            if len(set(self.units)) > 1:
+                raise ValueError(f"units = {self.units}: sluice sums the outputs of its layers, so give all the same width")
+            if self.units[0] % self.subspaces:
+                raise ValueError(f"units = {self.units[0]} does not divide into subspaces = {self.subspaces} of equal width")
+            return self
+
+    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+        super().__init__(params, heads, **kwargs)
+        params = self.params
+        count, layers = len(heads), range(len(params.units))
+        penalty = Orthogonal(params.orthogonality, count, params.subspaces, params.l2) if params.orthogonality else None
+        self.networks = Experts(count, params.units, kernel_regularizer=penalty, **params.network, name="networks")
+        self.stitches = [CrossStitch(own_share=params.own_share, name=f"alpha_{i}") for i in layers]
+        self.mixture = LayerMixture(last_share=params.own_share, name="beta")
+
+    def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        layers: list[tf.Tensor] = []  # [B, K, U] each
+
+        def mix(layer: int, h: tf.Tensor) -> tf.Tensor:
+            parts = tf.reshape(h, [-1, len(self.heads) * self.params.subspaces, h.shape[-1] // self.params.subspaces])
+            layers.append(tf.reshape(self.stitches[layer](parts), [-1, *h.shape[1:]]))
+            return layers[-1]
+
+        self.networks(inputs.flat, between=mix)
+        mixed = self.mixture(tf.stack(layers, 2))  # [B, K, L, U] → [B, K, U]
+        return dict(zip(self.heads, tf.unstack(mixed, axis=1), strict=True)), {}
+
+    @property
+    def last_shared(self) -> list[keras.Variable]:
+        return self.networks.last
