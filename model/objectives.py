@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from features.spec import Spec
 
+TINY = 1e-7  # a quotient of probabilities stays so far below 1, in the logarithm
 Labels = TypeVar("Labels", tf.Tensor, np.ndarray)
 
 
@@ -21,7 +22,19 @@ class Probability(NamedTuple):
     log_not_p: tf.Tensor
 
 
-Prediction = Probability
+class Value(NamedTuple):
+    """A number [B] in the unit of its label."""
+
+    value: tf.Tensor
+
+
+class Hidden(NamedTuple):
+    """A number [B] that an objective needs and nobody is served."""
+
+    value: tf.Tensor
+
+
+Prediction = Probability | Value | Hidden
 
 
 def from_logit(z: tf.Tensor) -> Probability:
@@ -32,6 +45,18 @@ def from_logit(z: tf.Tensor) -> Probability:
 def joint(first: Probability, second: Probability) -> Probability:
     """p = p₁·p₂, so log(1 − p) = log((1 − p₁) + p₁·(1 − p₂)), a sum of positive terms."""
     return Probability(first.log_p + second.log_p, log_add(first.log_not_p, first.log_p + second.log_not_p))
+
+
+def either(p: Probability, first: Probability, second: Probability) -> Probability:
+    """p·p₁ + (1 − p)·p₂: the first's with probability p, else the second's."""
+    happens = log_add(p.log_p + first.log_p, p.log_not_p + second.log_p)
+    return Probability(happens, log_add(p.log_p + first.log_not_p, p.log_not_p + second.log_not_p))
+
+
+def quotient(joint: Probability, given: Probability) -> Probability:
+    """p = p_joint / p_given, at most 1: an estimated joint may be likelier than what it implies."""
+    log_p = tf.minimum(joint.log_p - given.log_p, -TINY)
+    return Probability(log_p, tf.math.log(-tf.math.expm1(log_p)))
 
 
 def log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -59,10 +84,24 @@ class Objective:
         return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(over, tf.float32) * weight)
 
 
-def cross_entropy(name: str, p: Probability, label: tf.Tensor, mask: tf.Tensor) -> Objective:
-    """−[y·log p + (1 − y)·log(1 − p)] over the rows of `mask`; label [B] holds 0 and 1 there."""
+def cross_entropy(name: str, p: Probability, label: tf.Tensor, mask: tf.Tensor, positive_weight: float = 1.0) -> Objective:
+    """−[w₁·y·log p + (1 − y)·log(1 − p)] over the rows of `mask`; label [B] holds 0 and 1 there.
+
+    `positive_weight` w₁ is in the sum alone, not in the number of rows that it is divided by.
+    """
     y = tf.cast(label, tf.float32)
-    return Objective(name, -(y * p.log_p + (1 - y) * p.log_not_p), mask)
+    return Objective(name, -(positive_weight * y * p.log_p + (1 - y) * p.log_not_p), mask)
+
+
+def squared_error(name: str, prediction: Value, label: tf.Tensor, mask: tf.Tensor) -> Objective:
+    """(ŷ − y)²."""
+    return Objective(name, (prediction.value - label) ** 2, mask)
+
+
+def huber(name: str, prediction: Value, label: tf.Tensor, mask: tf.Tensor, delta: float) -> Objective:
+    """½e² where |e| ≤ δ, else δ·(|e| − ½δ), e = ŷ − y (Huber, Annals of Mathematical Statistics 35, 1964)."""
+    error = abs(prediction.value - label)
+    return Objective(name, tf.where(error <= delta, error**2 / 2, delta * (error - delta / 2)), mask)
 
 
 def own_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[Labels, Labels]:
@@ -73,11 +112,13 @@ def own_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[Labe
 
 
 def entire_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[Labels, Labels]:
-    """(label, mask) of a task's joint over all rows: 1 if the whole chain happened, 0 if any step is known not to have."""
-    label, parent = labels[spec.tasks[task].label], spec.parent(task)
-    while parent is not None:
-        label = both(labels[spec.tasks[parent].label], label)
-        parent = spec.parent(parent)
+    """(label, mask) of a task's joint over all rows: 1 if the whole chain happened, 0 if any step is known not to have.
+
+    The label of a task declared `outright` is that of its joint already.
+    """
+    label, at = labels[spec.tasks[task].label], task
+    while not spec.tasks[at].outright and (parent := spec.parent(at)) is not None:
+        label, at = both(labels[spec.tasks[parent].label], label), parent
     return label, label >= 0
 
 

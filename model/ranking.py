@@ -11,7 +11,7 @@ from features.spec import Spec
 from model.config import ModelConfig
 from model.embedding import Embeddings, Inputs
 from model.funnels import FUNNELS
-from model.objectives import Prediction
+from model.objectives import Prediction, Probability, Value
 from model.sharing import SHARING
 
 
@@ -49,8 +49,10 @@ class RankingModel(tf.Module):
         return [embeddings(rows, numbers, weights) for embeddings in self.embeddings]
 
     def scores(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What a request is answered with: {"p_<name>": [B]}."""
-        return {f"p_{name}": tf.exp(p.log_p) for name, p in self(ids, dense).items()}
+        """What a request is answered with: {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of numbers, in their labels' units."""
+        found = self(ids, dense)
+        values = {f"y_{name}": p.value for name, p in found.items() if isinstance(p, Value)}
+        return {f"p_{name}": tf.exp(p.log_p) for name, p in found.items() if isinstance(p, Probability)} | values
 
     def gate_weights(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
         """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; none where the sharing has no gates."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from features.errors import FunnelError, nearest
 from features.spec import Spec
 from model.layers import MLP
-from model.objectives import Labels, Objective, Prediction, Probability, from_logit, joint
+from model.objectives import Labels, Objective, Prediction, Probability, cross_entropy, entire_space, from_logit, joint
 from model.sharing.base import HiddenUnits, NetworkParams
 
 
@@ -28,7 +28,8 @@ class FunnelParams(NetworkParams):
 class Funnel(keras.Layer):
     """{head: [B, H]} → {name: Prediction}, a tower for each head; heads are the tasks unless a funnel says otherwise.
 
-    Tasks with `given` are conditional on what comes before, and their joint is the product along the chain.
+    Tasks with `given` are conditional on what comes before, and their joint is the product along the chain. Predictions that are
+    Hidden are for the objectives alone.
     """
 
     Params: type[FunnelParams]
@@ -74,19 +75,38 @@ class Funnel(keras.Layer):
 
     def joints(self, tasks: Mapping[str, Probability]) -> dict[str, Probability]:
         """The product along its chain of each task that has a joint."""
-        return {declared.joint: self._product(task, tasks) for task, declared in self.spec.tasks.items() if declared.joint}
+        return {
+            declared.joint: self._product(task, tasks) for task, declared in self.spec.tasks.items() if declared.joint and task in tasks
+        }
 
     def _product(self, task: str, tasks: Mapping[str, Probability]) -> Probability:
         parent = self.spec.parent(task)
         return tasks[task] if parent is None else joint(self._product(parent, tasks), tasks[task])
+
+    def joint_objective(self, task: str, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> Objective:
+        """The cross-entropy of a task's joint over all rows; of a task without one, its own."""
+        declared = self.spec.tasks[task]
+        name = declared.joint or task
+        return cross_entropy(name, predictions[name], *entire_space(self.spec, task, labels), declared.positive_weight)
 
     def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
         """What is minimised, from predictions by name and labels [B] by name."""
         raise TypeError(f"{type(self).__name__} must say what it minimises: give it objectives(predictions, labels)")
 
 
+def refuse_numbers(spec: Spec, funnel: str) -> None:
+    """Raises FunnelError when a task predicts a number: a product of probabilities has no place for it."""
+    for task, declared in spec.tasks.items():
+        if spec.labels[declared.label].is_number:
+            raise FunnelError(
+                f"model.funnel = '{funnel}' is of probabilities, but the label '{declared.label}' of task '{task}' is a number: "
+                "use funnel 'independent', or give the label at_least"
+            )
+
+
 def check_chain(spec: Spec, funnel: str, *, longest: int | None = None) -> list[str]:
     """The tasks as one chain, each `given` the label of the one before. Raises FunnelError when they form none of at least two."""
+    refuse_numbers(spec, funnel)
     first = [task for task in spec.tasks if spec.parent(task) is None]
     if not any(task.given for task in spec.tasks.values()):
         raise FunnelError(
@@ -94,8 +114,8 @@ def check_chain(spec: Spec, funnel: str, *, longest: int | None = None) -> list[
             "declare one, as in cvr = { label = 'convert', given = 'click' }, or use funnel 'independent'"
         )
     chain = first[:1]
-    while following := [task for task in spec.tasks if spec.parent(task) == chain[-1]]:
-        chain.append(following[0])
+    for _ in spec.tasks:  # no `while … :=`: escm2 asks inside the graph, where AutoGraph cannot follow it
+        chain += [task for task in spec.tasks if spec.parent(task) == chain[-1]][:1]
     if len(chain) < len(spec.tasks):
         left = next(task for task in spec.tasks if task not in chain)
         raise FunnelError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from features.spec import Spec
 from model.funnels.base import Funnel, FunnelParams, check_chain
-from model.objectives import Labels, Objective, Prediction, cross_entropy, entire_space
+from model.objectives import Labels, Objective, Prediction
 
 
 class ESMM(Funnel):
@@ -29,5 +29,4 @@ class ESMM(Funnel):
         check_chain(spec, "esmm")
 
     def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
-        trained = {task: self.spec.tasks[task].joint or task for task in self.heads}
-        return [cross_entropy(name, predictions[name], *entire_space(self.spec, task, labels)) for task, name in trained.items()]
+        return [self.joint_objective(task, predictions, labels) for task in self.heads]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import tensorflow as tf
+
+from features.errors import FunnelError
+from features.spec import Spec
 from model.funnels.base import Funnel, FunnelParams
-from model.objectives import Labels, Objective, Prediction, cross_entropy, own_space
+from model.objectives import Labels, Objective, Prediction, Probability, Value, cross_entropy, from_logit, huber, own_space, squared_error
 
 
 class Independent(Funnel):
@@ -15,6 +19,8 @@ class Independent(Funnel):
     |---|---|---|---|---|
     | a task | its label | all rows with a known label | rows of the space | p_task |
     | a task with `given` | its label | rows whose given label is 1 | rows of the space | p_task and, as a product, p_joint |
+    | a task of a number | its label | the same, with or without `given` | rows of the space | y_task |
+    | a task declared `outright` | its label, which is the joint's | all rows with a known label | rows of the space | p_joint |
 
     The mean over the sample space is equation 9 of Tang et al., Progressive Layered Extraction, RecSys 2020.
     """
@@ -22,5 +28,44 @@ class Independent(Funnel):
     class Params(FunnelParams):
         pass
 
+    @classmethod
+    def check(cls, params: FunnelParams, spec: Spec) -> None:
+        super().check(params, spec)
+        for task in spec.tasks:
+            parent = spec.parent(task)
+            if parent and spec.tasks[parent].outright and not spec.tasks[task].outright:
+                raise FunnelError(
+                    f"model.funnel = 'independent' predicts the joint of '{parent}', whose label is given outright, and has no "
+                    f"p_{parent} to multiply '{task}' with: declare '{task}' outright too, or use funnel 'esmm'"
+                )
+
+    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+        found: dict[str, Prediction] = {}
+        for task in self.spec.tasks:
+            logit = self.logit(task, towers)
+            found[self._name(task)] = Value(logit) if self._is_number(task) else from_logit(logit)
+        own = {task: p for task, p in found.items() if task in self.spec.tasks and isinstance(p, Probability)}
+        return found | self.joints(own)
+
     def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
-        return [cross_entropy(task, predictions[task], *own_space(self.spec, task, labels)) for task in self.heads]
+        return [self._objective(task, predictions[self._name(task)], labels) for task in self.heads]
+
+    def _objective(self, task: str, prediction: Prediction, labels: Mapping[str, Labels]) -> Objective:
+        declared, name = self.spec.tasks[task], self._name(task)
+        if declared.outright:
+            label = labels[declared.label]
+            return cross_entropy(name, prediction, label, label >= 0, declared.positive_weight)
+        space = own_space(self.spec, task, labels)
+        if not self._is_number(task):
+            return cross_entropy(name, prediction, *space, declared.positive_weight)
+        return (
+            huber(name, prediction, *space, declared.huber_delta) if declared.loss == "huber" else squared_error(name, prediction, *space)
+        )
+
+    def _name(self, task: str) -> str:
+        """What the task's head predicts."""
+        declared = self.spec.tasks[task]
+        return declared.joint if declared.outright else task
+
+    def _is_number(self, task: str) -> bool:
+        return self.spec.labels[self.spec.tasks[task].label].is_number

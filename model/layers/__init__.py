@@ -10,6 +10,7 @@ from model.layers.lstm import LSTMExperts
 from model.layers.mlp import MLP
 from model.layers.network import Network
 from model.layers.orthogonal import Orthogonal
+from model.layers.transfer import Transfer
 
 __all__ = [
     "MLP",
@@ -22,4 +23,5 @@ __all__ = [
     "LayerMixture",
     "Network",
     "Orthogonal",
+    "Transfer",
 ]

@@ -34,9 +34,10 @@ class Experts(Network):
             draw = each_its_own(self.count, (width, units) if joined else (1, width, units), axis=int(joined))
             bias = (self.count * units,) if joined else (self.count, 1, units)
             self.kernels.append(self.add_weight(name=f"kernel_{layer}", shape=kernel, initializer=draw, regularizer=penalty))
-            self.biases.append(self.add_weight(name=f"bias_{layer}", shape=bias, initializer="zeros"))
             if self.norms:
                 self.norms[layer].build((None, self.count * units))
+            else:
+                self.biases.append(self.add_weight(name=f"bias_{layer}", shape=bias, initializer="zeros"))
             width = units
 
     def call(self, x: tf.Tensor, between: Callable[[int, tf.Tensor], tf.Tensor] | None = None) -> tf.Tensor:
@@ -49,7 +50,7 @@ class Experts(Network):
 
     def _layer(self, layer: int, x: tf.Tensor) -> tf.Tensor:
         """[B, I] where all read the same, or [B, n, I] → [B, n, U]."""
-        kernel, bias, units = self.kernels[layer], self.biases[layer], self.units[layer]
+        kernel, bias, units = self.kernels[layer], self.biases[layer] if self.biases else 0.0, self.units[layer]
         if len(x.shape) == 2:
             h, before = tf.matmul(x, kernel) + bias, None
         else:
@@ -60,7 +61,7 @@ class Experts(Network):
     @property
     def last(self) -> list[keras.Variable]:
         """The weights of the last layer of all experts."""
-        return [self.kernels[-1], self.biases[-1]]
+        return [self.kernels[-1], *self.biases[-1:]]
 
     def get_config(self) -> dict[str, Any]:
         penalty = self.kernel_regularizer and keras.regularizers.serialize(self.kernel_regularizer)

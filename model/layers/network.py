@@ -12,7 +12,8 @@ import tensorflow as tf
 class Network(keras.Layer):
     """The base of blocks made of dense layers of `units`; each product is followed by dropout(activation(BN(h))).
 
-    `batch_norm`: Ioffe and Szegedy, Batch Normalization, ICML 2015, its moments taken over the global batch. `dropout`: the rate
+    `batch_norm`: Ioffe and Szegedy, Batch Normalization, ICML 2015, its moments taken over the global batch, and
+    its β in the place of the product's bias. `dropout`: the rate
     at which activations are zeroed in training. `l2`: λ of λ·Σ w² over the kernels, among the layer's `losses`. `residual`: a
     layer as wide as the one before adds what it read: h_l = f(h_{l−1}) + h_{l−1} (He et al., CVPR 2016).
     """

@@ -1,0 +1,63 @@
+"""Adaptive information transfer along a chain of conversions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import tensorflow as tf
+from pydantic import Field
+
+from features.errors import FunnelError
+from features.spec import Spec
+from model.funnels.base import Funnel, FunnelParams, check_chain
+from model.layers import MLP, Transfer
+from model.objectives import Labels, Objective, Prediction, from_logit, quotient
+
+
+class AITM(Funnel):
+    """z_1 = q_1, z_t = transfer(g_{t−1}(z_{t−1}), q_t), ŷ_t = σ(w_t · z_t): q_t the towers, ŷ_t the probability of the chain up to t.
+
+    | head | label | sample space | denominator | output |
+    |---|---|---|---|---|
+    | the first | its label | all rows with a known label | rows of the space | p_task |
+    | a later one, t | the joint label up to t | all rows where it is known | rows of the space | p_joint = ŷ_t; p_task = ŷ_t / ŷ_{t−1} |
+    | calibrator_t | none | all rows | all rows | α·max(ŷ_t − ŷ_{t−1}, 0) |
+
+    p_task is cut at 1, where the calibrator has not yet put ŷ_t below ŷ_{t−1}. See the layer Transfer. Xi et al., AITM, KDD 2021, eq. 2–11;
+    α is `calibrator_weight`, .6 in the paper.
+    """
+
+    class Params(FunnelParams):
+        calibrator_weight: float = Field(0.6, ge=0)
+
+    def __init__(self, params: Params, spec: Spec) -> None:
+        super().__init__(params, spec)
+        self.chain = check_chain(spec, "aitm")
+        width, later = params.units_of(self.chain[0])[-1], self.chain[1:]
+        self.handed_on = {task: MLP([width], **params.network, name=f"handed_to_{task}") for task in later}
+        self.transfers = {task: Transfer(name=f"transfer_{task}") for task in later}
+
+    @classmethod
+    def check(cls, params: Params, spec: Spec) -> None:
+        super().check(params, spec)
+        widths = {task: (params.units_of(task) or [0])[-1] for task in check_chain(spec, "aitm")}
+        if 0 in widths.values() or len(set(widths.values())) > 1:
+            raise FunnelError(
+                f"model.funnel.tower_units = {params.tower_units}: aitm attends to what towers give, so all end in the same number of units"
+            )
+
+    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+        first, z = self.chain[0], {self.chain[0]: towers[self.chain[0]]}
+        for before, task in itertools.pairwise(self.chain):
+            z[task] = self.transfers[task](self.handed_on[task](z[before]), towers[task])
+        chains = {task: from_logit(self.logit(task, z)) for task in self.chain}
+        tasks = {task: quotient(chains[task], chains[before]) for before, task in itertools.pairwise(self.chain)}
+        return {first: chains[first]} | tasks | {self.spec.tasks[task].joint: chains[task] for task in tasks}
+
+    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+        steps = [self.joint_objective(task, predictions, labels) for task in self.chain]
+        chains = {task: tf.exp(predictions[self.spec.tasks[task].joint or task].log_p) for task in self.chain}
+        excess = {task: tf.nn.relu(chains[task] - chains[before]) for before, task in itertools.pairwise(self.chain)}
+        weight = self.params.calibrator_weight
+        return steps + [Objective(f"calibrator_{task}", weight * e, tf.ones_like(e, tf.bool)) for task, e in excess.items()]

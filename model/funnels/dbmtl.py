@@ -1,0 +1,52 @@
+"""Deep Bayesian multi-target learning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+from pydantic import Field
+
+from features.spec import Spec
+from model.funnels.base import Funnel, FunnelParams, check_chain
+from model.layers import MLP
+from model.objectives import Labels, Objective, Prediction, cross_entropy, from_logit, own_space
+from model.sharing.base import Units
+
+
+class DBMTL(Funnel):
+    """p(y_1 … y_n | x) = Π_k p(y_k | x, y_1 … y_{k−1}); r_k = f_k([tower_k, r_1 … r_{k−1}]), p_k = σ(w_k · r_k).
+
+    | head | label | sample space | denominator | output |
+    |---|---|---|---|---|
+    | the first | its label | all rows with a known label | rows of the space | p_task |
+    | a later one | its label | rows whose given label is 1 | rows of the space | p_task and, as a product, p_joint |
+
+    What a later task is conditioned on are the hidden layers r of the tasks before it in the chain, so that it can be asked of rows whose
+    outcome is open. In a funnel a later step is 0 where an earlier one is, so the factors of the likelihood are known there and
+    the rest is each task's own sample space. Wang et al., Deep Bayesian Multi-Target Learning for Recommender Systems, 2019, eq. 1–4.
+    """
+
+    class Params(FunnelParams):
+        relation_units: Units = Field([32])
+
+    def __init__(self, params: Params, spec: Spec) -> None:
+        super().__init__(params, spec)
+        self.chain = check_chain(spec, "dbmtl")
+        self.relations = {task: MLP(params.relation_units, **params.network, name=f"relation_{task}") for task in self.chain}
+
+    @classmethod
+    def check(cls, params: Params, spec: Spec) -> None:
+        super().check(params, spec)
+        check_chain(spec, "dbmtl")
+
+    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+        relations: dict[str, tf.Tensor] = {}
+        for task in self.chain:
+            relations[task] = self.relations[task](tf.concat([towers[task], *relations.values()], 1))
+        tasks = {task: from_logit(self.logit(task, relations)) for task in self.heads}
+        return tasks | self.joints(tasks)
+
+    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+        weights = {task: declared.positive_weight for task, declared in self.spec.tasks.items()}
+        return [cross_entropy(task, predictions[task], *own_space(self.spec, task, labels), weights[task]) for task in self.heads]

@@ -1,0 +1,76 @@
+"""Entire-space counterfactual multi-task model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import tensorflow as tf
+from pydantic import Field
+
+from features.errors import FunnelError
+from features.spec import Spec
+from model.funnels.base import Funnel, FunnelParams, check_chain
+from model.objectives import Hidden, Labels, Objective, Prediction, cross_entropy, entire_space, from_logit, own_space
+
+IMPUTATION = "imputation"
+
+
+class ESCM2(Funnel):
+    """R_IPW = mean_D o·δ/ô, R_DR = mean_D [δ̂ + o·(δ − δ̂)/ô], δ = l(convert, p_cvr): clicked rows o weighted to stand for all, D.
+
+    | head | label | sample space | denominator | output |
+    |---|---|---|---|---|
+    | ctr | click | all rows with a known label | rows of the space | p_ctr |
+    | cvr | convert | "ipw": rows whose click is 1; "dr": all rows, too | all rows where the joint label is known | p_cvr |
+    | imputation (dr) | δ, by o·(δ − δ̂)²/ô | rows whose click is 1 | all rows where the joint label is known | none |
+    | ctcvr = ctr · cvr | click and convert | all rows where the joint label is known | rows of the space | p_ctcvr |
+
+    ô = max(p_ctr, `propensity_floor`), its gradient stopped; the floor bounds the weight of one row, and so the variance, by 1/floor.
+    δ̂ = softplus of the imputation tower. `counterfactual_weight` λ_c and `global_weight` λ_g weight the second and third, and the
+    last row. Wang et al., ESCM²: Entire Space Counterfactual Multi-Task Model, SIGIR 2022, eq. 7–14.
+    """
+
+    class Params(FunnelParams):
+        estimator: Literal["ipw", "dr"] = "ipw"
+        propensity_floor: float = Field(0.02, gt=0, le=1)
+        counterfactual_weight: float = Field(1.0, ge=0)
+        global_weight: float = Field(1.0, ge=0)
+
+    @classmethod
+    def heads_of(cls, params: Params, spec: Spec) -> list[str]:
+        return [*spec.tasks, *([IMPUTATION] if params.estimator == "dr" else [])]
+
+    @classmethod
+    def check(cls, params: Params, spec: Spec) -> None:
+        super().check(params, spec)
+        if IMPUTATION in spec.tasks:
+            raise FunnelError(f"tasks.{IMPUTATION}: funnel 'escm2' has a head of that name: give the task another")
+        check_chain(spec, "escm2", longest=2)
+
+    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+        tasks = {task: from_logit(self.logit(task, towers)) for task in self.spec.tasks}
+        imputed = {IMPUTATION: Hidden(tf.nn.softplus(self.logit(IMPUTATION, towers)))} if IMPUTATION in self.heads else {}
+        return tasks | self.joints(tasks) | imputed
+
+    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+        click, convert = check_chain(self.spec, "escm2")
+        objectives = [self.joint_objective(click, predictions, labels), *self._counterfactual(click, convert, predictions, labels)]
+        whole = self.joint_objective(convert, predictions, labels)
+        return [*objectives, Objective(whole.name, self.params.global_weight * whole.losses, whole.mask)]
+
+    def _counterfactual(
+        self, click: str, convert: str, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+    ) -> list[Objective]:
+        """The conversion's risk and, with the doubly robust estimator, the imputation's."""
+        label, clicked = own_space(self.spec, convert, labels)
+        _, everyone = entire_space(self.spec, convert, labels)
+        error = cross_entropy(convert, predictions[convert], label, clicked, self.spec.tasks[convert].positive_weight).losses
+        propensity = tf.stop_gradient(tf.maximum(tf.exp(predictions[click].log_p), self.params.propensity_floor))
+        weight = self.params.counterfactual_weight / propensity
+        if IMPUTATION not in predictions:
+            return [Objective(convert, weight * error, clicked, over=everyone)]
+        imputed = predictions[IMPUTATION].value
+        observed = tf.where(clicked, error - imputed, tf.zeros_like(error))
+        risk = self.params.counterfactual_weight * imputed + weight * observed
+        return [Objective(convert, risk, everyone), Objective(IMPUTATION, weight * observed**2, clicked, over=everyone)]

@@ -1,0 +1,65 @@
+"""Entire-space model with an action between click and purchase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from features.errors import FunnelError, nearest
+from features.spec import Spec
+from model.funnels.base import Funnel, FunnelParams, refuse_numbers
+from model.objectives import Labels, Objective, Prediction, either, from_logit, joint
+
+
+class ESM2(Funnel):
+    """p_ctavr = y₁·y₂, p_cvr = y₂·y₃ + (1 − y₂)·y₄, p_ctcvr = y₁·p_cvr: a purchase follows a click with or without the action.
+
+    | head | label | sample space | denominator | output |
+    |---|---|---|---|---|
+    | ctr: y₁ | click | all rows with a known label | rows of the space | p_ctr |
+    | action: y₂ | click and action | all rows where the joint label is known | rows of the space | p_action and its joint |
+    | cvr_action: y₃, cvr_other: y₄ | click and purchase | all rows where the joint label is known | rows of the space | p_cvr and p_ctcvr |
+
+    `action` names the task of the deterministic action (into the basket, to the wish list); it and the purchase are both `given` the
+    click. Wen et al., Entire Space Multi-Task Modeling via Post-Click Behavior Decomposition, SIGIR 2020, eq. 4–9.
+    """
+
+    class Params(FunnelParams):
+        action: str | None = None
+
+    @classmethod
+    def check(cls, params: Params, spec: Spec) -> None:
+        refuse_numbers(spec, "esm2")
+        roots = [task for task in spec.tasks if spec.parent(task) is None]
+        children = [task for task in spec.tasks if spec.parent(task) == roots[0]]
+        if len(roots) > 1 or len(children) != 2 or len(spec.tasks) != 3:
+            raise FunnelError(
+                "model.funnel = 'esm2' needs three tasks: one of the click, and those of the action and of the purchase, both with "
+                f"the click's label as `given`; these are {', '.join(spec.tasks)}"
+            )
+        if params.action not in children:
+            said = "says nothing" if params.action is None else f"= '{params.action}'"
+            raise FunnelError(f"model.funnel.action {said}: name the task of the action: {nearest(str(params.action), children)}")
+        super().check(params, spec)
+
+    @classmethod
+    def heads_of(cls, params: Params, spec: Spec) -> list[str]:
+        click, action, purchase = _roles(params, spec)
+        return [click, action, f"{purchase}_{action}", f"{purchase}_other"]
+
+    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+        click, action, purchase = _roles(self.params, self.spec)
+        y1, y2, y3, y4 = (from_logit(self.logit(head, towers)) for head in self.heads)
+        buys = either(y2, y3, y4)
+        joints = {self.spec.tasks[action].joint: joint(y1, y2), self.spec.tasks[purchase].joint: joint(y1, buys)}
+        return {click: y1, action: y2, purchase: buys} | joints
+
+    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+        return [self.joint_objective(task, predictions, labels) for task in _roles(self.params, self.spec)]
+
+
+def _roles(params: ESM2.Params, spec: Spec) -> tuple[str, str, str]:
+    """The tasks of the click, of the action and of the purchase."""
+    click = spec.parent(params.action)
+    return click, params.action, next(task for task in spec.tasks if task not in (click, params.action))
