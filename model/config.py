@@ -14,13 +14,18 @@ from model.funnels import FUNNELS
 from model.funnels.base import FunnelParams
 from model.sharing import SHARING
 from model.sharing.base import SharingParams
+from model.weighting import WEIGHTING
+from model.weighting.base import WeightingParams
 
 
 class ModelConfig(Settings):
-    """The architecture on its two axes. Each table names an entry of its dict and holds that entry's own Params."""
+    """The architecture on its two axes, and how its objectives are weighed. Each table names an entry of its dict and holds that
+    entry's own Params.
+    """
 
     sharing: SerializeAsAny[SharingParams] = Field({"name": "mmoe"})
     funnel: SerializeAsAny[FunnelParams] = Field({"name": "independent"})
+    weighting: SerializeAsAny[WeightingParams] = Field({"name": "fixed"})
 
     def check(self, spec: Spec) -> None:
         """Raises FunnelError when the features and tasks do not fit the architecture."""
@@ -28,6 +33,11 @@ class ModelConfig(Settings):
         funnel.check(self.funnel, spec)
         self.sharing.check(spec)
         self.sharing.check_heads(funnel.heads_of(self.funnel, spec))
+        self.weighting.check(self.objectives(spec))
+
+    def objectives(self, spec: Spec) -> list[str]:
+        """The names of what is minimised."""
+        return FUNNELS[self.funnel.name].objective_names(self.funnel, spec)
 
     @field_validator("sharing", mode="before")
     @classmethod
@@ -38,6 +48,11 @@ class ModelConfig(Settings):
     @classmethod
     def _funnel(cls, value: Any) -> Any:
         return _params(value, FUNNELS)
+
+    @field_validator("weighting", mode="before")
+    @classmethod
+    def _weighting(cls, value: Any) -> Any:
+        return _params(value, WEIGHTING)
 
 
 def _params(value: Any, known: Mapping[str, Any]) -> Any:

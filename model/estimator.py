@@ -66,7 +66,7 @@ class RankingEstimator:
             step.assign(until)
             losses = {name: float(loss) for name, loss in means.items()}
             self._check_finite(until, losses)
-            self._log({"step": until, "loss": losses})
+            self._log({"step": until, "loss": losses, "weight": trainer.objective_weights})
             if on_progress:
                 on_progress(until, total, losses)
             if until % settings.checkpoint_every == 0 or until == total:

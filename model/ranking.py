@@ -67,6 +67,11 @@ class RankingModel(tf.Module):
         return {gate: experts for sharing in self.sharings for gate, experts in sharing.gated_experts.items()}
 
     @property
+    def last_shared(self) -> list[keras.Variable]:
+        """The weights of the last layer that all heads share; [] where there is none."""
+        return self.sharings[0].last_shared if len(self.sharings) == 1 else []
+
+    @property
     def tables(self) -> list[tf.Variable]:
         """The embedding tables: their gradients are tf.IndexedSlices."""
         return [table for embeddings in self.embeddings for table in embeddings.tables.values()]

@@ -14,6 +14,7 @@ from features.spec import Spec
 from model.config import ModelConfig, TrainConfig
 from model.optimizers import SparseAdagrad
 from model.ranking import RankingModel
+from model.weighting import WEIGHTING
 
 SUM = tf.distribute.ReduceOp.SUM
 
@@ -59,65 +60,117 @@ class Trainer(tf.Module):
 
     def __init__(self, spec: Spec, model: ModelConfig, train: TrainConfig, fitted: Fitted, strategy: tf.distribute.Strategy) -> None:
         super().__init__()
-        self.spec, self.strategy = spec, strategy
+        self.spec, self.strategy, self.objectives = spec, strategy, model.objectives(spec)
         replicas = strategy.num_replicas_in_sync
         if train.batch_size % replicas:
             raise FunnelError(f"train.batch_size = {train.batch_size} is global and must divide evenly among {replicas} replicas")
         with strategy.scope():
             self.model = RankingModel(spec, model, fitted, train.seed)
+            self.weighting = WEIGHTING[model.weighting.name](model.weighting, self.objectives)
+            self._check_shared(model)
             self.optimizer = keras.optimizers.Adam(train.learning_rate, name="adam")
-            self.optimizer.build(self.model.weights)
+            self.optimizer.build(self._dense)
             self.table_optimizer = SparseAdagrad(train.embedding_learning_rate, self.model.tables)
+
+    def _check_shared(self, model: ModelConfig) -> None:
+        if self.weighting.of_last_layer and not self.model.last_shared:
+            raise FunnelError(
+                f"model.weighting = '{model.weighting.name}' compares gradients of a layer that all tasks share, and sharing "
+                f"'{model.sharing.name}' has none: choose another of either"
+            )
+
+    @property
+    def _dense(self) -> list[keras.Variable]:
+        """What the dense optimizer trains."""
+        return [*self.model.weights, *self.weighting.trained]
 
     @property
     def state(self) -> dict[str, tf.Variable]:
-        """The model's variables and, beside them, the optimizers'."""
+        """The model's variables and, beside them, the optimizers' and the weighting's."""
         accumulators = {f"accumulator_{i}": a for i, a in enumerate(self.table_optimizer.accumulators)}
-        return self.model.state | accumulators | {v.path: v.value for v in self.optimizer.variables}
+        weighting = {f"weighting/{name}": v for name, v in self.weighting.state.items()}
+        return self.model.state | accumulators | weighting | {v.path: v.value for v in self.optimizer.variables}
+
+    @property
+    def objective_weights(self) -> dict[str, float]:
+        """What each objective weighs now."""
+        return dict(zip(self.objectives, self.weighting.current().numpy().tolist(), strict=True))
 
     @tf.function
     def steps(self, batches: Iterator[dict[str, tf.Tensor]], count: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Takes `count` steps; returns the mean loss of each objective."""
-        names = self._objective_names
-        totals = tf.zeros([len(names)])
+        """Takes `count` steps; returns the mean loss of each objective, before its weight."""
+        totals = tf.zeros([len(self.objectives)])
         for _ in tf.range(count):
             losses = self.strategy.run(self.step, args=(next(batches),))
             totals += self.strategy.experimental_local_results(losses)[0]
         means = totals / tf.cast(count, tf.float32)
-        return {name: means[i] for i, name in enumerate(names)}
-
-    @property
-    def _objective_names(self) -> list[str]:
-        nothing = {name: tf.zeros([1], tf.int64) for name in self.spec.labels}
-        predictions = self.model(tf.zeros([1, self.spec.ids_width], tf.int64), tf.zeros([1, self.spec.dense_width]))
-        return [o.name for o in self.model.funnel.objectives(predictions, nothing)]
+        return {name: means[i] for i, name in enumerate(self.objectives)}
 
     def step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """One step of one replica on its slice of the global batch; returns the global losses [objectives]."""
         replica = tf.distribute.get_replica_context()
         losses, table_gradients, gradients = self.gradients(self._slice(batch, replica))
+        own = self.weighting.trained_gradients(losses, replica.num_replicas_in_sync)
         replica.merge_call(self.table_optimizer.apply, args=(table_gradients, self.model.tables))
-        self.optimizer.apply(gradients, self.model.weights)  # adds up the replicas' gradients itself
-        return replica.all_reduce(SUM, losses)
+        self.optimizer.apply([*gradients, *own], self._dense)  # adds up the replicas' gradients itself
+        losses = replica.all_reduce(SUM, losses)
+        self.weighting.advance(losses)
+        return losses
 
     def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.IndexedSlices], list[tf.Tensor]]:
-        """This replica's share of the losses [objectives] and of the gradients of their sum; shares add up over replicas.
+        """This replica's share of the losses [objectives] and of the gradients of their weighted sum; shares add up over replicas.
 
         A loss is Σ over the replica's rows / rows of the sample space on all replicas (Σ of weights, where rows have them), 0 where
-        the space is empty. Only the denominator is reduced: reducing the
-        numerator inside the tape would count every gradient once per replica.
+        the space is empty. Only the denominator is reduced: reducing the numerator inside the tape would count every gradient once
+        per replica.
         """
         replica = tf.distribute.get_replica_context()
         model = self.model
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=self.weighting.of_gradients) as tape:
             predictions = model(batch["ids"], batch["dense"], training=True)
             sums = [objective.sums(batch.get("weight", 1.0)) for objective in model.funnel.objectives(predictions, batch)]
             rows = replica.all_reduce(SUM, tf.stack([count for _, count in sums]))
-            losses = tf.math.divide_no_nan(tf.stack([total for total, _ in sums]), rows)
-            loss = tf.reduce_sum(losses) + model.regularisation() / replica.num_replicas_in_sync
-        tables = model.tables
-        found = tape.gradient(loss, [*tables, *(w.value for w in model.weights)])
-        return losses, found[: len(tables)], found[len(tables) :]
+            each = tf.unstack(tf.math.divide_no_nan(tf.stack([total for total, _ in sums]), rows))
+            losses = tf.stack(each)
+            penalty = model.regularisation() / replica.num_replicas_in_sync
+        if self.weighting.of_gradients:
+            return losses, *self._balanced(tape, each, penalty)
+        found = tape.gradient([losses, penalty], [*model.tables, *self._weights], output_gradients=[self.weighting.current(), tf.ones([])])
+        return losses, found[: len(model.tables)], found[len(model.tables) :]
+
+    @property
+    def _weights(self) -> list[tf.Variable]:
+        return [w.value for w in self.model.weights]
+
+    def _balanced(
+        self, tape: tf.GradientTape, losses: list[tf.Tensor], penalty: tf.Tensor
+    ) -> tuple[list[tf.IndexedSlices], list[tf.Tensor]]:
+        """The gradients of tables and dense weights where the objectives' weights follow from their own gradients.
+
+        Those are added up over replicas before they are looked at, so that any number of replicas balances alike.
+        """
+        replica = tf.distribute.get_replica_context()
+        each = [tape.gradient(loss, self._weights) for loss in losses]
+        reached = [sum(own[i] is not None for own in each) for i in range(len(self._weights))]
+        chosen = self._compared(reached)
+        shared = [[tf.zeros_like(self._weights[i]) if own[i] is None else own[i] for i in chosen] for own in each]
+        weights = self.weighting.balance(replica.all_reduce(SUM, shared), replica.all_reduce(SUM, tf.stack(losses)))
+        alone = tf.ones_like(weights) if self.weighting.for_shared_alone else weights
+        tables = tape.gradient(losses, self.model.tables, output_gradients=tf.unstack(alone))
+        penalties = tape.gradient(penalty, self._weights)
+        gradients = []
+        for i, own in enumerate(zip(*each, strict=True)):
+            factors = tf.unstack(weights if reached[i] > 1 else alone)
+            parts = [w * g for w, g in zip(factors, own, strict=True) if g is not None]
+            gradients.append(tf.add_n([*parts, *([] if penalties[i] is None else [penalties[i]])]))
+        return tables, gradients
+
+    def _compared(self, reached: list[int]) -> list[int]:
+        """Which dense weights' gradients the weighting looks at."""
+        if self.weighting.of_last_layer:
+            last = {w.path for w in self.model.last_shared}
+            return [i for i, w in enumerate(self.model.weights) if w.path in last]
+        return [i for i, objectives in enumerate(reached) if objectives > 1]
 
     def _slice(self, batch: dict[str, tf.Tensor], replica: tf.distribute.ReplicaContext) -> dict[str, tf.Tensor]:
         size = tf.shape(batch["ids"])[0] // replica.num_replicas_in_sync

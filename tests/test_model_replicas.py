@@ -1,6 +1,5 @@
 """Two replicas take the step of one. Devices are fixed before TensorFlow starts, so this file runs itself as a script."""
 
-import itertools
 import json
 import os
 import subprocess
@@ -9,18 +8,18 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_data import make_model, make_spec, make_train
+from model_data import make_train
+from pairs import PAIRS, config_of, spec_of
 
 from features.errors import FunnelError
 from features.fitted import Fitted
-from model.funnels import FUNNELS
-from model.sharing import SHARING
 from model.trainer import Trainer, make_strategy
 
-SPEC = make_spec()
+SPEC = spec_of("esmm")
 FITTED = Fitted(moments={"price": (2.0, 1.0), "age": (45.0, 15.0)})
-PAIRS = ["-".join(pair) for pair in itertools.product(SHARING, FUNNELS)]
-FEW = ["mmoe-independent"]  # the rest are slow
+NORMED = [f"{sharing}-esmm-normed" for sharing in ("mmoe", "shared_bottom", "asymmetric", "cross_stitch", "ple")]  # with batch norm
+COURSES = ["-".join(pair) for pair in PAIRS] + NORMED
+FEW = ["ple-esmm", "mmoe-esmm-normed", "mmoe-escm2"]  # the rest are slow
 LABELS = [  # (click, convert) of 8 rows; the first replica takes the first four
     ([1, 1, 1, 0, 0, 0, 0, 0], [1, 0, -1, 0, 0, 0, 0, 0]),  # all clicks on one replica
     ([0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]),  # no clicks
@@ -34,14 +33,16 @@ def batches():
     rng = np.random.default_rng(0)
     for click, convert in LABELS:
         ids, dense = rng.integers(0, 6, [8, SPEC.ids_width]), rng.lognormal(3, 1, [8, SPEC.dense_width]).astype(np.float32)
-        labels = {"click": np.array(click, np.int64), "convert": np.array(convert, np.int64)}
+        labels = {name: np.array(label, np.int64) for name, label in (("click", click), ("cart", convert[::-1]), ("convert", convert))}
         yield {name: tf.constant(v) for name, v in ({"ids": ids, "dense": dense} | labels).items()}
 
 
-def course(sharing: str, funnel: str, devices: int | None) -> list[dict[str, np.ndarray]]:
+def course(pair: str, devices: int | None) -> list[dict[str, np.ndarray]]:
     """The losses and every weight, optimizers' too, after each batch."""
+    sharing, funnel, *normed = pair.split("-")
     settings = make_train(batch_size=8, cpu_devices=devices)
-    trainer = Trainer(SPEC, make_model(sharing, funnel), settings, FITTED, make_strategy(devices))
+    options = {"batch_norm": True} if normed else {}
+    trainer = Trainer(spec_of(funnel), config_of(sharing, funnel, **options), settings, FITTED, make_strategy(devices))
     assert trainer.strategy.num_replicas_in_sync == (devices or 1)
     datasets, result = list(batches()), []
     rows = tf.data.Dataset.from_tensor_slices({name: tf.stack([b[name] for b in datasets]) for name in datasets[0]})
@@ -57,12 +58,12 @@ def main(pairs: list[str]) -> None:
     """Prints {pair: the largest difference at each batch}, and whether batch size 7 is refused."""
     found = {}
     for pair in pairs:
-        two, one = (course(*pair.split("-"), devices) for devices in (2, None))
+        two, one = (course(pair, devices) for devices in (2, None))
         assert all(set(a) == set(b) for a, b in zip(one, two, strict=True))
         found[pair] = [max(float(np.abs(a[n] - b[n]).max()) for n in a) for a, b in zip(one, two, strict=True)]
     try:
         odd = make_train(batch_size=7, cpu_devices=2)
-        Trainer(SPEC, make_model("shared_bottom"), odd, FITTED, make_strategy(2))
+        Trainer(SPEC, config_of("shared_bottom", "esmm"), odd, FITTED, make_strategy(2))
     except FunnelError as error:
         found["refused"] = str(error)
     print(json.dumps(found))
@@ -91,7 +92,7 @@ def test_two_replicas_take_the_step_of_one(few):
 
 @pytest.mark.slow
 def test_two_replicas_take_the_step_of_one_with_every_pair():
-    rest = [pair for pair in PAIRS if pair not in FEW]
+    rest = [pair for pair in COURSES if pair not in FEW]
     assert_equal(compare(rest), rest)
 
 

@@ -93,6 +93,13 @@ class Funnel(keras.Layer):
         """What is minimised, from predictions by name and labels [B] by name."""
         raise TypeError(f"{type(self).__name__} must say what it minimises: give it objectives(predictions, labels)")
 
+    @classmethod
+    def objective_names(cls, params: FunnelParams, spec: Spec) -> list[str]:
+        """What `objectives` minimises, found on a row of zeros."""
+        labels = {name: tf.zeros([1], tf.float32 if label.is_number else tf.int64) for name, label in spec.labels.items()}
+        funnel = cls(params, spec)
+        return [o.name for o in funnel.objectives(funnel(dict.fromkeys(funnel.heads, tf.zeros([1, 1]))), labels)]
+
 
 def refuse_numbers(spec: Spec, funnel: str) -> None:
     """Raises FunnelError when a task predicts a number: a product of probabilities has no place for it."""

@@ -1,0 +1,35 @@
+"""Weights that shrink as training goes on."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from pydantic import Field
+
+from model.weighting.base import NonNegative, Weighting, WeightingParams, by_name, check_names
+
+
+class Decay(Weighting):
+    """w_k(t) = w_{k,0} · γ_k^t, t the step: Tang et al., Progressive Layered Extraction, RecSys 2020, eq. 10."""
+
+    class Params(WeightingParams):
+        weights: dict[str, NonNegative] = Field({})
+        gamma: dict[str, NonNegative] = Field({})
+
+        def check(self, objectives: list[str]) -> None:
+            check_names(self.weights, objectives, "weights")
+            check_names(self.gamma, objectives, "gamma")
+
+    def __init__(self, params: Params, objectives: list[str]) -> None:
+        super().__init__(params, objectives)
+        self.step = self._kept(tf.zeros([], tf.int64), "step")
+
+    @property
+    def state(self) -> dict[str, tf.Variable]:
+        return {"step": self.step}
+
+    def current(self) -> tf.Tensor:
+        first, gamma = by_name(self.params.weights, self.objectives), by_name(self.params.gamma, self.objectives)
+        return first * gamma ** tf.cast(self.step, tf.float32)
+
+    def advance(self, losses: tf.Tensor) -> None:
+        self.step.assign(self.step + 1)

@@ -1,0 +1,43 @@
+"""Weights that follow how fast each loss falls."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from pydantic import Field
+
+from model.weighting.base import Weighting, WeightingParams
+
+
+class DWA(Weighting):
+    """w_k(t) = K · softmax_k(r_k(t) / T), r_k(t) = L_k(t − 1) / L_k(t − 2): a loss that falls slowly weighs more.
+
+    t counts periods of `period` steps, whose mean losses are compared; until two are over all weights are 1. Liu, Johns and Davison,
+    End-to-End Multi-Task Learning with Attention, CVPR 2019, eq. 7, where a period is an epoch; T is `temperature`.
+    """
+
+    class Params(WeightingParams):
+        period: int = Field(100, ge=1)
+        temperature: float = Field(2.0, gt=0)
+
+    def __init__(self, params: Params, objectives: list[str]) -> None:
+        super().__init__(params, objectives)
+        nothing = tf.zeros([len(objectives)])
+        self.step = self._kept(tf.zeros([], tf.int64), "step")
+        self.sums, self.last, self.before = (self._kept(nothing, name) for name in ("sums", "last", "before"))
+
+    @property
+    def state(self) -> dict[str, tf.Variable]:
+        return {"step": self.step, "sums": self.sums, "last": self.last, "before": self.before}
+
+    def current(self) -> tf.Tensor:
+        count = len(self.objectives)
+        weights = count * tf.nn.softmax(tf.math.divide_no_nan(self.last, self.before) / self.params.temperature)
+        return tf.where(self.step >= 2 * self.params.period, weights, tf.ones([count]))
+
+    def advance(self, losses: tf.Tensor) -> None:
+        step, sums, last = self.step + 1, self.sums + losses, self.last.read_value()
+        over = step % self.params.period == 0
+        self.before.assign(tf.where(over, last, self.before))
+        self.last.assign(tf.where(over, sums / self.params.period, last))
+        self.sums.assign(tf.where(over, tf.zeros_like(sums), sums))
+        self.step.assign(step)

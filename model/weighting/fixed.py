@@ -1,0 +1,21 @@
+"""Weights that stay."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from pydantic import Field
+
+from model.weighting.base import NonNegative, Weighting, WeightingParams, by_name, check_names
+
+
+class Fixed(Weighting):
+    """w_k as given, 1 where not."""
+
+    class Params(WeightingParams):
+        weights: dict[str, NonNegative] = Field({})
+
+        def check(self, objectives: list[str]) -> None:
+            check_names(self.weights, objectives, "weights")
+
+    def current(self) -> tf.Tensor:
+        return by_name(self.params.weights, self.objectives)

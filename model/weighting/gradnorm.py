@@ -1,0 +1,49 @@
+"""Weights that bring the objectives' gradients to comparable norms."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from pydantic import Field
+
+from model.weighting.base import Gradients, Weighting, WeightingParams
+
+
+class GradNorm(Weighting):
+    """w moves down the gradient of Σ_k |G_k − mean(G)·r_k^a|, G_k = ‖∇_W w_k L_k‖, and is scaled to the sum K.
+
+    W is the last layer of the representation that all tasks share, never an embedding table. r_k = (L_k / L_k(0)) / mean_j (L_j / L_j(0))
+    is the inverse rate at which task k learns, a the `asymmetry`. The target is held fixed, so ∂/∂w_k = sign(G_k − target_k)·‖∇_W L_k‖.
+    The first step takes note of L_k(0). Chen et al., GradNorm, ICML 2018, eq. 1–2 and algorithm 1.
+    """
+
+    of_gradients = True
+    of_last_layer = True
+    least = 1e-3  # no step may turn a weight negative
+
+    class Params(WeightingParams):
+        asymmetry: float = Field(1.5, ge=0)
+        learning_rate: float = Field(0.025, gt=0)
+
+    def __init__(self, params: Params, objectives: list[str]) -> None:
+        super().__init__(params, objectives)
+        self.weights = self._kept(tf.ones([len(objectives)]), "weights")
+        self.first = self._kept(tf.zeros([len(objectives)]), "first_losses")
+
+    @property
+    def state(self) -> dict[str, tf.Variable]:
+        return {"weights": self.weights, "first_losses": self.first}
+
+    def current(self) -> tf.Tensor:
+        return self.weights.read_value()
+
+    def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
+        """Returns the weights of this step, and moves them for the next."""
+        first, weights = tf.where(self.first > 0, self.first, losses), self.current()
+        norms = tf.stack([tf.linalg.global_norm(own) for own in gradients])  # ‖∇_W L_k‖
+        progress = tf.math.divide_no_nan(losses, first)
+        rates = tf.math.divide_no_nan(progress, tf.reduce_mean(progress))
+        target = tf.reduce_mean(weights * norms) * rates**self.params.asymmetry
+        moved = tf.maximum(weights - self.params.learning_rate * tf.sign(weights * norms - target) * norms, self.least)
+        self.weights.assign(moved * len(self.objectives) / tf.reduce_sum(moved))
+        self.first.assign(first)
+        return weights

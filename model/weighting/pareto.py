@@ -1,0 +1,64 @@
+"""Weights of the step that makes no objective worse."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from pydantic import Field
+
+from features.errors import FunnelError
+from model.weighting.base import Gradients, NonNegative, Weighting, WeightingParams, by_name, check_names, gram
+
+
+class Pareto(Weighting):
+    """w = argmin ‖Σ w_k g_k‖² over w_k ≥ c_k, Σ w_k = 1: the multiple-gradient descent algorithm, MGDA.
+
+    g_k is the gradient of L_k with respect to the dense weights that more than one objective reaches; the weights that it gives apply to
+    all. Solved by Frank and Wolfe's method with exact line search, in `iterations` steps, exact for two objectives. Désidéri, Comptes
+    Rendus Mathématique 350, 2012; Sener and Koltun, Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018, alg. 2; with
+    the bounds c = `at_least`, Lin et al., A Pareto-Efficient Algorithm for Multiple Objective Optimization (PE-LTR), RecSys 2019, eq. 5.
+    """
+
+    of_gradients = True
+
+    class Params(WeightingParams):
+        at_least: dict[str, NonNegative] = Field({})
+        iterations: int = Field(200, ge=1)
+
+        def check(self, objectives: list[str]) -> None:
+            check_names(self.at_least, objectives, "at_least")
+            if sum(self.at_least.values()) > 1:
+                raise FunnelError(
+                    f"model.weighting.at_least sums to {sum(self.at_least.values()):g}, and all weights to 1: lower the bounds"
+                )
+
+    def __init__(self, params: Params, objectives: list[str]) -> None:
+        super().__init__(params, objectives)
+        self.weights = self._kept(tf.fill([len(objectives)], 1 / len(objectives)), "weights")
+
+    @property
+    def state(self) -> dict[str, tf.Variable]:
+        return {"weights": self.weights}
+
+    def current(self) -> tf.Tensor:
+        return self.weights.read_value()
+
+    def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
+        weights = least_norm(gram(gradients), by_name(self.params.at_least, self.objectives, 0.0), self.params.iterations)
+        self.weights.assign(weights)
+        return weights
+
+
+def least_norm(products: tf.Tensor, bounds: tf.Tensor, iterations: int) -> tf.Tensor:
+    """argmin wᵀMw over w ≥ bounds, Σ w = 1, for M [K, K] of inner products: [K]."""
+    count, free = bounds.shape[0], 1 - tf.reduce_sum(bounds)
+    corners = bounds + free * tf.eye(count)  # the simplex's, one a row
+
+    def step(w: tf.Tensor) -> tuple[tf.Tensor]:
+        slope = tf.linalg.matvec(products, w)
+        toward = tf.gather(corners, tf.argmin(tf.linalg.matvec(corners, slope))) - w
+        curvature = tf.tensordot(toward, tf.linalg.matvec(products, toward), 1)
+        share = tf.math.divide_no_nan(-tf.tensordot(toward, slope, 1), curvature)
+        return (w + tf.clip_by_value(share, 0.0, 1.0) * toward,)
+
+    (w,) = tf.while_loop(lambda w: True, step, (tf.reduce_mean(corners, 0),), maximum_iterations=iterations)
+    return w

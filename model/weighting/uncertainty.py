@@ -1,0 +1,37 @@
+"""Weights that are learned as the tasks' noise."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from model.weighting.base import Weighting, WeightingParams
+
+
+class Uncertainty(Weighting):
+    """Σ e^{−s_k}·L_k + s_k/2, s_k = log σ_k² learned with the network: w_k = e^{−s_k}, s_k = 0 at first.
+
+    Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018, eq. 10, which this is for
+    cross-entropies; a squared error has a factor ½ there, which only moves its s by log 2.
+    """
+
+    class Params(WeightingParams):
+        pass
+
+    def __init__(self, params: Params, objectives: list[str]) -> None:
+        super().__init__(params, objectives)
+        self.log_variances = keras.Variable(tf.zeros([len(objectives)]), name="log_variances")
+
+    @property
+    def state(self) -> dict[str, tf.Variable]:
+        return {"log_variances": self.log_variances.value}
+
+    @property
+    def trained(self) -> list[keras.Variable]:
+        return [self.log_variances]
+
+    def trained_gradients(self, losses: tf.Tensor, replicas: int) -> list[tf.Tensor]:
+        return [0.5 / replicas - self.current() * losses]
+
+    def current(self) -> tf.Tensor:
+        return tf.exp(-self.log_variances.value)

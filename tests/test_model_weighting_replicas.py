@@ -1,0 +1,58 @@
+"""Two replicas weigh the objectives as one does, and take its step. Runs itself as a script, as test_model_replicas.py does."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from model_data import SMALL, make_train
+from pairs import spec_of
+from test_model_replicas import FITTED, batches
+
+from model.config import ModelConfig
+from model.trainer import Trainer, make_strategy
+from model.weighting import WEIGHTING
+
+OPTIONS = {"decay": {"gamma": {"ctr": 0.5}}, "dwa": {"period": 1}, "pareto": {"at_least": {"ctr": 0.1}}}
+
+
+def course(weighting: str, devices: int | None) -> list[dict[str, np.ndarray]]:
+    """The losses and every variable after each batch; sample spaces lie unevenly on the replicas."""
+    table = {"name": weighting} | OPTIONS.get(weighting, {})
+    config = ModelConfig.parse({"sharing": {"name": "mmoe"} | SMALL["mmoe"], "funnel": "esmm", "weighting": table})
+    trainer = Trainer(spec_of("esmm"), config, make_train(batch_size=8, cpu_devices=devices), FITTED, make_strategy(devices))
+    parts, result = list(batches()), []
+    rows = iter(tf.data.Dataset.from_tensor_slices({name: tf.stack([b[name] for b in parts]) for name in parts[0]}))
+    for _ in parts:
+        losses = trainer.steps(rows, tf.constant(1, tf.int64))
+        result.append({name: v.numpy().copy() for name, v in (losses | trainer.state).items()} | trainer.objective_weights)
+    return result
+
+
+def main() -> None:
+    """Prints {weighting: the largest difference after any batch}."""
+    found = {}
+    for weighting in WEIGHTING:
+        two, one = (course(weighting, devices) for devices in (2, None))
+        found[weighting] = max(float(np.abs(a[n] - b[n]).max()) for a, b in zip(one, two, strict=True) for n in a)
+    print(json.dumps(found))
+
+
+@pytest.fixture(scope="module")
+def differences():
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("weighting", WEIGHTING)
+def test_two_replicas_take_the_step_of_one(weighting, differences):
+    assert differences[weighting] <= 1e-6
+
+
+if __name__ == "__main__":
+    main()
