@@ -33,6 +33,7 @@ bench: setup
 	@$(BIN)/python benchmarks/simulate.py
 	@$(BIN)/python benchmarks/pipeline.py
 	@$(BIN)/python benchmarks/train.py
+	@$(BIN)/python benchmarks/architectures.py
 
 bench-peers: setup .venv-peers-deepctr/.installed .venv-peers-rechub/.installed .venv-peers-tft/.installed
 	@$(BIN)/python benchmarks/peers.py --deepctr .venv-peers-deepctr/bin/python --rechub .venv-peers-rechub/bin/python
