@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -53,6 +54,13 @@ def _initialised() -> bool:
     except RuntimeError:
         return True
     return bool(known)
+
+
+class Losses(NamedTuple):
+    """The losses of the objectives [K], and which of them have a row in the batch [K]."""
+
+    values: tf.Tensor
+    present: tf.Tensor
 
 
 class Trainer(tf.Module):
@@ -109,16 +117,16 @@ class Trainer(tf.Module):
     def step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """One step of one replica on its slice of the global batch; returns the global losses [objectives]."""
         replica = tf.distribute.get_replica_context()
-        losses, table_gradients, gradients = self.gradients(self._slice(batch, replica))
-        own = self.weighting.trained_gradients(losses, replica.num_replicas_in_sync)
+        (losses, present), table_gradients, gradients = self.gradients(self._slice(batch, replica))
+        own = self.weighting.trained_gradients(losses, present, replica.num_replicas_in_sync)
         replica.merge_call(self.table_optimizer.apply, args=(table_gradients, self.model.tables))
         self.optimizer.apply([*gradients, *own], self._dense)  # adds up the replicas' gradients itself
         losses = replica.all_reduce(SUM, losses)
-        self.weighting.advance(losses)
+        self.weighting.advance(losses, present)
         return losses
 
-    def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.IndexedSlices], list[tf.Tensor]]:
-        """This replica's share of the losses [objectives] and of the gradients of their weighted sum; shares add up over replicas.
+    def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Losses, list[tf.IndexedSlices], list[tf.Tensor]]:
+        """This replica's share of the losses and of the gradients of their weighted sum; shares add up over replicas.
 
         A loss is Σ over the replica's rows / rows of the sample space on all replicas (Σ of weights, where rows have them), 0 where
         the space is empty. Only the denominator is reduced: reducing the numerator inside the tape would count every gradient once
@@ -134,9 +142,9 @@ class Trainer(tf.Module):
             losses = tf.stack(each)
             penalty = model.regularisation() / replica.num_replicas_in_sync
         if self.weighting.of_gradients:
-            return losses, *self._balanced(tape, each, penalty)
+            return Losses(losses, rows > 0), *self._balanced(tape, each, penalty)
         found = tape.gradient([losses, penalty], [*model.tables, *self._weights], output_gradients=[self.weighting.current(), tf.ones([])])
-        return losses, found[: len(model.tables)], found[len(model.tables) :]
+        return Losses(losses, rows > 0), found[: len(model.tables)], found[len(model.tables) :]
 
     @property
     def _weights(self) -> list[tf.Variable]:

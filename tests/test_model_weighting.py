@@ -16,6 +16,7 @@ from model.weighting.pareto import least_norm
 from model.weighting.pcgrad import surgery
 
 NAMES = ["ctr", "cvr"]
+BOTH = tf.constant([True, True])
 OPTIONS = {"decay": {"weights": {"ctr": 2.0}, "gamma": {"ctr": 0.99}}, "dwa": {"period": 2}}
 
 
@@ -36,7 +37,7 @@ def test_decay():
     weighting = make("decay", weights={"ctr": 2.0}, gamma={"ctr": 0.5})
     found = [weights(weighting)]
     for _ in range(10):
-        weighting.advance(tf.zeros([2]))
+        weighting.advance(tf.zeros([2]), BOTH)
         found.append(weights(weighting))
     assert found[0] == [2.0, 1.0]
     assert found[1] == [1.0, 1.0]  # 2 · 0.5
@@ -49,17 +50,17 @@ def test_uncertainty():
     weighting.log_variances.assign([np.log(4.0), 0.0])
     np.testing.assert_allclose(weights(weighting), [1 / 4, 1.0])  # e^{−ln 4}
     # d/ds (e^{−s}·L + s/2) = ½ − e^{−s}·L: ½ − 3/4, ½ − 2; half of the constant on each of two replicas
-    np.testing.assert_allclose(weighting.trained_gradients(tf.constant([3.0, 2.0]), 1)[0], [-0.25, -1.5])
-    np.testing.assert_allclose(weighting.trained_gradients(tf.constant([3.0, 2.0]), 2)[0], [-0.5, -1.75])
+    np.testing.assert_allclose(weighting.trained_gradients(tf.constant([3.0, 2.0]), BOTH, 1)[0], [-0.25, -1.5])
+    np.testing.assert_allclose(weighting.trained_gradients(tf.constant([3.0, 2.0]), BOTH, 2)[0], [-0.5, -1.75])
 
 
 def test_dwa():
     weighting = make("dwa", period=2, temperature=1.0)
-    for losses in ([4.0, 2.0], [2.0, 2.0], [1.0, 2.0]):
+    for losses, present in (([4.0, 2.0], BOTH), ([2.0, 0.0], [True, False]), ([1.0, 2.0], BOTH)):
         assert weights(weighting) == [1.0, 1.0]
-        weighting.advance(tf.constant(losses))
-    weighting.advance(tf.constant([2.0, 2.0]))
-    # Means of the periods: (3, 2), then (1.5, 2); r = (½, 1); 2·softmax(½, 1)
+        weighting.advance(tf.constant(losses), tf.constant(present))
+    weighting.advance(tf.constant([2.0, 2.0]), BOTH)
+    # Means of the periods over the batches with rows: (3, 2), then (1.5, 2); r = (½, 1); 2·softmax(½, 1)
     np.testing.assert_allclose(weights(weighting), 2 * np.exp([0.5, 1.0]) / np.exp([0.5, 1.0]).sum(), rtol=1e-6)
 
 
@@ -73,6 +74,17 @@ def test_gradnorm():
     weighting.balance(gradients, tf.constant([1.0, 4.0]))
     moved = np.array([0.625 - 0.1 * 5, 1.375 + 0.1 * 1])
     np.testing.assert_allclose(weights(weighting), moved * 2 / moved.sum(), rtol=1e-6)
+
+
+def test_gradnorm_leaves_out_a_task_without_rows():
+    weighting = make("gradnorm")
+    weighting.balance([[tf.constant([3.0, 4.0])], [tf.zeros([2])]], tf.constant([2.0, 0.0]))
+    assert weights(weighting) == [1.0, 1.0]  # ctr alone is at its own mean
+    assert weighting.first.numpy().tolist() == [2.0, 0.0]
+
+
+def test_pareto_leaves_out_a_task_without_rows():
+    np.testing.assert_allclose(least_norm(products([1.0, 0.0], [0.0, 0.0]), tf.constant([0.1, 0.3]), 200), [1.0, 0.0])
 
 
 def products(*gradients):

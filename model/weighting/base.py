@@ -48,8 +48,8 @@ class Weighting(tf.Module):
         """Variables that the optimizer of the dense weights trains, with the gradients of `trained_gradients`."""
         return []
 
-    def trained_gradients(self, losses: tf.Tensor, replicas: int) -> list[tf.Tensor]:
-        """This replica's share of the gradients of `trained`, from its share of the losses [K]."""
+    def trained_gradients(self, losses: tf.Tensor, present: tf.Tensor, replicas: int) -> list[tf.Tensor]:
+        """This replica's share of the gradients of `trained`, from its share of the losses [K], and which have rows in the batch [K]."""
         return []
 
     def current(self) -> tf.Tensor:
@@ -57,11 +57,14 @@ class Weighting(tf.Module):
         raise TypeError(f"{type(self).__name__} must say what its objectives weigh: give it current()")
 
     def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
-        """Where `of_gradients`: the weights [K] from the gradients of shared weights and the losses [K] of all replicas."""
+        """Where `of_gradients`: the weights [K] from the gradients of shared weights and the losses [K] of all replicas.
+
+        An objective without a row in the batch has the gradient 0.
+        """
         raise TypeError(f"{type(self).__name__} must say how gradients are balanced: give it balance(gradients, losses)")
 
-    def advance(self, losses: tf.Tensor) -> None:
-        """Takes note of a step whose losses [K], of all replicas, were these."""
+    def advance(self, losses: tf.Tensor, present: tf.Tensor) -> None:
+        """Takes note of a step whose losses [K], of all replicas, were these; those without a row in the batch are not `present` [K]."""
 
     def _kept(self, value: tf.Tensor, name: str) -> tf.Variable:
         """A variable that every replica assigns the same value to."""

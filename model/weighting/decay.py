@@ -31,5 +31,5 @@ class Decay(Weighting):
         first, gamma = by_name(self.params.weights, self.objectives), by_name(self.params.gamma, self.objectives)
         return first * gamma ** tf.cast(self.step, tf.float32)
 
-    def advance(self, losses: tf.Tensor) -> None:
+    def advance(self, losses: tf.Tensor, present: tf.Tensor) -> None:
         self.step.assign(self.step + 1)

@@ -13,7 +13,8 @@ class GradNorm(Weighting):
 
     W is the last layer of the representation that all tasks share, never an embedding table. r_k = (L_k / L_k(0)) / mean_j (L_j / L_j(0))
     is the inverse rate at which task k learns, a the `asymmetry`. The target is held fixed, so ∂/∂w_k = sign(G_k − target_k)·‖∇_W L_k‖.
-    The first step takes note of L_k(0). Chen et al., GradNorm, ICML 2018, eq. 1–2 and algorithm 1.
+    L_k(0) is the loss on the first batch with rows of the task; a task whose gradient is 0, as without a row, is left out. Chen et al.,
+    GradNorm, ICML 2018, eq. 1–2 and algorithm 1.
     """
 
     of_gradients = True
@@ -38,12 +39,18 @@ class GradNorm(Weighting):
 
     def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
         """Returns the weights of this step, and moves them for the next."""
-        first, weights = tf.where(self.first > 0, self.first, losses), self.current()
         norms = tf.stack([tf.linalg.global_norm(own) for own in gradients])  # ‖∇_W L_k‖
-        progress = tf.math.divide_no_nan(losses, first)
-        rates = tf.math.divide_no_nan(progress, tf.reduce_mean(progress))
-        target = tf.reduce_mean(weights * norms) * rates**self.params.asymmetry
+        first, weights = tf.where((self.first > 0) | (norms == 0), self.first, losses), self.current()
+        progress = tf.nn.relu(tf.math.divide_no_nan(losses, first))
+        rates = tf.math.divide_no_nan(progress, mean_over(progress, norms > 0))
+        target = mean_over(weights * norms, norms > 0) * rates**self.params.asymmetry
         moved = tf.maximum(weights - self.params.learning_rate * tf.sign(weights * norms - target) * norms, self.least)
         self.weights.assign(moved * len(self.objectives) / tf.reduce_sum(moved))
         self.first.assign(first)
         return weights
+
+
+def mean_over(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """The mean of the values [K] that are counted [K]; 0 without any."""
+    share = tf.cast(counted, tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(share * values), tf.reduce_sum(share))

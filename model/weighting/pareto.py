@@ -13,9 +13,10 @@ class Pareto(Weighting):
     """w = argmin ‖Σ w_k g_k‖² over w_k ≥ c_k, Σ w_k = 1: the multiple-gradient descent algorithm, MGDA.
 
     g_k is the gradient of L_k with respect to the dense weights that more than one objective reaches; the weights that it gives apply to
-    all. Solved by Frank and Wolfe's method with exact line search, in `iterations` steps, exact for two objectives. Désidéri, Comptes
-    Rendus Mathématique 350, 2012; Sener and Koltun, Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018, alg. 2; with
-    the bounds c = `at_least`, Lin et al., A Pareto-Efficient Algorithm for Multiple Objective Optimization (PE-LTR), RecSys 2019, eq. 5.
+    all. An objective without a row in the batch is left out. Solved by Frank and Wolfe's method with exact line search, in `iterations`
+    steps, exact for two objectives. Désidéri, Comptes Rendus Mathématique 350, 2012; Sener and Koltun, Multi-Task Learning as
+    Multi-Objective Optimization, NeurIPS 2018, alg. 2; with the bounds c = `at_least`, Lin et al., A Pareto-Efficient Algorithm for
+    Multiple Objective Optimization (PE-LTR), RecSys 2019, eq. 5.
     """
 
     of_gradients = True
@@ -49,16 +50,20 @@ class Pareto(Weighting):
 
 
 def least_norm(products: tf.Tensor, bounds: tf.Tensor, iterations: int) -> tf.Tensor:
-    """argmin wᵀMw over w ≥ bounds, Σ w = 1, for M [K, K] of inner products: [K]."""
-    count, free = bounds.shape[0], 1 - tf.reduce_sum(bounds)
-    corners = bounds + free * tf.eye(count)  # the simplex's, one a row
+    """argmin wᵀMw over w ≥ bounds, Σ w = 1, for M [K, K] of inner products: [K]. A gradient of 0 gets the weight 0: it would win."""
+    there = tf.linalg.diag_part(products) > 0
+    bounds = tf.where(there, bounds, tf.zeros_like(bounds))
+    corners = bounds + (1 - tf.reduce_sum(bounds)) * tf.eye(bounds.shape[0])  # the simplex's, one a row
+    none = tf.fill(there.shape, float("inf"))
 
     def step(w: tf.Tensor) -> tuple[tf.Tensor]:
         slope = tf.linalg.matvec(products, w)
-        toward = tf.gather(corners, tf.argmin(tf.linalg.matvec(corners, slope))) - w
+        toward = tf.gather(corners, tf.argmin(tf.where(there, tf.linalg.matvec(corners, slope), none))) - w
         curvature = tf.tensordot(toward, tf.linalg.matvec(products, toward), 1)
         share = tf.math.divide_no_nan(-tf.tensordot(toward, slope, 1), curvature)
         return (w + tf.clip_by_value(share, 0.0, 1.0) * toward,)
 
-    (w,) = tf.while_loop(lambda w: True, step, (tf.reduce_mean(corners, 0),), maximum_iterations=iterations)
+    share = tf.cast(there, tf.float32)
+    start = tf.math.divide_no_nan(tf.linalg.matvec(corners, share, transpose_a=True), tf.reduce_sum(share))
+    (w,) = tf.while_loop(lambda w: True, step, (start,), maximum_iterations=iterations)
     return w

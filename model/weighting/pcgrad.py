@@ -43,7 +43,7 @@ class PCGrad(Weighting):
         self.weights.assign(weights)
         return weights
 
-    def advance(self, losses: tf.Tensor) -> None:
+    def advance(self, losses: tf.Tensor, present: tf.Tensor) -> None:
         self.step.assign(self.step + 1)
 
 

@@ -30,8 +30,8 @@ class Uncertainty(Weighting):
     def trained(self) -> list[keras.Variable]:
         return [self.log_variances]
 
-    def trained_gradients(self, losses: tf.Tensor, replicas: int) -> list[tf.Tensor]:
-        return [0.5 / replicas - self.current() * losses]
+    def trained_gradients(self, losses: tf.Tensor, present: tf.Tensor, replicas: int) -> list[tf.Tensor]:
+        return [tf.where(present, 0.5 / replicas - self.current() * losses, tf.zeros_like(losses))]
 
     def current(self) -> tf.Tensor:
         return tf.exp(-self.log_variances.value)
