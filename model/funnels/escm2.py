@@ -23,7 +23,7 @@ class ESCM2(Funnel):
     |---|---|---|---|---|
     | ctr | click | all rows with a known label | rows of the space | p_ctr |
     | cvr | convert | "ipw": rows whose click is 1; "dr": all rows, too | all rows where the joint label is known | p_cvr |
-    | imputation (dr) | δ, by o·(δ − δ̂)²/ô | rows whose click is 1 | all rows where the joint label is known | none |
+    | imputation (dr) | δ, held, by o·(δ − δ̂)²/ô | rows whose click is 1 | all rows where the joint label is known | none |
     | ctcvr = ctr · cvr | click and convert | all rows where the joint label is known | rows of the space | p_ctcvr |
 
     ô = max(p_ctr, `propensity_floor`), its gradient stopped; the floor bounds the weight of one row, and so the variance, by 1/floor.
@@ -73,4 +73,6 @@ class ESCM2(Funnel):
         imputed = predictions[IMPUTATION].value
         observed = tf.where(clicked, error - imputed, tf.zeros_like(error))
         risk = self.params.counterfactual_weight * imputed + weight * observed
-        return [Objective(convert, risk, everyone), Objective(IMPUTATION, weight * observed**2, clicked, over=everyone)]
+        # δ is held: its gradient would draw p_cvr to ½, where δ is the same for either label and so the easiest to impute.
+        held = weight * (tf.stop_gradient(error) - imputed) ** 2
+        return [Objective(convert, risk, everyone), Objective(IMPUTATION, held, clicked, over=everyone)]
