@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from features.spec import Spec
 
 LAYOUT_KEYS = ("ids", "dense", "id", "weight")  # of the tf.Example, where each label has its own key too
+NUMBER_LOSSES, PROBABILITY_LOSSES = ("mse", "huber"), ("cross_entropy",)
+PROBABILITY_KEYS = ("joint", "outright", "threshold", "positive_weight")  # of tasks on a label of 0 and 1
 SHARED = ("buckets", "vocabulary", "min_count", "dim")
 
 
@@ -127,18 +129,39 @@ def _check_after(spec: Spec, name: str, label: EventLabel) -> None:
         )
 
 
+def _check_kind(spec: Spec, name: str, task: Task) -> None:
+    """Whether a task's options are those of what it predicts: a probability or a number."""
+    number = spec.labels[task.label].is_number
+    kind, losses = ("a number", NUMBER_LOSSES) if number else ("0 or 1", PROBABILITY_LOSSES)
+    if task.loss is not None and task.loss not in losses:
+        raise ValueError(f"tasks.{name}.loss = '{task.loss}', but the label '{task.label}' is {kind}: its loss is {' or '.join(losses)}")
+    if task.huber_delta != Task.model_fields["huber_delta"].default and task.loss != "huber":
+        raise ValueError(f"tasks.{name}.huber_delta = {task.huber_delta} is for loss = 'huber': give that loss, or remove it")
+    for key in PROBABILITY_KEYS:
+        if number and getattr(task, key) != Task.model_fields[key].default:
+            raise ValueError(
+                f"tasks.{name}.{key} is for a label of 0 and 1, but '{task.label}' is a number: remove it, or give the label at_least"
+            )
+
+
 def _check_task(spec: Spec, name: str, task: Task) -> None:
     if task.label not in spec.labels:
         raise ValueError(f"tasks.{name}.label = '{task.label}' is not a label: {nearest(task.label, spec.labels)}")
-    if spec.labels[task.label].is_number:
-        raise ValueError(f"tasks.{name}.label = '{task.label}' is a number: a task predicts a label of 0 and 1; give the label at_least")
+    _check_kind(spec, name, task)
     if task.given is None:
         if task.joint:
             raise ValueError(f"tasks.{name}.joint = '{task.joint}' names the probability of a chain: give `given`, or remove it")
+        if task.outright:
+            raise ValueError(f"tasks.{name}.outright: the label is that of a chain, whose steps before it are unknown: give `given`")
         return
     parents = [t.label for n, t in spec.tasks.items() if n != name]
     if task.given not in parents:
         raise ValueError(f"tasks.{name}.given = '{task.given}' must be the label of another task: {nearest(task.given, parents)}")
+    if spec.labels[task.given].is_number:
+        raise ValueError(
+            f"tasks.{name}.given = '{task.given}' is a number: a sample space is where a label of 0 and 1 is 1; "
+            "declare a task on a label with at_least, and name that label"
+        )
     seen, at = {name}, spec.parent(name)
     while at is not None:
         if at in seen:

@@ -68,10 +68,10 @@ class EventLabel(Valued):
 
 
 class ColumnLabel(Settings):
-    """1 if the column's text `equals` the given one, 0 if it does not, −1 (unknown) if it is missing."""
+    """1 if the column's text `equals` the given one, or one of those given, 0 if it does not, −1 (unknown) if it is missing."""
 
     column: str
-    equals: str = "1"
+    equals: str | Annotated[list[str], Field(min_length=1)] = "1"
 
     @property
     def is_number(self) -> bool:

@@ -63,7 +63,10 @@ class Spec(Settings):
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, data: Any) -> Any:
-        """A feature's column is its name; who shares a table codes as its owner; the joint of (ctr, cvr) is ctcvr, else parent_task."""
+        """A feature's column is its name; who shares a table codes as its owner; the joint of (ctr, cvr) is ctcvr, else parent_task.
+
+        A task on a number has no joint.
+        """
         if not isinstance(data, Mapping):
             return data
         data = json.loads(json.dumps(data, default=str))
@@ -76,9 +79,10 @@ class Spec(Settings):
                 if key in owner:
                     feature.setdefault(key, owner[key])
         tasks = {n: t for n, t in (data.get("tasks") or {}).items() if isinstance(t, dict)}
+        numbers = [n for n, label in (data.get("labels") or {}).items() if _holds_number(label)]
         for name, task in tasks.items():
             parent = next((n for n, t in tasks.items() if task.get("given") and t.get("label") == task["given"]), None)
-            if parent and not task.get("joint"):
+            if parent and not task.get("joint") and task.get("label") not in numbers:
                 task["joint"] = "ctcvr" if (parent, name) == ("ctr", "cvr") else f"{parent}_{name}"
         return data
 
@@ -258,6 +262,11 @@ def input_name(column: str) -> str:
     """A column's name in a request: TensorFlow's signatures keep letters, digits and _ alone, and begin with a letter."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", column)
     return name if name[:1].isalpha() else f"column_{name}"
+
+
+def _holds_number(label: Any) -> bool:
+    """Whether a label, as declared, is a number: Valued.is_number before anything is validated."""
+    return isinstance(label, dict) and label.get("value") is not None and label.get("at_least") is None
 
 
 def _place(lengths: dict[str, int]) -> dict[str, Slots]:

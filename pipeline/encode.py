@@ -61,8 +61,10 @@ def encode_events(config: PreprocessConfig, stream: str, batch: Batch) -> pa.Tab
 
 
 def column_label(label: ColumnLabel, texts: pa.Array) -> np.ndarray:
-    """1 where the text equals the label's, 0 where it does not, −1 where it is missing: [n] int8."""
-    return pc.fill_null(pc.equal(texts, label.equals).cast(pa.int8()), -1).to_numpy(zero_copy_only=False)
+    """1 where the text equals one of the label's, 0 where it does not, −1 where it is missing: [n] int8."""
+    wanted = [label.equals] if isinstance(label.equals, str) else label.equals
+    equal = pc.is_in(texts, value_set=pa.array(wanted, texts.type)).cast(pa.int8())
+    return pc.if_else(pc.is_null(texts), pa.scalar(-1, pa.int8()), equal).to_numpy(zero_copy_only=False)
 
 
 def cut(table: pa.Table, partitions: int) -> Iterator[tuple[int, pa.Table]]:
