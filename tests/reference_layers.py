@@ -47,11 +47,11 @@ def batch_norm(h: Array, gamma: Array, beta: Array) -> Array:
 
 
 def network(w: Weights, x: Array, activation: str = "tanh", residual: bool = False, between: Callable = lambda _, h: h) -> Array:
-    """h_l = act(BN(W_l h_{l−1} + b_l)), plus h_{l−1} where residual and as wide; BN where there is a γ."""
+    """h_l = act(W_l h_{l−1} + b_l) or act(BN(W_l h_{l−1})), BN where there is a γ, plus h_{l−1} where residual and as wide."""
     for layer in range(sum(name.startswith("kernel_") for name in w)):
-        h = x @ w[f"kernel_{layer}"] + w[f"bias_{layer}"]
-        if f"norm_{layer}/gamma" in w:
-            h = batch_norm(h, w[f"norm_{layer}/gamma"], w[f"norm_{layer}/beta"])
+        h = x @ w[f"kernel_{layer}"]
+        normed = f"norm_{layer}/gamma" in w
+        h = batch_norm(h, w[f"norm_{layer}/gamma"], w[f"norm_{layer}/beta"]) if normed else h + w[f"bias_{layer}"]
         h = ACTIVATIONS[activation](h)
         h = h + x if residual and layer > 0 and h.shape == x.shape else h
         x = between(layer, h)
@@ -120,6 +120,13 @@ def cross_stitch(alpha: Array, x: Sequence[Array]) -> list[Array]:
 def layer_mixture(beta: Array, layers: Sequence[Sequence[Array]]) -> list[Array]:
     """h_k = Σ_l β_{k,l} h_{k,l} (Ruder et al., sec. 2); layers[l][k]."""
     return [sum(beta[k, l] * layers[l][k] for l in range(len(layers))) for k in range(len(layers[0]))]  # noqa: E741
+
+
+def transfer(w: Weights, p: Array, q: Array) -> Array:
+    """z = Σ_{u ∈ {p, q}} w_u · h₁(u), w = softmax(<h₂(u), h₃(u)> / √d) (AITM, eq. 5–8)."""
+    value, key, query = (w[f"{name}/kernel"] for name in ("value", "key", "query"))
+    exponents = [np.exp(np.sum((u @ key) * (u @ query), 1, keepdims=True) / np.sqrt(q.shape[1])) for u in (p, q)]
+    return sum(e / sum(exponents) * (u @ value) for e, u in zip(exponents, (p, q), strict=True))
 
 
 def orthogonality(kernels: Sequence[Array], subspaces: int) -> float:

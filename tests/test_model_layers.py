@@ -42,7 +42,7 @@ def test_activation_golden():
 def test_batch_norm_golden():
     layer = MLP([1], activation="linear", batch_norm=True)
     layer(tf.zeros([1, 1]))
-    layer.dense[0].set_weights([np.array([[2.0]]), np.array([0.0])])
+    layer.dense[0].set_weights([np.array([[2.0]])])
     # h = (2, 6): mean 4, variance 4; (2 − 4) / √(4 + ε) = −1
     np.testing.assert_allclose(layer(tf.constant([[1.0], [3.0]]), training=True), [[-1.0], [1.0]], atol=2e-4)
     norm = layer.norms[0]
@@ -100,8 +100,10 @@ def test_experts_equal_separate_ones(units, options, own_inputs):
         alone, read = MLP(units, **options), x[:, n] if own_inputs else x
         alone(read)
         for level, dense in enumerate(alone.dense):
-            kernel, bias, own = layer.kernels[level].numpy(), layer.biases[level].numpy(), slice(n * units[level], (n + 1) * units[level])
-            dense.set_weights([kernel[:, own], bias[own]] if kernel.ndim == 2 else [kernel[n], bias[n, 0]])
+            kernel, own = layer.kernels[level].numpy(), slice(n * units[level], (n + 1) * units[level])
+            dense.kernel.assign(kernel[:, own] if kernel.ndim == 2 else kernel[n])
+            if not alone.norms:
+                dense.bias.assign(layer.biases[level].numpy().reshape(-1)[own])
             for name in ("gamma", "beta") if alone.norms else ():
                 getattr(alone.norms[level], name).assign(getattr(layer.norms[level], name).numpy()[own])
         np.testing.assert_allclose(together[:, n], alone(read, training=True), rtol=2e-4, atol=2e-5)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from reference_check import TOLERANCE, assert_outputs, assert_outputs_and_gradients, precision, set_random
 
 from model import layers
-from model.layers import MLP, CrossExperts, CrossStitch, Experts, FMExperts, Gate, LayerMixture, LSTMExperts, Orthogonal
+from model.layers import MLP, CrossExperts, CrossStitch, Experts, FMExperts, Gate, LayerMixture, LSTMExperts, Orthogonal, Transfer
 
 B, I, N, T, D, U = 5, 4, 2, 3, 2, 2  # rows, width of x, networks, steps, width of a step, units of an LSTM  # noqa: E741
 PRESENT = np.array([[1, 1, 1], [0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 0, 1]], bool)  # with a hole, and with nothing at all
@@ -73,6 +73,7 @@ def cases(activation="tanh"):
         "CrossStitch": (CrossStitch(), [(B, N, 3)], stitch),
         "CrossStitch, per unit": (CrossStitch(per_unit=True), [(B, N, 3)], stitch),
         "LayerMixture": (LayerMixture(), [(B, N, 3, 2)], layer_mixture),
+        "Transfer": (Transfer(), [(B, 3), (B, 3)], ref.transfer),
     }
 
 

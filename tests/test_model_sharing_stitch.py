@@ -48,7 +48,7 @@ def test_cross_stitch_with_identity_stitches_is_single_task(options):
     for n, bottom in enumerate(single.bottoms.values()):
         for level, dense in enumerate(bottom.dense):
             kernel, own = networks.kernels[level].numpy(), slice(n * units[level], (n + 1) * units[level])
-            dense.set_weights([kernel[:, own] if level == 0 else kernel[n], np.zeros(units[level])])
+            dense.kernel.assign(kernel[:, own] if level == 0 else kernel[n])
     for training in (False, True):
         expected = single(ROWS, training=training)
         for head, h in stitched(ROWS, training=training).items():
