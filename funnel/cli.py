@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from features.errors import FunnelError
+from features.errors import FunnelError, nearest
 
 COMMANDS = {
     "simulate": ("write event logs whose truth is known", "funnel simulate examples/demo.toml --set simulate.impressions=1_000_000"),
@@ -18,6 +18,7 @@ COMMANDS = {
     "report": ("metrics, rows and plots of a run → report.html", "funnel report my.toml"),
     "predict": ("score raw rows with the latest checkpoint", "funnel predict my.toml --input new.parquet --output scores.parquet"),
     "inspect": ("show what a run's directory holds", "funnel inspect runs/demo --rows 5"),
+    "experiment": ("a paper's claim put to the test; measures only what is missing", "funnel experiment mmoe-synthetic --seeds 10"),
     "run": ("all stages, skipping those that have not changed", "funnel run my.toml --set model.sharing=ple"),
 }
 
@@ -38,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("run", type=Path, help="a run's directory, as in runs/demo")
             command.add_argument("--rows", type=_count, metavar="N", help="show the first N training examples by feature name instead")
             continue
+        if name == "experiment":
+            _add_experiment(command)
+            continue
         command.add_argument("config", type=Path, help="the configuration file (TOML)")
         command.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override one value; may be repeated")
         if name in ("run", "train"):
@@ -48,6 +52,16 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--input", nargs="+", help="files or globs of raw rows (default: the logs of the configuration)")
             command.add_argument("--output", type=Path, help="a Parquet file (default: predictions.parquet in the run's directory)")
     return top
+
+
+def _add_experiment(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", help="mmoe-synthetic, esmm-bias or census")
+    command.add_argument("--seeds", type=_count, default=5, metavar="N", help="measure every setting with the seeds 1 … N (default: 5)")
+    command.add_argument("--out", type=Path, help="where its results are and go (default: runs/experiments/<name>)")
+    command.add_argument("--only", nargs="+", default=[], metavar="SETTING", help="some settings alone, as in: census --only mmoe ple")
+    command.add_argument(
+        "--config", type=Path, help="another configuration (default: examples/demo.toml for esmm-bias, census.toml for census)"
+    )
 
 
 def _count(text: str) -> int:
@@ -97,6 +111,8 @@ def _handler(command: str) -> Callable[[argparse.Namespace, list[str]], None]:
         return _inspect
     if command == "predict":
         return _predict
+    if command == "experiment":
+        return _experiment
     return _run if command == "run" else _stage
 
 
@@ -134,3 +150,16 @@ def _inspect(options: argparse.Namespace, _: list[str]) -> None:
         inspect.show_examples(options.run, options.rows)
     else:
         inspect.show(options.run)
+
+
+def _experiment(options: argparse.Namespace, _: list[str]) -> None:
+    from funnel.console import load_tensorflow
+
+    load_tensorflow()
+    from funnel.experiments import EXPERIMENTS
+    from funnel.experiments.base import run
+
+    if options.name not in EXPERIMENTS:
+        raise FunnelError(f"'{options.name}' is no experiment: {nearest(options.name, EXPERIMENTS)}")
+    out = options.out or Path("runs") / "experiments" / options.name
+    run(EXPERIMENTS[options.name](out, options.config), options.seeds, options.only)

@@ -71,7 +71,7 @@ def _value(value: Value | tuple) -> str:
 def show_metrics(run: Path) -> None:
     """The evaluation: a column for each task and joint, so that it fits a narrow terminal."""
     evaluation = summary.read(run).get("evaluation", {})
-    keys = ("rows", "auc", "auc_entire_space", "logloss", "calibration", "precision", "recall", "accuracy", "threshold")
+    keys = ("rows", "auc", "auc_entire_space", "logloss", "mse", "mae", "calibration", "precision", "recall", "accuracy", "threshold")
     keys = [k for k in keys if any(k in result for result in evaluation.values())]
     if evaluation:
         table("Evaluation", ["", *evaluation], [[k.replace("_", " "), *(r.get(k) for r in evaluation.values())] for k in keys])

@@ -20,7 +20,7 @@ from pipeline.sources import Source, connect, find
 
 
 def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
-    """Writes id and p_<name> of every valid row to `output` (Parquet), rejects beside it; returns the number of rows."""
+    """Writes id, p_<name> and y_<name> of every valid row to `output` (Parquet), rejects beside it; returns the number of rows."""
     load_tensorflow()
     import tensorflow as tf
 

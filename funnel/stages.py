@@ -63,8 +63,19 @@ def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
         results = estimator.measure(predictions)
         if config.evaluation.truth is not None:
             _add_truth(config, predictions, results)
-        aucs = ", ".join(f"{name} {text(result['auc'])}" for name, result in results.items())
-        done(f"AUC {aucs}", evaluation=results)
+        gates = estimator.gates()
+        done(_shown(results), evaluation=results, gates=gates)
+    for alarm in gates["alarms"]:
+        console.print(f"[yellow]warning:[/yellow] {escape(alarm)}")
+
+
+def _shown(results: dict[str, dict]) -> str:
+    """AUC of probabilities, the mean squared error of numbers."""
+    parts = []
+    for key, title in (("auc", "AUC"), ("mse", "mse")):
+        found = ", ".join(f"{name} {text(result[key])}" for name, result in results.items() if key in result)
+        parts += [f"{title} {found}"] if found else []
+    return "; ".join(parts)
 
 
 def export(config: Config, beam_args: Sequence[str] = ()) -> None:
@@ -195,12 +206,12 @@ def _estimator(config: Config, *, anew: bool = False) -> Any:
 
 
 def _add_truth(config: Config, predictions: dict, results: dict) -> None:
-    """Adds auc_entire_space to the task that follows a click: its scores on all impressions against the drawn outcome."""
+    """Adds auc_entire_space to the tasks that follow a click: their scores on all impressions against the drawn outcome."""
     from model.metrics import auc_entire_space
 
     path = Path(config.evaluation.truth)
     if not path.exists():
         raise FunnelError(f"evaluation.truth = '{path}': no such file; it is a simulation's truth.parquet")
     truth = pq.read_table(path, columns=["impression_id", "converts"])
-    for task in (t for t, declared in config.spec.tasks.items() if declared.given):
+    for task in (t for t, declared in config.spec.tasks.items() if declared.given and f"p_{t}" in predictions):
         results[task]["auc_entire_space"] = auc_entire_space(list(predictions["id"]), predictions[f"p_{task}"], truth)

@@ -8,6 +8,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,7 @@ from features.fitted import Fitted
 from features.spec import Spec
 from model import metrics
 from model.config import ModelConfig, TrainConfig
+from model.gates import GateSums, alarms
 from model.input import Data
 from model.ranking import RankingModel
 from model.trainer import Trainer, make_strategy
@@ -83,7 +85,7 @@ class RankingEstimator:
         return model
 
     def predict(self) -> dict[str, np.ndarray]:
-        """Scores of the eval split: {"id", "p_<name>" of each task and joint, each label}, [rows] each."""
+        """Scores of the eval split: {"id", "p_<name>" of each task and joint, "y_<name>" of numbers, each label}, [rows] each."""
         model = self.load()
         score = tf.function(lambda batch: model.scores(batch["ids"], batch["dense"]))
         kept = ["id", *self.spec.labels]
@@ -100,6 +102,21 @@ class RankingEstimator:
         self._log({"evaluation": results})
         (self.model_dir / "reliability.json").write_text(json.dumps(metrics.reliability(self.spec, predictions, predictions)) + "\n")
         return results
+
+    def gates(self) -> dict[str, Any]:
+        """What the latest checkpoint's gates do on the eval split, and alarms: {"gates": {"level_<l>/<head>": {"weights": {expert: mean},
+        "entropy": mean}}, "alarms": [lines]}; model/gates.json holds it too. Without gates both are empty.
+        """
+        model = self.load()
+        sums = GateSums(model.gated_experts)
+        if sums.experts:
+            weigh = tf.function(lambda batch: model.gate_weights(batch["ids"], batch["dense"]))
+            for batch in self.data.evaluation(self.train_config.batch_size):
+                sums.add({gate: weights.numpy() for gate, weights in weigh(batch).items()})
+            self._log({"gates": sums.summary()})
+        found = {"gates": sums.summary(), "alarms": alarms(sums.summary())}
+        (self.model_dir / "gates.json").write_text(json.dumps(found, indent=1) + "\n")
+        return found
 
     def _manager(self, checkpoint: tf.train.Checkpoint) -> tf.train.CheckpointManager:
         return tf.train.CheckpointManager(checkpoint, str(self.checkpoint_dir), max_to_keep=self.train_config.keep_checkpoints)

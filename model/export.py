@@ -32,7 +32,10 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Export:
-    """A published version: its directory, and how far its scores are from the checkpoint's on real rows."""
+    """A published version: its directory, and how far its scores are from the checkpoint's on real rows.
+
+    `max_abs_difference` is in units of the score, of numbers above 1 in shares of it.
+    """
 
     path: Path
     version: int
@@ -108,14 +111,17 @@ def save(model: RankingModel, path: Path) -> None:
 
 
 def verify(model: RankingModel, sample: pa.Table, path: Path) -> float:
-    """The largest difference between the checkpoint's scores and those of the reloaded export, over both signatures."""
+    """The largest difference between the checkpoint's scores and those of the reloaded export, over both signatures.
+
+    A float32 number has seven digits: where it is above 1, the difference is taken in shares of it.
+    """
     expected = checkpoint_scores(model, sample)
     worst = 0.0
     for signature, scores in reloaded_scores(model.spec, sample, path).items():
         if set(scores) != set(expected):
             raise FunnelError(f"{path}: signature {signature} returns {sorted(scores)}, the checkpoint {sorted(expected)}; not published")
         for name, values in scores.items():
-            difference = float(np.max(np.abs(np.array(values) - expected[name])))
+            difference = float(np.max(np.abs(np.array(values) - expected[name]) / np.maximum(1, np.abs(expected[name]))))
             if not difference <= TOLERANCE:
                 raise FunnelError(
                     f"{path}: {name} of signature {signature} differs from the checkpoint's by {difference:.2g} on {len(sample)} rows, "

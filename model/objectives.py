@@ -117,8 +117,9 @@ def entire_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[L
     The label of a task declared `outright` is that of its joint already.
     """
     label, at = labels[spec.tasks[task].label], task
-    while not spec.tasks[at].outright and (parent := spec.parent(at)) is not None:
-        label, at = both(labels[spec.tasks[parent].label], label), parent
+    while not spec.tasks[at].outright and spec.parent(at) is not None:
+        at = spec.parent(at)
+        label = both(labels[spec.tasks[at].label], label)
     return label, label >= 0
 
 

@@ -26,6 +26,10 @@ LABELS = {
     "convert": {"event": "conversions", "within": "1d", "after": "click"},
 }
 TASKS = {"ctr": {"label": "click"}, "cvr": {"label": "convert", "given": "click"}}
+DWELL = {  # sections of a spec with a number besides
+    "labels": LABELS | {"dwell": {"event": "clicks", "value": "seconds", "after": "click"}},
+    "tasks": TASKS | {"dwell": {"label": "dwell", "given": "click"}},
+}
 FEATURES = {
     "user": {"kind": "categorical", "buckets": 40, "dim": 4},
     "item": {"kind": "categorical", "buckets": 30, "dim": 4, "dtype": "int64"},
@@ -105,7 +109,8 @@ def raw_rows(count: int, seed: int = 0) -> tuple[dict[str, list], dict[str, np.n
     convert = click & (rng.random(count) < [0.9 if "buy" in (t or []) else 0.1 for t in columns["tags"]])
     unknown = rng.random(count) < 0.1  # a conversion whose window is open: click known, convert not
     labels = {"click": click.astype(np.int8), "convert": np.where(unknown & click, -1, convert).astype(np.int8)}
-    labels["click"][::41] = labels["convert"][::41] = -1
+    labels["dwell"] = np.where(click, 1 + user % 3, 0).astype(np.float32)  # 1, 2 or 3 by the user, 0 without a click
+    labels["click"][::41] = labels["convert"][::41] = labels["dwell"][::41] = -1
     return columns, labels
 
 
@@ -131,7 +136,7 @@ def write_data(
     spec, out, total = spec or make_spec(), folder / "data", train + evaluate
     output = {"layout": "packed", "compression": "none"} | output
     columns, drawn = raw_rows(total)
-    drawn |= {name: np.full(total, value, np.int8) for name, value in (labels or {}).items()}
+    drawn |= {name: np.full(total, value, drawn[name].dtype) for name, value in (labels or {}).items()}
     encoded = arrays.encode(spec, arrow(spec, columns))
     row_ids = pa.array([str(n) for n in range(total)])
     rows = Rows(encoded.ids, encoded.dense, {name: drawn[name] for name in spec.labels}, weights, row_ids)

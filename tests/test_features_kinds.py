@@ -132,7 +132,61 @@ def test_a_label_that_is_refused(label, match):
         make(labels=LABELS | {"new": label})
 
 
-def test_a_task_predicts_a_binary_label():
-    labels = LABELS | {"dwell": {"value": "dwell"}}
-    with pytest.raises(FunnelError, match=r"tasks\.dwell\.label = 'dwell' is a number: a task predicts a label of 0 and 1"):
-        make(labels=labels, tasks=TASKS | {"dwell": {"label": "dwell"}})
+MORE = LABELS | {"convert": {"column": "bought"}, "dwell": {"event": "clicks", "value": "seconds", "after": "click"}}
+
+
+@pytest.mark.parametrize("given", [None, "click"])
+def test_a_task_on_a_number_has_no_joint(given):
+    spec = make(labels=MORE, tasks=TASKS | {"dwell": {"label": "dwell", "given": given, "loss": "huber", "huber_delta": 2}})
+    assert (spec.tasks["dwell"].joint, spec.parent("dwell")) == (None, given and "ctr")
+    assert make(**spec.model_dump(mode="json")) == spec  # with every default filled in
+
+
+def test_a_number_with_a_threshold_has_one():
+    read = MORE["dwell"] | {"at_least": 10}
+    assert (
+        make(labels=LABELS | {"read": read}, tasks=TASKS | {"read": {"label": "read", "given": "click"}}).tasks["read"].joint == "ctr_read"
+    )
+
+
+def test_a_column_label_of_several_texts():
+    spec = make(labels=LABELS | {"rich": {"column": "income", "equals": [">50K", ">50K."]}})
+    assert spec.labels["rich"].equals == [">50K", ">50K."]
+    with pytest.raises(FunnelError, match=r"labels\.rich\.equals = \[\]: List should have at least 1 item"):
+        make(labels=LABELS | {"rich": {"column": "income", "equals": []}})
+
+
+@pytest.mark.parametrize(
+    ("task", "match"),
+    [
+        (
+            {"label": "dwell", "loss": "cross_entropy"},
+            r"tasks\.t\.loss = 'cross_entropy', but the label 'dwell' is a number: its loss is mse or huber",
+        ),
+        ({"label": "click", "loss": "mse"}, r"tasks\.t\.loss = 'mse', but the label 'click' is 0 or 1: its loss is cross_entropy"),
+        ({"label": "click", "loss": "hinge"}, r"tasks\.t\.loss = 'hinge': Input should be 'cross_entropy', 'mse' or 'huber'"),
+        (
+            {"label": "dwell", "loss": "mse", "huber_delta": 2},
+            r"tasks\.t\.huber_delta = 2\.0 is for loss = 'huber': give that loss, or remove it",
+        ),
+        ({"label": "dwell", "huber_delta": 2}, r"tasks\.t\.huber_delta = 2\.0 is for loss = 'huber'"),
+        ({"label": "dwell", "loss": "huber", "huber_delta": 0}, r"tasks\.t\.huber_delta = 0: Input should be greater than 0"),
+        (
+            {"label": "dwell", "positive_weight": 2},
+            r"tasks\.t\.positive_weight is for a label of 0 and 1, but 'dwell' is a number: remove it",
+        ),
+        ({"label": "dwell", "threshold": 0.2}, r"tasks\.t\.threshold is for a label of 0 and 1"),
+        ({"label": "dwell", "given": "click", "joint": "both"}, r"tasks\.t\.joint is for a label of 0 and 1"),
+        ({"label": "dwell", "given": "click", "outright": True}, r"tasks\.t\.outright is for a label of 0 and 1"),
+        ({"label": "convert", "outright": True}, r"tasks\.t\.outright: the label is that of a chain, .*: give `given`"),
+        ({"label": "convert", "positive_weight": -1}, r"tasks\.t\.positive_weight = -1: Input should be greater than or equal to 0"),
+        (
+            {"label": "convert", "given": "dwell"},
+            r"tasks\.t\.given = 'dwell' is a number: a sample space is where a label of 0 and 1 is 1; .*at_least",
+        ),
+        ({"label": ["convert"], "given": "click"}, r"tasks\.t\.label = \['convert'\]: Input should be a valid string"),
+    ],
+)
+def test_a_task_that_is_refused(task, match):
+    with pytest.raises(FunnelError, match=match):
+        make(labels=MORE, tasks={"ctr": {"label": "click"}, "dwell": {"label": "dwell"}, "t": task})

@@ -143,10 +143,78 @@ def test_inspect_shows_rows_events_and_metrics(done, capsys):
 
 def test_report_is_one_whole_file(done):
     page = (done / "run" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 3  # calibration, gates, losses
     assert 'src="http' not in page
     for task in ("ctr", "cvr", "ctcvr"):
         assert f"<td>{task}</td>" in page
+
+
+def test_gates_are_in_the_summary(done):
+    gates = summary(done)["gates"]
+    assert set(gates["gates"]) == {"level_0/ctr", "level_0/cvr", "level_0/_shared", "level_1/ctr", "level_1/cvr"}
+    for gate in gates["gates"].values():
+        assert sum(gate["weights"].values()) == pytest.approx(1)
+    assert json.loads((done / "run" / "model" / "gates.json").read_text()) == gates
+
+
+def test_an_alarm_is_a_line_on_the_screen_and_in_the_report(done, monkeypatch, capsys):
+    from model import estimator
+
+    alarm = "gate [level_0/ctr] gives expert_1 0.995 of its mass"
+    monkeypatch.setattr(estimator, "alarms", lambda gates: [alarm])
+    for stage in ("evaluate", "report"):
+        assert main([stage, str(done / "small.toml")]) == 0
+    assert f"warning: {alarm}" in capsys.readouterr().out.splitlines()
+    assert f'<p class="alarm">{alarm}</p>' in (done / "run" / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def numbers(done):
+    """The same logs, with a task on a number; each stage but the simulation."""
+    config = (done / "small.toml").read_text().replace(f'run = "{done}/run"', f'run = "{done}/numbers/run"')
+    config = config.replace("esmm", "independent").replace("ple", "mmoe")
+    spent = 'spent = { event = "conversions", within = "1d", after = "click", value = "value", transform = "log1p" }'
+    config = config.replace("\n[features]", f"{spent}\n\n[features]")
+    config = config.replace("\n[model]", 'spent = { label = "spent", given = "click", loss = "huber" }\n\n[model]')
+    (done / "numbers").mkdir()
+    (done / "numbers" / "numbers.toml").write_text(config)
+    for stage in ("preprocess", "train", "evaluate", "export", "report"):
+        assert main([stage, str(done / "numbers" / "numbers.toml"), "--debug"]) == 0
+    return done / "numbers"
+
+
+def test_a_task_on_a_number_goes_the_whole_way(numbers, capsys):
+    result = summary(numbers)
+    assert set(result["evaluation"]["spent"]) == {"mse", "mae", "calibration", "rows"}
+    assert result["evaluation"]["spent"]["rows"] == result["evaluation"]["cvr"]["rows"]
+    assert "auc_entire_space" in result["evaluation"]["cvr"]
+    assert result["export"]["outputs"] == ["p_ctcvr", "p_ctr", "p_cvr", "y_spent"]
+    assert result["parity"]["max_abs_difference"] <= 1e-5
+    page = (numbers / "run" / "report.html").read_text()
+    assert "<th>squared error</th>" in page
+    assert "<td>spent</td>" in page
+    assert main(["inspect", str(numbers / "run")]) == 0
+    assert "mse" in capsys.readouterr().out
+
+
+def test_a_number_is_scored_offline_too(numbers):
+    output = numbers / "scores.parquet"
+    inputs = str(numbers.parent / "logs" / "impressions" / "2026-11-01" / "*")
+    assert main(["predict", str(numbers / "numbers.toml"), "--input", inputs, "--output", str(output)]) == 0
+    assert pq.read_table(output).column_names == ["id", "p_ctr", "p_cvr", "p_ctcvr", "y_spent"]
+
+
+@pytest.mark.parametrize(
+    ("results", "line"),
+    [
+        ({"ctr": {"auc": 0.7}, "cvr": {"auc": None}, "dwell": {"mse": 1.5}}, "AUC ctr 0.7, cvr –; mse dwell 1.5"),
+        ({"dwell": {"mse": 1.5}}, "mse dwell 1.5"),
+    ],
+)
+def test_the_line_of_an_evaluation(results, line):
+    from funnel.stages import _shown
+
+    assert _shown(results) == line
 
 
 def test_training_goes_on_after_an_interruption(done, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from model_data import EVERY_KIND, FEATURES, arrow, make_estimator, make_model, make_spec, raw_rows, write_data
+from model_data import DWELL, EVERY_KIND, FEATURES, arrow, make_estimator, make_model, make_spec, raw_rows, write_data
 
 from features import arrays
 from features.errors import FunnelError
@@ -231,3 +231,34 @@ def test_every_kind_of_feature_scores_alike_and_position_is_fed(tmp_path):
     first = rows.set_column(rows.column_names.index("position"), "position", pa.array(["1"] * 60))
     scores, fed = checkpoint_scores(estimator.load(), rows), checkpoint_scores(estimator.load(), first)
     np.testing.assert_array_equal(scores["p_ctr"], fed["p_ctr"])
+
+
+def test_a_number_is_served_in_its_own_unit(tmp_path):
+    spec = make_spec(**DWELL)
+    write_data(tmp_path, spec)
+    estimator = make_estimator(tmp_path, spec, steps=200, learning_rate=0.01)
+    estimator.train()
+    result = estimator.evaluate()["dwell"]
+    known = estimator.predict()
+    clicked = known["dwell"][(known["click"] == 1) & (known["dwell"] >= 0)]
+    assert result["rows"] == len(clicked)
+    assert result["mse"] < 0.5 * clicked.var()  # less than half of what the mean alone leaves
+    assert abs(result["calibration"] - 1) < 0.2
+    exported = export(estimator, tmp_path / "export", version=1)
+    assert exported.outputs == ["p_ctcvr", "p_ctr", "p_cvr", "y_dwell"]
+    assert exported.max_abs_difference <= 1e-5
+    rows = pa.table(arrow(spec, raw_rows(60, seed=9)[0]))
+    answer = tf.saved_model.load(str(exported.path)).signatures["examples"](examples=tf.constant(raw_examples(spec, rows)))
+    np.testing.assert_allclose(answer["y_dwell"], checkpoint_scores(estimator.load(), rows)["y_dwell"], atol=1e-5)
+
+
+@pytest.mark.parametrize(("by", "published"), [(3e-3, True), (3e-2, False)])
+def test_large_numbers_are_compared_in_shares_of_themselves(estimator, tmp_path, monkeypatch, by, published):
+    # 1000 ± 0.003 is 3e-6 of it, 1000 ± 0.03 is 3e-5
+    monkeypatch.setattr(export_module, "checkpoint_scores", lambda model, sample: {"y_dwell": np.full(len(sample), 1000.0)})
+    monkeypatch.setattr(export_module, "reloaded_scores", lambda spec, sample, path: {"examples": {"y_dwell": [1000.0 + by] * len(sample)}})
+    if published:
+        assert export(estimator, tmp_path, version=1).max_abs_difference == pytest.approx(by / 1000)
+    else:
+        with pytest.raises(FunnelError, match="y_dwell of signature examples differs from the checkpoint's by 3e-05"):
+            export(estimator, tmp_path, version=1)

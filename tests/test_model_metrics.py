@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from model_data import make_spec
+from model_data import DWELL, TASKS, make_spec
 from sklearn import metrics as sk
 
 from features.errors import FunnelError
-from model.metrics import auc_entire_space, evaluate, measure, reliability
+from model.metrics import auc_entire_space, evaluate, measure, measure_number, reliability
 
 SPEC = make_spec(tasks={"ctr": {"label": "click", "threshold": 0.4}, "cvr": {"label": "convert", "given": "click", "threshold": 0.5}})
 
@@ -86,6 +86,47 @@ def test_reliability_of_fewer_than_ten_rows():
     assert reliability(SPEC, dict.fromkeys(["p_ctr", "p_cvr", "p_ctcvr"], three), space)["ctr"] == [(0.1, 0, 1), (0.2, 0, 1), (0.3, 1, 1)]
 
 
+def test_numbers_on_paper():
+    found = measure_number(np.array([1.0, 2.0, 6.0], np.float32), np.array([0.0, 4.0, 5.0], np.float32))
+    # errors 1, −2, 1
+    assert found == {"mse": pytest.approx((1 + 4 + 1) / 3), "mae": pytest.approx((1 + 2 + 1) / 3), "calibration": 9 / 9, "rows": 3}
+
+
+@pytest.mark.parametrize(("y", "label", "undefined"), [([1.0], [0.0], {"calibration"}), ([], [], {"mse", "mae", "calibration"})])
+def test_what_is_undefined_of_numbers_is_none(y, label, undefined):
+    found = measure_number(np.array(y, np.float32), np.array(label, np.float32))
+    assert {name for name, value in found.items() if value is None} == undefined
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_number_is_measured_on_its_own_sample_space():
+    # known dwell of clicked rows: 2 and 4, the second and the fourth row
+    labels = {
+        "click": np.array([0, 1, 1, 1, -1]),
+        "convert": np.array([0, 0, 0, 1, -1]),
+        "dwell": np.array([0, 2, -1, 4, 3], np.float32),
+    }
+    scores = dict.fromkeys(["p_ctr", "p_cvr", "p_ctcvr"], np.full(5, 0.5)) | {"y_dwell": np.array([9, 1, 9, 5, 9], np.float32)}
+    found = evaluate(make_spec(**DWELL), scores, labels)
+    assert list(found) == ["ctr", "cvr", "ctcvr", "dwell"]
+    assert found["dwell"] == {"mse": 1.0, "mae": 1.0, "calibration": 6 / 6, "rows": 2}
+    assert reliability(make_spec(**DWELL), scores, labels)["dwell"] == [(1, 2, 1), (5, 4, 1)]
+
+
+def test_a_joint_given_outright():
+    spec = make_spec(tasks=TASKS | {"cvr": TASKS["cvr"] | {"outright": True, "threshold": 0.3}})
+    labels = {"click": np.array([1, 1, 0, 0, -1]), "convert": np.array([1, 0, 1, 0, 1])}
+    joint = np.array([0.9, 0.1, 0.8, 0.2, 0.4])
+    alone = evaluate(spec, {"p_ctr": joint, "p_ctcvr": joint}, labels)  # as `independent` predicts it
+    assert list(alone) == ["ctr", "ctcvr"]
+    assert alone["ctcvr"]["rows"] == 5  # the label itself, whatever click is
+    assert (alone["ctcvr"]["auc"], alone["ctcvr"]["threshold"], alone["ctcvr"]["accuracy"]) == (1, 0.3, 1)
+    both = evaluate(spec, {"p_ctr": joint, "p_ctcvr": joint, "p_cvr": joint}, labels)
+    assert list(both) == ["ctr", "cvr", "ctcvr"]
+    assert both["cvr"]["rows"] == 2
+    assert both["ctcvr"] == alone["ctcvr"]
+
+
 TRUTH = pa.table({"impression_id": ["a", "b", "日本"], "converts": [True, False, False]})
 
 
@@ -102,3 +143,5 @@ def test_an_id_that_is_not_in_the_truth_is_refused():
 def test_scores_that_are_not_finite_are_refused():
     with pytest.raises(FunnelError, match="1 of 2 scores are not finite: training diverged"):
         measure(np.array([0.5, np.nan]), np.array([0, 1]), 0.5)
+    with pytest.raises(FunnelError, match="2 of 2 scores are not finite: training diverged"):
+        measure_number(np.array([np.inf, np.nan]), np.array([0, 1]))

@@ -223,13 +223,13 @@ def test_importing_the_job_leaves_tensorflow_out():
 
 def test_a_wide_table_without_ids(tmp_path):
     (tmp_path / "train.data").write_text("a, 1.5, yes\n?, 2.5, no\nb, , yes\n")
-    (tmp_path / "test.data").write_text("c, 4, yes\n")
+    (tmp_path / "test.data").write_text("c, 4, yes.\n")
     table = {"files": f"{tmp_path}/train.data", "columns": ["kind", "size", "income"], "missing": ["?"]}
     manifest, rows = run(
         tmp_path,
         logs={"table": table},
         features={"kind": {"kind": "categorical", "buckets": 9}, "size": {"kind": "numeric"}},
-        labels={"rich": {"column": "income", "equals": "yes"}},
+        labels={"rich": {"column": "income", "equals": ["yes", "yes."]}},
         tasks={"income": {"label": "rich"}},
         split={"eval": {"files": f"{tmp_path}/test.data"}},
     )

@@ -1,0 +1,158 @@
+"""What every experiment is, and its results on disk: a line for each setting and seed, added when it is measured.
+
+A setting is one thing that is compared, as "mmoe@0.5"; it is measured once for every seed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure  # no pyplot: it would look for a screen
+from scipy.stats import t as student
+
+from features.errors import FunnelError, nearest
+from funnel.console import console
+
+Metrics = dict[str, float]
+Summary = dict[str, dict[str, Metrics]]  # {setting: {metric: {mean, deviation, median, interval, n}}}
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """`out` receives results.jsonl, summary.json and plot.png; `config` is a configuration file in the place of the default one.
+
+    Subclasses say what is measured and show what came out.
+    """
+
+    out: Path
+    config: Path | None = None
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """All settings; those of a group are measured on the same data."""
+        raise TypeError(f"{type(self).__name__} must say what it compares: give it groups")
+
+    def describe(self, setting: str) -> dict[str, Any]:
+        """What a result depends on besides the seed: values that JSON holds."""
+        raise TypeError(f"{type(self).__name__} must say what a result depends on: give it describe(setting)")
+
+    def measure(self, settings: Sequence[str], seed: int) -> Iterator[tuple[str, Metrics]]:
+        """(setting, its metrics) of settings of one group, each as soon as it is measured."""
+        raise TypeError(f"{type(self).__name__} must say how it measures: give it measure(settings, seed)")
+
+    def show(self, results: Results) -> None:
+        """Prints the table."""
+        raise TypeError(f"{type(self).__name__} must say what came out: give it show(results)")
+
+    def draw(self, results: Results) -> Figure:
+        """The plot."""
+        raise TypeError(f"{type(self).__name__} must draw what came out: give it draw(results)")
+
+
+class Results:
+    """The lines of results.jsonl: {setting, seed, of: what it depends on, metrics}."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.path = experiment.out / "results.jsonl"
+        self.of = {setting: experiment.describe(setting) for group in experiment.groups for setting in group}
+        self.found: dict[str, dict[int, Metrics]] = {setting: {} for setting in self.of}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for line in self._whole_lines():
+            self._take(json.loads(line))
+
+    def _whole_lines(self) -> list[str]:
+        """The lines so far. One that was cut off by a crash is taken out, so that the next does not begin in its midst."""
+        content = self.path.read_bytes() if self.path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            os.truncate(self.path, len(whole))
+        return whole.decode().splitlines()
+
+    def _take(self, line: dict[str, Any]) -> None:
+        if line["setting"] not in self.found:
+            return
+        mine = self.of[line["setting"]]
+        for key in [*line["of"], *mine]:
+            was, now = line["of"].get(key), mine.get(key)
+            if was != now:
+                raise FunnelError(
+                    f"{self.path}: {line['setting']} was measured with {key} = {was!r}, and {key} is {now!r} now: "
+                    "give another --out, or remove the file"
+                )
+        self.found[line["setting"]][line["seed"]] = line["metrics"]
+
+    def add(self, setting: str, seed: int, metrics: Metrics) -> None:
+        """One write of a whole line: a crash leaves it there or not."""
+        line = {"setting": setting, "seed": seed, "of": self.of[setting], "metrics": metrics}
+        with self.path.open("ab", buffering=0) as file:
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self.found[setting][seed] = metrics
+
+    def values(self, setting: str, metric: str) -> list[float]:
+        """A metric by seed."""
+        return [metrics[metric] for _, metrics in sorted(self.found[setting].items())]
+
+    def summary(self) -> Summary:
+        """Of the settings that have results, over all their seeds."""
+        metrics = {setting: next(iter(by_seed.values())) for setting, by_seed in self.found.items() if by_seed}
+        return {setting: {name: statistics(self.values(setting, name)) for name in names} for setting, names in metrics.items()}
+
+
+def statistics(values: Sequence[float]) -> Metrics:
+    """Mean, standard deviation s (n − 1), median and half of the mean's confidence interval, t·s/√n; of one value, no spread."""
+    n = len(values)
+    deviation = float(np.std(values, ddof=1)) if n > 1 else 0.0
+    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / n**0.5 if n > 1 else 0.0
+    return {"mean": float(np.mean(values)), "deviation": deviation, "median": float(np.median(values)), "interval": half, "n": n}
+
+
+def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary:
+    """Measures what is missing of seeds 1 … `seeds`, of all settings or those of `only`; then shows and draws all results.
+
+    Raises FunnelError for an unknown setting, and where `out` holds results of other options.
+    """
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each training's graph: one more function traced anew
+    results = Results(experiment)
+    for setting in only:
+        if setting not in results.found:
+            raise FunnelError(f"--only {setting}: is no setting of this experiment: {nearest(setting, results.found)}")
+    for seed in range(1, seeds + 1):
+        for group in experiment.groups:
+            missing = [s for s in group if s in (only or group) and seed not in results.found[s]]
+            for setting, metrics in experiment.measure(missing, seed) if missing else ():
+                results.add(setting, seed, metrics)
+                console.print(f"· seed {seed}  {setting}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    summary = results.summary()
+    _replace(experiment.out / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+    unfinished = experiment.out / ".plot.png"
+    experiment.draw(results).savefig(unfinished)
+    os.replace(unfinished, experiment.out / "plot.png")
+    experiment.show(results)
+    console.print(f"[green]✓[/green] {experiment.out}: results.jsonl, summary.json, plot.png")
+    return summary
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """The file is never seen half-written."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)
+
+
+def figure(columns: int, *, width: float, height: float = 3.6) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes [columns]; width and height in inches."""
+    drawn = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    return drawn, drawn.subplots(1, columns, squeeze=False)[0]
+
+
+def spread(found: Mapping[str, float], digits: int = 4) -> str:
+    """mean ± deviation."""
+    return f"{found['mean']:.{digits}f} ± {found['deviation']:.{digits}f}"

@@ -1,0 +1,39 @@
+"""One training of a configuration, for what it predicts on its eval split; nothing else is kept."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from funnel.config import Config
+from model.estimator import RankingEstimator
+
+APART = {"seed", "log_every", "checkpoint_every", "keep_checkpoints"}  # of [train]: no options that a result depends on
+
+
+def train(config: Config, data: Path) -> dict[str, np.ndarray]:
+    """The eval split's {"id", "p_<name>" of each task and joint, each label}, [rows] each, after a training on `data`."""
+    keras.backend.clear_session()  # else the graphs of all trainings stay in memory
+    with tempfile.TemporaryDirectory() as folder:
+        estimator = RankingEstimator(config.spec, config.model, config.train, data, Path(folder))
+        estimator.train()
+        return estimator.predict()
+
+
+def options(config: Config) -> dict[str, Any]:
+    """All that a training's result depends on but its seed and its rows, as {"section.key": value}; features by their fingerprint."""
+    train = config.train.model_dump(mode="json", exclude_none=True, exclude=APART)
+    return {"spec": config.spec.fingerprint} | flat("model", config.model.model_dump(mode="json", exclude_none=True)) | flat("train", train)
+
+
+def flat(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a": {"b": 1}} → {"<name>.a.b": 1}."""
+    found: dict[str, Any] = {}
+    for key, value in section.items():
+        found |= flat(f"{name}.{key}", value) if isinstance(value, Mapping) else {f"{name}.{key}": value}
+    return found
