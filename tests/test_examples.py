@@ -16,7 +16,7 @@ needs_data = pytest.mark.skipif(not SHARED.exists(), reason=f"the real data are 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_example_is_valid(path):
     resolved = load(path).resolved()
-    assert resolved["tasks"].keys() <= {"ctr", "cvr", "income", "never_married"}
+    assert resolved["tasks"].keys() <= {"ctr", "cvr", "income", "married", "never_married"}
 
 
 def test_own_logs_take_about_25_lines():
