@@ -62,7 +62,7 @@ def _params(value: Any, known: Mapping[str, Any]) -> Any:
         return value
     name = value.get("name")
     if name not in known:
-        raise ValueError(f"name = {name!r} is not an architecture: {nearest(str(name), known)}")
+        raise ValueError(f"name = {name!r} is unknown: {nearest(str(name), known, listed=True)}")
     return known[name].Params.model_validate(dict(value))
 
 

@@ -374,5 +374,6 @@ def test_settings_are_frozen():
 
 def test_nearest():
     assert nearest("clik", ["click", "convert"]) == "did you mean 'click'?"
-    assert nearest("zzz", ["b", "a"]) == "known: a, b"
+    assert nearest("clik", ["click", "convert"], listed=True) == "did you mean 'click'? known: click, convert"
+    assert nearest("zzz", ["b", "a"]) == nearest("zzz", ["b", "a"], listed=True) == "known: a, b"
     assert nearest("zzz", []) == "none is known here"
