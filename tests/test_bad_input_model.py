@@ -26,15 +26,15 @@ LINE = 'tasks={a={label="click"}, b={label="cart", given="click"}, c={label="con
 NUMBER = 'tasks.dwell={label="dwell", given="click"}'
 
 
-def test_the_model_below_is_good_but_for_its_logs(tmp_path, capsys):
-    assert said(tmp_path, capsys).startswith(f"error: logs.impressions.files = '{tmp_path}/nowhere.jsonl': no file matches")
-
-
 def said(folder, capsys, *overrides):
     (folder / "bad.toml").write_text(MODEL.format(folder=folder))
     assert main(["run", str(folder / "bad.toml"), *(part for override in overrides for part in ("--set", override))]) == 2
     assert not (folder / "run" / "data").exists()
     return capsys.readouterr().err
+
+
+def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
+    assert said(tmp_path, capsys).startswith(f"error: logs.impressions.files = '{tmp_path}/nowhere.jsonl': no file matches")
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def test_esm2_needs_to_know_the_action():
 
 
 def test_an_unknown_funnel_is_refused_with_the_nearest():
-    with pytest.raises(FunnelError, match=r"name = 'esm' is not an architecture: did you mean 'esmm'\?"):
+    with pytest.raises(FunnelError, match=r"name = 'esm' is unknown: did you mean 'esmm'\?"):
         ModelConfig.parse({"funnel": "esm"})
 
 

@@ -142,7 +142,7 @@ def test_who_has_embeddings_of_its_own(sharing, options, tables):
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
-    with pytest.raises(FunnelError, match=r"model.sharing.*name = 'mmoee' is not an architecture: did you mean 'mmoe'\?"):
+    with pytest.raises(FunnelError, match=r"model.sharing.*name = 'mmoee' is unknown: did you mean 'mmoe'\?"):
         ModelConfig.parse({"sharing": {"name": "mmoee"}}, "model")
 
 

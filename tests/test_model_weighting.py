@@ -203,7 +203,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(weighting, tmp_path)
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"name": "fixd"}, r"model\.weighting.*'fixd' is not an architecture: did you mean 'fixed'\?"),
+        ({"name": "fixd"}, r"model\.weighting.*'fixd' is unknown: did you mean 'fixed'\?"),
         ({"name": "fixed", "weights": {"ctr": -1}}, r"model\.weighting\.weights\.ctr = -1: .*greater than or equal to 0"),
         ({"name": "decay", "gama": {}}, r"unknown key 'gama': did you mean 'gamma'\?"),
     ],
