@@ -136,7 +136,7 @@ def write_data(
     spec, out, total = spec or make_spec(), folder / "data", train + evaluate
     output = {"layout": "packed", "compression": "none"} | output
     columns, drawn = raw_rows(total)
-    drawn |= {name: np.full(total, value, drawn[name].dtype) for name, value in (labels or {}).items()}
+    drawn |= {name: np.full(total, value, np.float32 if spec.labels[name].is_number else np.int8) for name, value in (labels or {}).items()}
     encoded = arrays.encode(spec, arrow(spec, columns))
     row_ids = pa.array([str(n) for n in range(total)])
     rows = Rows(encoded.ids, encoded.dense, {name: drawn[name] for name in spec.labels}, weights, row_ids)
