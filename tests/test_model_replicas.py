@@ -78,7 +78,9 @@ def compare(pairs: list[str]) -> dict:
 
 
 def assert_equal(found: dict, pairs: list[str]) -> None:
-    assert [(pair, found[pair]) for pair in pairs if not max(found[pair]) <= 1e-6] == []
+    # Moments of a batch are differences of sums, whose rounding Adam multiplies where a gradient is near 0.
+    bounds = {pair: 5e-5 if pair.endswith("normed") else 1e-6 for pair in pairs}
+    assert [(pair, found[pair]) for pair in pairs if not max(found[pair]) <= bounds[pair]] == []
 
 
 @pytest.fixture(scope="module")
