@@ -24,7 +24,7 @@ class AITM(Funnel):
     | a later one, t | the joint label up to t | all rows where it is known | rows of the space | p_joint = ŷ_t; p_task = ŷ_t / ŷ_{t−1} |
     | calibrator_t | none | all rows | all rows | α·max(ŷ_t − ŷ_{t−1}, 0) |
 
-    p_task is cut at 1, where the calibrator has not yet put ŷ_t below ŷ_{t−1}. See the layer Transfer. Xi et al., AITM, KDD 2021, eq. 2–11;
+    p_task is cut at 1, where the calibrator has not yet put ŷ_t below ŷ_{t−1}. See the layer Transfer. Xi et al., AITM, KDD 2021;
     α is `calibrator_weight`, .6 in the paper.
     """
 

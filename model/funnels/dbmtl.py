@@ -24,7 +24,7 @@ class DBMTL(Funnel):
 
     What a later task is conditioned on are the hidden layers r of the tasks before it in the chain, so that it can be asked of rows whose
     outcome is open. In a funnel a later step is 0 where an earlier one is, so the factors of the likelihood are known there and
-    the rest is each task's own sample space. Wang et al., Deep Bayesian Multi-Target Learning for Recommender Systems, 2019, eq. 1–4.
+    the rest is each task's own sample space. Wang et al., Deep Bayesian Multi-Target Learning for Recommender Systems, 2019.
     """
 
     class Params(FunnelParams):

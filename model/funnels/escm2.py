@@ -28,7 +28,7 @@ class ESCM2(Funnel):
 
     ô = max(p_ctr, `propensity_floor`), its gradient stopped; the floor bounds the weight of one row, and so the variance, by 1/floor.
     δ̂ = softplus of the imputation tower. `counterfactual_weight` λ_c and `global_weight` λ_g weight the second and third, and the
-    last row. Wang et al., ESCM²: Entire Space Counterfactual Multi-Task Model, SIGIR 2022, eq. 7–14.
+    last row. Wang et al., ESCM²: Entire Space Counterfactual Multi-Task Model, SIGIR 2022.
     """
 
     class Params(FunnelParams):

@@ -22,7 +22,7 @@ class ESM2(Funnel):
     | cvr_action: y₃, cvr_other: y₄ | click and purchase | all rows where the joint label is known | rows of the space | p_cvr and p_ctcvr |
 
     `action` names the task of the deterministic action (into the basket, to the wish list); it and the purchase are both `given` the
-    click. Wen et al., Entire Space Multi-Task Modeling via Post-Click Behavior Decomposition, SIGIR 2020, eq. 4–9.
+    click. Wen et al., Entire Space Multi-Task Modeling via Post-Click Behavior Decomposition, SIGIR 2020.
     """
 
     class Params(FunnelParams):

@@ -16,7 +16,7 @@ class Pareto(Weighting):
     all. An objective without a row in the batch is left out. Solved by Frank and Wolfe's method with exact line search, in `iterations`
     steps, exact for two objectives. Désidéri, Comptes Rendus Mathématique 350, 2012; Sener and Koltun, Multi-Task Learning as
     Multi-Objective Optimization, NeurIPS 2018, alg. 2; with the bounds c = `at_least`, Lin et al., A Pareto-Efficient Algorithm for
-    Multiple Objective Optimization (PE-LTR), RecSys 2019, eq. 5.
+    Multiple Objective Optimization (PE-LTR), RecSys 2019.
     """
 
     of_gradients = True
