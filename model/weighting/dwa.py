@@ -13,7 +13,7 @@ class DWA(Weighting):
 
     t counts periods of `period` steps, whose mean losses, over the batches with rows of the objective, are compared; until two are
     over all weights are 1. Liu, Johns and Davison,
-    End-to-End Multi-Task Learning with Attention, CVPR 2019, eq. 7, where a period is an epoch; T is `temperature`.
+    End-to-End Multi-Task Learning with Attention, CVPR 2019, where a period is an epoch; T is `temperature`.
     """
 
     class Params(WeightingParams):
