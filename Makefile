@@ -26,8 +26,8 @@ test-slow: setup
 	@$(BIN)/python -m pytest -m slow
 
 lint: setup
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check --no-cache .
+	@$(BIN)/ruff format --no-cache --check .
 
 bench: setup
 	@$(BIN)/python benchmarks/simulate.py

@@ -6,11 +6,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from model.weighting import WEIGHTING
 
 from model.config import ModelConfig
 from model.funnels import FUNNELS
 from model.sharing import SHARING
+from model.weighting import WEIGHTING
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "architectures.md").read_text()
