@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 PIPELINE = ["apache-beam>=2.77,<3", "tfx-bsl>=1.21,<2", "tensorflow-metadata>=1.17,<2", "google-crc32c>=1.5,<2"]
-TRAIN = ["tensorflow>=2.21,<2.22", "keras>=3.10,<4", "scikit-learn>=1.5,<2"]
+TRAIN = ["tensorflow>=2.21,<2.22", "keras>=3.10,<4", "scikit-learn>=1.5,<2", "tensorboard>=2.19,<3"]
 REPORT = ["matplotlib>=3.9,<4", "jinja2>=3.1,<4", "scipy>=1.13,<2"]
 S3 = ["boto3>=1.35,<2"]
 DEV = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "moto[server]>=5.1,<6"]

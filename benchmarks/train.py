@@ -22,8 +22,10 @@ import tensorflow as tf
 from benchmarks import machine, shape
 from features.fitted import Fitted
 from features.spec import Spec
-from model.config import ModelConfig, TrainConfig
-from model.trainer import Trainer, make_strategy
+from model.config import ModelConfig
+from model.strategy import make_strategy
+from model.train_config import TrainConfig
+from model.trainer import Trainer
 
 LIMIT = "matrix products"
 

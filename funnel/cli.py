@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from features.errors import FunnelError, nearest
+from funnel.interrupted import Interrupted
 
 COMMANDS = {
     "simulate": ("write event logs whose truth is known", "funnel simulate examples/demo.toml --set simulate.impressions=1_000_000"),
@@ -46,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override one value; may be repeated")
         if name in ("run", "train"):
             command.add_argument("--force", action="store_true", help="do it anew, whatever is there")
+        if name in ("run", "train"):
+            command.add_argument("--warm-start", metavar="RUN", help="begin with another run's latest checkpoint, as in runs/yesterday")
+            command.add_argument(
+                "--refresh-statistics", action="store_true", help="with --warm-start: moments and vocabularies of the new rows"
+            )
         if name in ("run", "preprocess"):
             command.add_argument("--dates", metavar="FIRST..LAST", help="read dated folders of these days, as in 2026-11-01..2026-11-07")
         if name == "predict":
@@ -82,12 +89,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _handler(options.command)(options, beam_args)
     except FunnelError as error:
         return _fail(error, 2, str(error), debug=options.debug)
+    except Interrupted as interrupted:
+        print(f"training was ended at step {interrupted.step} by a signal; to go on: {_command(arguments)}")
+        return 0
     except KeyboardInterrupt:
         return _fail(None, 130, "interrupted; the same command goes on from the last checkpoint or finished stage", debug=False)
     except Exception as error:
         last = str(error).strip().splitlines()[-1] if str(error).strip() else ""
         return _fail(error, 1, f"{type(error).__name__}: {last} (--debug shows where)", debug=options.debug)
     return 0
+
+
+def _command(arguments: list[str]) -> str:
+    """How to go on: what was called, but not anew."""
+    return shlex.join(["funnel", *(a for a in arguments if a != "--force")])
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -117,8 +132,9 @@ def _handler(command: str) -> Callable[[argparse.Namespace, list[str]], None]:
 
 
 def _overrides(options: argparse.Namespace) -> list[str]:
-    dates = getattr(options, "dates", None)
-    return options.set + ([f"dates={dates}"] if dates else [])
+    given = {"dates": getattr(options, "dates", None), "warm_start.run": getattr(options, "warm_start", None)}
+    given["warm_start.refresh_statistics"] = "true" if getattr(options, "refresh_statistics", False) else None
+    return options.set + [f"{key}={value}" for key, value in given.items() if value]
 
 
 def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
@@ -139,7 +155,7 @@ def _stage(options: argparse.Namespace, beam_args: list[str]) -> None:
 def _predict(options: argparse.Namespace, _: list[str]) -> None:
     from funnel import config, predict
 
-    loaded = config.load(options.config, options.set)
+    loaded = config.load(options.config, _overrides(options))
     predict.predict(loaded, options.input, options.output or loaded.run / "predictions.parquet")
 
 

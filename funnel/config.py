@@ -14,26 +14,25 @@ from pydantic import Field
 from features.errors import FunnelError, nearest
 from features.settings import Settings
 from features.spec import Spec
+from funnel.sections import EvaluationConfig, Exporters, WarmStartConfig
 from pipeline.config import Dates, Output, PreprocessConfig, Sampling, Split, Stream
 from pipeline.simulate import SimulateConfig
 
 if TYPE_CHECKING:
-    from model.config import ModelConfig, TrainConfig
-
-
-class EvaluationConfig(Settings):
-    """`truth` is a simulation's truth.parquet: the drawn conversion of every impression, clicked or not."""
-
-    truth: str | None = None
+    from model.config import ModelConfig
+    from model.train_config import RunConfig, TrainConfig
 
 
 class Sections(Settings):
     """The top level of the file. `run` is the directory of everything that is made (default: runs/<name of the file>).
 
+    `data` is a preprocessed directory to train on in the place of the run's own, which may be a URI, as in s3://bucket/ads/data.
+
     `dates`, as in "2026-11-01..2026-11-07", are the days whose dated folders are read.
     """
 
     run: str | None = None
+    data: str | None = None
     simulate: dict[str, Any] | None = None
     dates: str | None = None
     logs: dict[str, Any] = Field(default_factory=dict)
@@ -45,7 +44,9 @@ class Sections(Settings):
     tasks: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
+    warm_start: dict[str, Any] = Field(default_factory=dict)
     evaluation: dict[str, Any] = Field(default_factory=dict)
+    exporters: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Config:
     @property
     def data(self) -> Path:
         return self.run / "data"
+
+    @property
+    def source(self) -> Path | str:
+        """What is trained on and evaluated with."""
+        return self.sections.data or self.data
 
     @property
     def model_dir(self) -> Path:
@@ -103,13 +109,41 @@ class Config:
 
     @property
     def train(self) -> TrainConfig:
-        from model.config import TrainConfig
+        """What of [train] decides the course of a training."""
+        from model.train_config import TrainConfig
 
-        return TrainConfig.parse(self.sections.train, "train")
+        train = TrainConfig.parse(self._train_part(TrainConfig), "train")
+        train.check(self.spec)
+        return train
+
+    @property
+    def run_config(self) -> RunConfig:
+        """What of [train] says how it is run."""
+        from model.train_config import RunConfig
+
+        return RunConfig.parse(self._train_part(RunConfig), "train")
+
+    def _train_part(self, part: type[Settings]) -> dict[str, Any]:
+        """The keys of [train] that are of that part. Raises FunnelError for one that is of none."""
+        from model.train_config import RunConfig, TrainConfig
+
+        known = [*TrainConfig.model_fields, *RunConfig.model_fields]
+        for key in self.sections.train:
+            if key not in known:
+                raise FunnelError(f"train: unknown key '{key}': {nearest(key, known)}")
+        return {key: value for key, value in self.sections.train.items() if key in part.model_fields}
 
     @property
     def evaluation(self) -> EvaluationConfig:
         return EvaluationConfig.parse(self.sections.evaluation, "evaluation")
+
+    @property
+    def exporters(self) -> Exporters:
+        return Exporters.parse(self.sections.exporters, "exporters")
+
+    @property
+    def warm_start(self) -> WarmStartConfig:
+        return WarmStartConfig.parse(self.sections.warm_start, "warm_start")
 
     def resolved(self) -> dict[str, Any]:
         """Every setting with its defaults filled in, as the file would write it."""
@@ -117,8 +151,11 @@ class Config:
         spec = preprocess.pop("spec")
         simulate = {"simulate": self.simulate.model_dump(exclude_none=True, mode="json")} if self.simulate else {}
         rest = {"model": self.model, "train": self.train, "evaluation": self.evaluation}
+        rest |= {"exporters": self.exporters, "warm_start": self.warm_start}
         dumped = {name: part.model_dump(exclude_none=True, mode="json") for name, part in rest.items()}
-        return {"run": str(self.run)} | simulate | preprocess | spec | dumped
+        dumped["train"] |= self.run_config.model_dump(exclude_none=True, mode="json")
+        source = {"data": self.sections.data} if self.sections.data else {}
+        return {"run": str(self.run)} | source | simulate | preprocess | spec | dumped
 
     def save(self) -> None:
         """Writes config.toml into the run's directory."""

@@ -24,13 +24,13 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
     load_tensorflow()
     import tensorflow as tf
 
-    from model.estimator import RankingEstimator
+    from funnel.training import Run
 
     settings = config.preprocess
     stream = settings.logs[settings.rows].model_copy(update={"time": None})  # a score needs no time
     connect()
     sources = find("--input" if inputs else f"logs.{settings.rows}.files", settings.rows, stream, list(inputs or [stream.files]))
-    model = RankingEstimator(config.spec, config.model, config.train, config.data, config.model_dir).load()
+    model = Run(config).estimator.load()
     score = tf.function(model.scores, reduce_retracing=True)
     rejects: list[Reject] = []
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from features.errors import FunnelError
 from funnel import summary
 from funnel.config import Config
 from funnel.console import console, load_tensorflow, progress_bar, text
+from funnel.interrupted import Interrupted
 
 
 def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
@@ -47,23 +48,34 @@ def preprocess(config: Config, beam_args: Sequence[str] = ()) -> None:
 
 def train(config: Config, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
     """data/ → model/checkpoints, from the latest checkpoint if there is one, unless `anew`."""
+    load_tensorflow()
+    from funnel.training import Run
+
     with _stage(config, "train") as done:
-        estimator = _estimator(config, anew=anew)
-        with progress_bar("training", "steps") as progress:
-            losses = estimator.train(progress)
+        trained = Run(config, anew=anew).train()
+        losses = trained.report.losses if trained.report else {}
         shown = ", ".join(f"{name} {text(loss)}" for name, loss in losses.items())
         done(f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}")
+    if trained.ended == "signal":
+        raise Interrupted(trained.step)
+    reasons = {"action": "as an action asked", "data": "since the input is exhausted"}
+    if trained.ended in reasons:
+        console.print(f"[yellow]warning:[/yellow] training ended at step {trained.step:,}, {reasons[trained.ended]}")
 
 
 def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
     """The latest checkpoint on the eval split → summary.json."""
+    load_tensorflow()
+    from funnel.training import Run
+
     with _stage(config, "evaluate") as done:
-        estimator = _estimator(config)
-        predictions = estimator.predict()
+        run = Run(config)
+        estimator = run.estimator
+        predictions = estimator.predict(run.eval_input)
         results = estimator.measure(predictions)
         if config.evaluation.truth is not None:
             _add_truth(config, predictions, results)
-        gates = estimator.gates()
+        gates = estimator.gates(run.eval_input)
         done(_shown(results), evaluation=results, gates=gates)
     for alarm in gates["alarms"]:
         console.print(f"[yellow]warning:[/yellow] {escape(alarm)}")
@@ -80,11 +92,11 @@ def _shown(results: dict[str, dict]) -> str:
 
 def export(config: Config, beam_args: Sequence[str] = ()) -> None:
     """The latest checkpoint → export/<version>, checked in a fresh process."""
-    with _stage(config, "export") as done:
-        estimator = _estimator(config)
-        from model.export import export as write_export  # after TensorFlow was loaded quietly
+    load_tensorflow()
+    from funnel.training import Run
 
-        result = write_export(estimator, config.export_dir)
+    with _stage(config, "export") as done:
+        result = Run(config).estimator.export_saved_model(config.export_dir)
         parity = {"max_abs_difference": result.max_abs_difference, "rows": result.rows_compared}
         made = {"path": str(result.path), "version": result.version, "outputs": result.outputs}
         done(f"equal to the checkpoint within {result.max_abs_difference:.1g} → {result.path}", parity=parity, export=made)
@@ -118,7 +130,8 @@ def _preprocess_inputs(config: Config) -> Any:
 
 def _train_inputs(config: Config) -> Any:
     load_tensorflow()
-    return [config.spec.model_dump(mode="json"), config.model.model_dump(mode="json"), config.train.model_dump(mode="json")]
+    sections = [config.spec, config.model, config.train, config.warm_start, config.exporters]
+    return [str(config.source), config.evaluation.every, *(section.model_dump(mode="json") for section in sections)]
 
 
 def _exported(config: Config) -> Path:
@@ -196,13 +209,6 @@ def _stage(config: Config, name: str) -> Iterator[Callable[..., None]]:
     config.run.mkdir(parents=True, exist_ok=True)
     summary.update(config.run, name, seconds, **outcome["sections"])
     console.print(f"[green]✓[/green] {name:<10} {seconds:6.1f} s  {outcome['line']}")
-
-
-def _estimator(config: Config, *, anew: bool = False) -> Any:
-    load_tensorflow()
-    from model.estimator import RankingEstimator
-
-    return RankingEstimator(config.spec, config.model, config.train, config.data, config.model_dir, anew=anew)
 
 
 def _add_truth(config: Config, predictions: dict, results: dict) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +44,24 @@ class Inputs(NamedTuple):
         return History(tf.concat([history.values for history in chosen], 2), present)
 
 
+class Table(NamedTuple):
+    """The rows [Σ rows, dim] of all features of one dimension, and where those of each feature that owns some begin."""
+
+    variable: tf.Variable
+    begins: dict[str, int]
+
+
+class Columns(NamedTuple):
+    """A batch before its embeddings are looked up.
+
+    `rows` [B, E]: by slot the row of its feature's own range; `numbers` [B, N], normalised; `weights` [B, slots] of weighted lists.
+    """
+
+    rows: tf.Tensor
+    numbers: tf.Tensor
+    weights: dict[str, tf.Tensor]
+
+
 class Embeddings(tf.Module):
     """One variable [Σ rows, dim] for each dimension, one gather for each. Lists are pooled over their present values.
 
@@ -55,39 +72,55 @@ class Embeddings(tf.Module):
     def __init__(self, spec: Spec, fitted: Fitted, seed: int) -> None:
         super().__init__()
         self.spec = spec
-        self.tables: dict[str, tf.Variable] = {}
+        self.tables: dict[str, Table] = {}
         self.slots: dict[str, np.ndarray] = {}  # columns of the rows that read a table, in the features' order
         self.offsets: dict[str, np.ndarray] = {}  # where the rows of each of these columns begin
         for number, dim in enumerate(sorted({f.dim for f in spec.embedded.values()})):
             members = self._members(dim)
-            owners = [n for n in members if spec.owner(n) == n]
-            ends = np.cumsum([fitted.table_rows(spec, n) for n in owners])
-            begins = dict(zip(owners, [0, *ends[:-1]], strict=True))
+            begins, total = row_ranges(spec, fitted, dim)
             self.slots[str(dim)] = np.concatenate([spec.embedded_slots[n].range for n in members])
             self.offsets[str(dim)] = np.concatenate([np.full(f.slots, begins[spec.owner(n)], np.int64) for n, f in members.items()])
-            start = tf.random.stateless_uniform([int(ends[-1]), dim], [seed, number], -RANGE, RANGE)
-            self.tables[str(dim)] = tf.Variable(start, name=f"embedding_{dim}")
+            start = tf.random.stateless_uniform([total, dim], [seed, number], -RANGE, RANGE)
+            self.tables[str(dim)] = Table(tf.Variable(start, name=f"embedding_{dim}"), begins)
 
     def _members(self, dim: int) -> dict[str, Embedded]:
         return {name: f for name, f in self.spec.embedded.items() if f.dim == dim}
 
-    def __call__(self, ids: tf.Tensor, numbers: tf.Tensor, weights: Mapping[str, tf.Tensor]) -> Inputs:
-        """Table rows [B, E], normalised numbers [B, N] and the weights [B, slots] of weighted lists → Inputs."""
+    def places(self, columns: Columns) -> list[tf.Tensor]:
+        """The rows of each table that a batch reads, [B, E of its dimension]."""
+        return [tf.gather(columns.rows, self.slots[dim], axis=1) + self.offsets[dim] for dim in self.tables]
+
+    def __call__(self, columns: Columns, embedded: list[tf.Tensor]) -> Inputs:
+        """`embedded`: what each table has at its `places`, [B, E, dim]."""
         fields, sequences = {}, {}
-        for dim, table in self.tables.items():
+        for dim, rows in zip(self.tables, embedded, strict=True):
             members = self._members(int(dim))
-            own = tf.gather(ids, self.slots[dim], axis=1)  # [B, E of this dimension]
-            rows = tf.gather(table, own + self.offsets[dim])  # [B, E, dim]
+            own = tf.gather(columns.rows, self.slots[dim], axis=1)  # [B, E of this dimension]
             lengths = [f.slots for f in members.values()]
             pieces = zip(members.items(), tf.split(own, lengths, 1), tf.split(rows, lengths, 1), strict=True)
-            for (name, feature), values, embedded in pieces:
+            for (name, feature), values, piece in pieces:
                 single = feature.max_length is None
-                fields[name] = embedded[:, 0] if single else pool(embedded, values, feature.pooling, weights.get(name))
+                fields[name] = piece[:, 0] if single else pool(piece, values, feature.pooling, columns.weights.get(name))
                 if feature.kind == "sequence":
-                    sequences[name] = History(embedded, values > 0)
+                    sequences[name] = History(piece, values > 0)
         fields = {name: fields[name] for name in self.spec.embedded}
         fields |= {name: fields[product.of[0]] * fields[product.of[1]] for name, product in self.spec.products.items()}
-        return Inputs(tf.concat([*fields.values(), numbers], 1), fields, sequences)
+        return Inputs(tf.concat([*fields.values(), columns.numbers], 1), fields, sequences)
+
+
+def row_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], int]:
+    """Where the rows of each feature of this dimension that owns some begin in their table, and how many rows that has."""
+    begins, total = {}, 0
+    for name, feature in spec.embedded.items():
+        if feature.dim == dim and spec.owner(name) == name:
+            begins[name], total = total, total + fitted.table_rows(spec, name)
+    return begins, total
+
+
+def flat_columns(spec: Spec) -> list[tuple[str, int]]:
+    """What each column of Inputs.flat is: (feature, component)."""
+    dims = {name: f.dim for name, f in spec.embedded.items()} | {name: spec.features[p.of[0]].dim for name, p in spec.products.items()}
+    return [(name, i) for name, dim in dims.items() for i in range(dim)] + [(name, 0) for name in spec.numeric]
 
 
 def pool(embedded: tf.Tensor, ids: tf.Tensor, pooling: str, weights: tf.Tensor | None = None) -> tf.Tensor:

@@ -1,211 +1,221 @@
-"""The outer loop: data directory in, checkpoints and metrics out. Files only; the tensors are the trainer's."""
+"""The outer loop: batches in, checkpoints and metrics out. Files only; the tensors are the trainer's."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from features.errors import FunnelError
-from features.fitted import Fitted
-from features.spec import Spec
 from model import metrics
-from model.config import ModelConfig, TrainConfig
+from model.checkpoints import Checkpoints, first_readable, read_into, step_of
+from model.diagnosis import check_finite
 from model.gates import GateSums, alarms
-from model.input import Data
+from model.identity import Identity, RankingConfig
+from model.interrupts import Interrupts
+from model.progress import Action, Progress, Reporter
 from model.ranking import RankingModel
-from model.trainer import Trainer, make_strategy
+from model.strategy import check_agreement, input_context, make_strategy, worker, workers
+from model.train_config import RunConfig
+from model.trainer import Trainer
+from model.warm_start import WarmStart
 
-Progress = Callable[[int, int, dict[str, float]], None]
+InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
+Warn = Callable[[str], None]
+RESPONSIVE = 2.0  # seconds that a signal may wait for the steps under way
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training ended: at which step, why, and its last report; None where there was nothing left to train."""
+
+    step: int
+    ended: Literal["steps", "action", "data", "signal"]
+    report: Progress | None
+
+
+@dataclass(frozen=True)
+class _Session:
+    """A training that goes on when `train` is called again with the same input."""
+
+    input_fn: InputFn
+    trainer: Trainer
+    batches: Any
+    checkpoints: Checkpoints
 
 
 class RankingEstimator:
-    """Trains, evaluates and predicts from a preprocessed directory, in the manner of tf.estimator.
+    """Trains, evaluates, predicts and exports, in the manner of tf.estimator.
 
-    `model_dir` receives checkpoints/, metrics.jsonl and model.json, which says what the checkpoints are of. A directory
-    whose model.json says otherwise is refused with a FunnelError. `anew`: whatever is there is replaced, once a new training
-    is ready to begin.
+    `model_dir` receives checkpoints/ and model.json, which says what the checkpoints are of. A directory whose model.json says otherwise is
+    refused with a FunnelError. `anew`: whatever is there is replaced, once a new training is ready to begin. `warm_start`: where a
+    training begins that has no checkpoint yet. `warn` is told, in a line each, what the user should know.
     """
 
-    def __init__(self, spec: Spec, model: ModelConfig, train: TrainConfig, data_dir: Path, model_dir: Path, *, anew: bool = False) -> None:
-        self.spec, self.config, self.train_config = spec, model, train
-        self.data, self.model_dir, self.anew = Data(data_dir, spec), model_dir, anew
-        self.fitted = self.data.fitted if anew else self._identify()
+    def __init__(
+        self,
+        config: RankingConfig,
+        model_dir: Path | str,
+        run_config: RunConfig | None = None,
+        *,
+        anew: bool = False,
+        warm_start: WarmStart | None = None,
+        warn: Warn = print,
+    ) -> None:
+        self.config, self.model_dir, self.run_config = config, Path(model_dir), run_config or RunConfig()
+        self.anew, self.warm_start, self.warn = anew, warm_start, warn
+        self.identity = Identity(self.model_dir)
+        self._session: _Session | None = None
+        known = None if anew else self.identity.known()
+        begins = warm_start is not None and known is None
+        self.fitted = warm_start.fitted(config) if begins else config.fitted if anew else self.identity.fitted(config)
 
     @property
     def checkpoint_dir(self) -> Path:
         return self.model_dir / "checkpoints"
 
-    def train(self, on_progress: Progress | None = None) -> dict[str, float]:
-        """Trains to the configured number of steps, from the latest checkpoint if there is one; returns the last losses.
+    def train(
+        self, input_fn: InputFn, *, steps: int | None = None, max_steps: int | None = None, actions: Sequence[Action] = ()
+    ) -> Trained:
+        """Trains `steps` more, or until step `max_steps`, from the latest checkpoint if there is one.
 
-        The checkpoint holds the model, the optimizers, the step and the position in the input: a training that was
-        interrupted ends with the weights of one that was not.
+        The checkpoint holds the model, the optimizers, the step and the position in the input: a training that was interrupted ends
+        with the weights of one that was not. Ends early where an action returns True, where the input is exhausted, or on SIGTERM: each
+        time with a checkpoint.
         """
-        settings = self.train_config
-        trainer = Trainer(self.spec, self.config, settings, self.fitted, make_strategy(settings.cpu_devices))
-        if self.anew:
+        if (steps is None) == (max_steps is None):
+            raise FunnelError(f"train(steps = {steps}, max_steps = {max_steps}): give one of them, how many more or until which")
+        session, self._session = self._session, None  # not kept where an error ends the training
+        if session is None or session.input_fn is not input_fn:
+            session = self._begin(input_fn)
+        try:
+            total = max_steps if max_steps is not None else int(session.trainer.step_number) + steps
+            trained = self._loop(session, total, actions)
+        finally:
+            session.checkpoints.close()
+        self._session = session
+        return trained
+
+    def _begin(self, input_fn: InputFn) -> _Session:
+        """A training ready for its next step: from the latest checkpoint, or another run's, or anew."""
+        config, run = self.config, self.run_config
+        strategy = make_strategy(run.cpu_devices)
+        trainer = Trainer(config.spec, config.model, config.train, self.fitted, strategy)
+        mode = {"precision": trainer.mode.precision, "xla": trainer.mode.xla}
+        check_agreement(strategy, config.identity | config.course | mode)
+        if self.anew and worker() == 0:
             shutil.rmtree(self.model_dir, ignore_errors=True)
-        self._check_resumable()
-        self._write_identity()
-        batches = iter(self.data.train(settings.batch_size, settings.shuffle_buffer, settings.seed))
-        step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        manager = self._manager(tf.train.Checkpoint(state=_tracked(trainer.state), step=step, batches=batches))
-        if manager.latest_checkpoint:
-            manager.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
-        self._forget_after(int(step))
-        total, losses = settings.total_steps(self.data.rows("train")), {}
-        while int(step) < total:
-            until = min(_next(int(step), settings.log_every), _next(int(step), settings.checkpoint_every), total)
-            means = trainer.steps(batches, tf.constant(until - int(step), tf.int64))
-            step.assign(until)
-            losses = {name: float(loss) for name, loss in means.items()}
-            self._check_finite(until, losses)
-            self._log({"step": until, "loss": losses, "weight": trainer.objective_weights})
-            if on_progress:
-                on_progress(until, total, losses)
-            if until % settings.checkpoint_every == 0 or until == total:
-                manager.save(until)
-        return losses
+        self.anew = False
+        trainer.barrier()
+        self.identity.check_course(config, mode)
+        batches = iter(input_fn(input_context(strategy)))
+        if worker() == 0:
+            self.identity.write(config, self.fitted, mode)
+        checkpoints = Checkpoints(
+            self.checkpoint_dir,
+            trainer.state,
+            keep=run.keep_checkpoints,
+            background=run.async_checkpoints,
+            worker=worker(),
+            workers=workers(),
+        )
+        if checkpoints.restore(batches, self.warn) is None and self.warm_start:
+            self.warm_start.apply(trainer.state, config.spec, self.fitted, self.warn)
+        return _Session(input_fn, trainer, batches, checkpoints)
+
+    def _loop(self, session: _Session, total: int, actions: Sequence[Action]) -> Trained:
+        run, trainer = self.run_config, session.trainer
+        step = saved = int(trainer.step_number)
+        saved_at, ended = time.monotonic(), "steps"
+        reporter = Reporter(trainer, total)
+        cuts = sorted({cut for action in actions for cut in getattr(action, "cuts", ())})
+        with Interrupts() as interrupts:
+            while step < total and ended == "steps":
+                until = min(_next(step, run.log_every), _next(step, run.checkpoint_every), total, step + reporter.within(RESPONSIVE))
+                until = min([until, *(cut for cut in cuts if cut > step)])
+                step = self._stretch(session, until - step, reporter)
+                ended = "data" if step < until else "signal" if trainer.any_worker(interrupts.asked) else "steps"
+                last = ended != "steps" or step == total
+                asked = (last or step % run.log_every == 0 or step in cuts) and reporter.tell(actions)
+                ended = "action" if asked and ended == "steps" else ended
+                due = run.checkpoint_minutes is not None and trainer.any_worker(time.monotonic() - saved_at >= 60 * run.checkpoint_minutes)
+                if step > saved and (last or asked or due or step % run.checkpoint_every == 0):
+                    session.checkpoints.save(step, session.batches, trainer.barrier)
+                    saved, saved_at = step, time.monotonic()
+        return Trained(step, ended, reporter.last)
+
+    def _stretch(self, session: _Session, count: int, reporter: Reporter) -> int:
+        """Takes up to `count` steps; returns the step that it reached: an earlier one where the input ended."""
+        begun, trainer = time.perf_counter(), session.trainer
+        try:
+            stretch = trainer.steps(session.batches, tf.constant(count, tf.int64))
+            check_finite(self.config, trainer, self.fitted, stretch)
+        except tf.errors.OutOfRangeError:
+            stretch = None
+        reached = int(trainer.step_number)
+        reporter.add(stretch, reached, time.perf_counter() - begun)
+        return reached
+
+    def latest_step(self) -> int:
+        """The step of the latest checkpoint, 0 without one: where a training goes on."""
+        latest = None if self.anew else tf.train.latest_checkpoint(str(self.checkpoint_dir))
+        return 0 if latest is None else step_of(latest)
 
     def load(self) -> RankingModel:
         """The model of the latest checkpoint, on one device. Raises FunnelError when there is none."""
-        path = tf.train.latest_checkpoint(self.checkpoint_dir)
-        if path is None:
+        model = RankingModel(self.config.spec, self.config.model, self.fitted, self.config.train.seed)
+        found = first_readable(self.checkpoint_dir, lambda path: read_into(model.state, path, partly=True), self.warn)
+        if found is None:
             raise FunnelError(f"{self.checkpoint_dir}: holds no checkpoint; run `funnel train` first")
-        model = RankingModel(self.spec, self.config, self.fitted, self.train_config.seed)
-        tf.train.Checkpoint(state=_tracked(model.state)).restore(path).assert_existing_objects_matched().expect_partial()
         return model
 
-    def predict(self) -> dict[str, np.ndarray]:
-        """Scores of the eval split: {"id", "p_<name>" of each task and joint, "y_<name>" of numbers, each label}, [rows] each."""
+    def predict(self, input_fn: InputFn) -> dict[str, np.ndarray]:
+        """Scores of the input's rows: {"id", "p_<name>" of each task and joint, "y_<name>" of numbers, each label}, [rows] each."""
         model = self.load()
         score = tf.function(lambda batch: model.scores(batch["ids"], batch["dense"]))
-        kept = ["id", *self.spec.labels]
-        batches = [{k: batch[k] for k in kept} | score(batch) for batch in self.data.evaluation(self.train_config.batch_size)]
+        kept = ["id", *self.config.spec.labels]
+        batches = [{k: batch[k] for k in kept} | score(batch) for batch in input_fn(tf.distribute.InputContext())]
         return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
-    def evaluate(self) -> dict[str, dict[str, float | None]]:
-        """Metrics of the latest checkpoint on the eval split, by task and joint."""
-        return self.measure(self.predict())
+    def evaluate(self, input_fn: InputFn) -> dict[str, dict[str, float | None]]:
+        """Metrics of the latest checkpoint on the input's rows, by task and joint."""
+        return self.measure(self.predict(input_fn))
 
     def measure(self, predictions: dict[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
-        """Metrics of what `predict` returned."""
-        results = metrics.evaluate(self.spec, predictions, predictions)
-        self._log({"evaluation": results})
-        (self.model_dir / "reliability.json").write_text(json.dumps(metrics.reliability(self.spec, predictions, predictions)) + "\n")
+        """Metrics of what `predict` returned; model/reliability.json receives the curves."""
+        results = metrics.evaluate(self.config.spec, predictions, predictions)
+        curves = metrics.reliability(self.config.spec, predictions, predictions)
+        (self.model_dir / "reliability.json").write_text(json.dumps(curves) + "\n")
         return results
 
-    def gates(self) -> dict[str, Any]:
-        """What the latest checkpoint's gates do on the eval split, and alarms: {"gates": {"level_<l>/<head>": {"weights": {expert: mean},
+    def gates(self, input_fn: InputFn) -> dict[str, Any]:
+        """What the latest checkpoint's gates do on the input's rows, and alarms: {"gates": {"level_<l>/<head>": {"weights": {expert: mean},
         "entropy": mean}}, "alarms": [lines]}; model/gates.json holds it too. Without gates both are empty.
         """
         model = self.load()
         sums = GateSums(model.gated_experts)
         if sums.experts:
             weigh = tf.function(lambda batch: model.gate_weights(batch["ids"], batch["dense"]))
-            for batch in self.data.evaluation(self.train_config.batch_size):
+            for batch in input_fn(tf.distribute.InputContext()):
                 sums.add({gate: weights.numpy() for gate, weights in weigh(batch).items()})
-            self._log({"gates": sums.summary()})
         found = {"gates": sums.summary(), "alarms": alarms(sums.summary())}
         (self.model_dir / "gates.json").write_text(json.dumps(found, indent=1) + "\n")
         return found
 
-    def _manager(self, checkpoint: tf.train.Checkpoint) -> tf.train.CheckpointManager:
-        return tf.train.CheckpointManager(checkpoint, str(self.checkpoint_dir), max_to_keep=self.train_config.keep_checkpoints)
+    def export_saved_model(self, export_dir: Path | str, *, version: int | None = None) -> Any:
+        """The latest checkpoint as a SavedModel in export_dir/<version>: see model.export.export."""
+        from model.export import export  # which needs this module
 
-    def _log(self, line: dict) -> None:
-        with (self.model_dir / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def _check_finite(self, step: int, losses: dict[str, float]) -> None:
-        for name, loss in losses.items():
-            if not math.isfinite(loss):
-                raise FunnelError(
-                    f"training diverged: the loss of {name} is {loss} before step {step}; lower train.learning_rate = "
-                    f"{self.train_config.learning_rate} or train.embedding_learning_rate = {self.train_config.embedding_learning_rate}"
-                )
-
-    def _forget_after(self, step: int) -> None:
-        """Takes from the log what an interrupted training did after its last checkpoint: it will be done again."""
-        path = self.model_dir / "metrics.jsonl"
-        if path.exists():
-            kept = [line for line in path.read_text().splitlines(keepends=True) if json.loads(line).get("step", 0) <= step]
-            path.write_text("".join(kept))
-
-    def _identity(self) -> dict:
-        """What a checkpoint's meaning depends on. Thresholds are read by metrics alone."""
-        return {
-            "spec": self.spec.model_dump(mode="json", exclude_none=True, exclude={"tasks": {"__all__": {"threshold"}}}),
-            "model": self.config.model_dump(mode="json"),
-        }
-
-    def _known(self) -> dict | None:
-        """What model.json says of the checkpoints; None when there are none, as after a training that ended before its first."""
-        path = self.model_dir / "model.json"
-        return json.loads(path.read_text()) if path.exists() and tf.train.latest_checkpoint(self.checkpoint_dir) else None
-
-    def _identify(self) -> Fitted:
-        """Checks model.json against this configuration; returns what its checkpoints took from the training split."""
-        known = self._known()
-        if known is None:
-            return self.data.fitted
-        self._compare(known, self._identity())
-        return Fitted.parse(known["fitted"], str(self.model_dir / "model.json"))
-
-    def _course(self) -> dict:
-        """What the course of a training depends on, besides its identity: to resume with another would mix two runs."""
-        shards = self.data.manifest["shards"]["train"]
-        lasting = self.train_config.model_dump(exclude={"steps", "epochs", "log_every", "checkpoint_every", "keep_checkpoints"})
-        return {"train": lasting | {"data": hashlib.sha256("".join(s["sha256"] for s in shards).encode()).hexdigest()[:16]}}
-
-    def _check_resumable(self) -> None:
-        known = self._known()
-        if known is not None:
-            self._compare(known, self._course())
-
-    def _compare(self, known: dict, mine: dict) -> None:
-        for part, value in mine.items():
-            # As text, since order counts: another order of features or tasks moves rows and columns between equal shapes.
-            if json.dumps(known[part]) != json.dumps(value):
-                raise FunnelError(
-                    f"{self.model_dir}: its checkpoints are of another {part}: {_difference(known[part], value)}; "
-                    "train anew with --force, or give another run directory"
-                )
-
-    def _write_identity(self) -> None:
-        self.checkpoint_dir.mkdir(parents=True, exist_ok=True)
-        content = self._identity() | self._course() | {"fitted": self.fitted.model_dump(mode="json")}
-        (self.model_dir / "model.json").write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _tracked(state: dict[str, tf.Variable]) -> tf.Module:
-    """Variables by name, as a checkpoint tracks them: Keras' own names for them depend on what was made before."""
-    holder = tf.Module()
-    holder.variables_by_name = dict(state)
-    return holder
+        return export(self, Path(export_dir), version)
 
 
 def _next(step: int, every: int) -> int:
     """The next multiple of `every` after `step`."""
     return (step // every + 1) * every
-
-
-def _difference(known: object, mine: object, path: str = "") -> str:
-    """The first place where two nested dictionaries differ, in values or else in order."""
-    if isinstance(known, dict) and isinstance(mine, dict):
-        for key in [*known, *mine]:
-            if known.get(key) != mine.get(key):
-                return _difference(known.get(key), mine.get(key), f"{path}.{key}".lstrip("."))
-        for key in known:
-            if json.dumps(known[key]) != json.dumps(mine[key]):
-                return _difference(known[key], mine[key], f"{path}.{key}".lstrip("."))
-        return f"order of {path} was {', '.join(known)} and is {', '.join(mine)}"
-    return f"{path or 'value'} was {known!r} and is {mine!r}"

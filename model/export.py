@@ -74,7 +74,7 @@ def export(estimator: RankingEstimator, export_dir: Path, version: int | None = 
     if final.exists():
         raise FunnelError(f"{final}: exists already, and a published version is never overwritten; give another version, or remove it")
     model = estimator.load()
-    sample = _expressible(model.spec, pq.read_table(estimator.data.directory / "sample.parquet"))
+    sample = _expressible(model.spec, pq.read_table(estimator.config.sample))
     export_dir.mkdir(parents=True, exist_ok=True)
     # Beside the versions, but not an integer: TF Serving does not see it.
     unfinished = export_dir / f".{version}.unfinished"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -11,6 +12,7 @@ from features.fitted import Fitted
 from features.manifest import read_manifest
 from features.spec import Spec
 
+InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 READ_AT_ONCE = 4  # shards
 COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}  # tf.data's names
 
@@ -42,28 +44,41 @@ class Data:
         if not self.rows(split):
             raise FunnelError(f"{self.directory}: its {split} split is empty; choose another split.eval and preprocess again")
 
+    @property
+    def sample(self) -> Path:
+        """Raw rows, which an export is checked with."""
+        return self.directory / "sample.parquet"
+
     def rows(self, split: str) -> int:
         return sum(s["rows"] for s in self.manifest["shards"][split])
 
     def files(self, split: str) -> list[str]:
         return [str(self.directory / s["file"]) for s in self.manifest["shards"][split]]
 
-    def train(self, batch_size: int, shuffle_buffer: int, seed: int) -> tf.data.Dataset:
-        """Endless full batches, shuffled anew each epoch. The files' rows are in random order already."""
-        files = tf.data.Dataset.from_tensor_slices(self.files("train")).shuffle(len(self.files("train")), seed)
-        rows = files.interleave(self._records, cycle_length=READ_AT_ONCE)
-        rows = rows.shuffle(shuffle_buffer, seed).repeat()
-        return self._parsed(rows, batch_size).prefetch(2)
+    def train_input(self, *, batch_size: int, shuffle_buffer: int, seed: int) -> InputFn:
+        """An input_fn of endless full batches, shuffled anew each epoch. The files' rows are in random order already."""
 
-    def evaluation(self, batch_size: int) -> tf.data.Dataset:
-        """Every row of the eval split once, in order; the last batch may be smaller."""
-        return self._parsed(self._records(self.files("eval")), batch_size).prefetch(2)
+        def input_fn(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            own = self._own(context, "train")
+            files = tf.data.Dataset.from_tensor_slices(own).shuffle(len(own), seed)
+            rows = files.interleave(self._records, cycle_length=READ_AT_ONCE)
+            rows = rows.shuffle(shuffle_buffer, seed).repeat()
+            return self._parsed(rows, batch_size // context.num_input_pipelines, drop_remainder=True).prefetch(2)
+
+        return input_fn
+
+    def eval_input(self, *, batch_size: int) -> InputFn:
+        """An input_fn of every row of the eval split once, in order; the last batch may be smaller."""
+        return lambda context: self._parsed(self._records(self._own(context, "eval")), batch_size).prefetch(2)
+
+    def _own(self, context: tf.distribute.InputContext, split: str) -> list[str]:
+        return self.files(split)[context.input_pipeline_id :: context.num_input_pipelines]
 
     def _records(self, files: list[str] | tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(files, compression_type=COMPRESSION_TYPES[self.manifest["compression"]])
 
-    def _parsed(self, rows: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        return rows.batch(batch_size).map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    def _parsed(self, rows: tf.data.Dataset, batch_size: int, drop_remainder: bool = False) -> tf.data.Dataset:
+        return rows.batch(batch_size, drop_remainder).map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def parse(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Examples [B] → {"ids": [B, S], "dense": [B, D], "id": [B], each label: [B]}, and "weight" where rows have one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -9,7 +11,7 @@ from features import graph
 from features.fitted import Fitted
 from features.spec import Spec
 from model.config import ModelConfig
-from model.embedding import Embeddings, Inputs
+from model.embedding import Columns, Embeddings, Inputs, Table
 from model.funnels import FUNNELS
 from model.objectives import Prediction, Probability, Value
 from model.sharing import SHARING
@@ -33,20 +35,38 @@ class RankingModel(tf.Module):
         self.embeddings = [Embeddings(spec, fitted, seed + number) for number in range(len(groups))]
         kind = SHARING[config.sharing.name]
         self.sharings = [kind(config.sharing, group, name="sharing_" + "_".join(group)) for group in groups]
-        self(tf.zeros([1, spec.ids_width], tf.int64), tf.zeros([1, spec.dense_width]))  # creates the weights
+        # Creates the weights; `blank` has the names and kinds of what is predicted.
+        self.blank = self(tf.zeros([1, spec.ids_width], tf.int64), tf.zeros([1, spec.dense_width]))
 
-    def __call__(self, ids: tf.Tensor, dense: tf.Tensor, *, training: bool = False) -> dict[str, Prediction]:
+    def __call__(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, Prediction]:
         """ids [B, S] and dense [B, D] as they were written → predictions [B] of tasks and joints."""
+        columns = self.read(ids, dense)
+        return self.forward(columns, self.look_up(self.places(columns)))
+
+    def read(self, ids: tf.Tensor, dense: tf.Tensor) -> Columns:
+        """ids [B, S] and dense [B, D] as they were written → the columns that embeddings are looked up by."""
+        spec, fitted = self.spec, self.fitted
+        return Columns(graph.table_rows(spec, fitted, ids, dense), graph.normalise(spec, fitted, dense), graph.weights(spec, dense))
+
+    def places(self, columns: Columns) -> list[tf.Tensor]:
+        """The rows of each of `tables` that a batch reads, [B, E of its dimension]."""
+        return [place for embeddings in self.embeddings for place in embeddings.places(columns)]
+
+    def look_up(self, places: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """[B, E, dim] of each table."""
+        return [tf.gather(table.variable, place) for table, place in zip(self.tables, places, strict=True)]
+
+    def forward(self, columns: Columns, embedded: Sequence[tf.Tensor], *, training: bool = False) -> dict[str, Prediction]:
+        """What `look_up` found → predictions [B] of tasks and joints. Reads no table."""
         representations = {}
-        for sharing, inputs in zip(self.sharings, self._inputs(ids, dense), strict=True):
+        for sharing, inputs in zip(self.sharings, self._inputs(columns, embedded), strict=True):
             representations |= sharing(inputs, training=training)
         return self.funnel(representations, training=training)
 
-    def _inputs(self, ids: tf.Tensor, dense: tf.Tensor) -> list[Inputs]:
+    def _inputs(self, columns: Columns, embedded: Sequence[tf.Tensor]) -> list[Inputs]:
         """What each sharing reads."""
-        numbers = graph.normalise(self.spec, self.fitted, dense)
-        rows, weights = graph.table_rows(self.spec, self.fitted, ids, dense), graph.weights(self.spec, dense)
-        return [embeddings(rows, numbers, weights) for embeddings in self.embeddings]
+        each = len(embedded) // len(self.embeddings)  # tables
+        return [e(columns, embedded[i * each : (i + 1) * each]) for i, e in enumerate(self.embeddings)]
 
     def scores(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
         """What a request is answered with: {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of numbers, in their labels' units."""
@@ -57,7 +77,8 @@ class RankingModel(tf.Module):
     def gate_weights(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
         """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; none where the sharing has no gates."""
         found = {}
-        for sharing, inputs in zip(self.sharings, self._inputs(ids, dense), strict=True):
+        columns = self.read(ids, dense)
+        for sharing, inputs in zip(self.sharings, self._inputs(columns, self.look_up(self.places(columns))), strict=True):
             found |= sharing.gate_weights(inputs)
         return found
 
@@ -72,14 +93,14 @@ class RankingModel(tf.Module):
         return self.sharings[0].last_shared if len(self.sharings) == 1 else []
 
     @property
-    def tables(self) -> list[tf.Variable]:
-        """The embedding tables: their gradients are tf.IndexedSlices."""
+    def tables(self) -> list[Table]:
+        """The embedding tables."""
         return [table for embeddings in self.embeddings for table in embeddings.tables.values()]
 
     @property
     def state(self) -> dict[str, tf.Variable]:
         """Every variable by a name that a later process gives it too: what a checkpoint holds."""
-        tables = {f"embeddings_{i}/{dim}": table for i, e in enumerate(self.embeddings) for dim, table in e.tables.items()}
+        tables = {f"embeddings_{i}/{dim}": table.variable for i, e in enumerate(self.embeddings) for dim, table in e.tables.items()}
         # By place, since Keras numbers the paths of random generators by what the process made before.
         untrained = {f"untrained_{i}/{v.name}": v.value for i, v in enumerate(self._untrained)}
         return tables | {w.path: w.value for w in self.weights} | untrained

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -12,48 +11,18 @@ import tensorflow as tf
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
-from model.config import ModelConfig, TrainConfig
-from model.optimizers import SparseAdagrad
+from model.config import ModelConfig
+from model.embedding import Columns
+from model.optimizers.loss_scale import LossScale, all_finite
+from model.optimizers.tables import RowGradients, TableOptimizer, add_up
+from model.precision import choose, policy
 from model.ranking import RankingModel
+from model.strategy import workers
+from model.train_config import TrainConfig
 from model.weighting import WEIGHTING
 
 SUM = tf.distribute.ReduceOp.SUM
-
-
-def make_strategy(cpu_devices: int | None) -> tf.distribute.Strategy:
-    """MirroredStrategy over all GPUs, or over `cpu_devices` logical CPU devices; otherwise one device.
-
-    Logical devices are made before TensorFlow first runs anything: FunnelError afterwards.
-    """
-    gpus = tf.config.list_logical_devices("GPU") if cpu_devices is None else []
-    if gpus:
-        return _mirrored(*(gpu.name for gpu in gpus))
-    if cpu_devices is None:
-        return tf.distribute.get_strategy()
-    present = len(tf.config.list_logical_devices("CPU")) if _initialised() else 0
-    if not present:
-        processor = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * cpu_devices)
-    elif present < cpu_devices:
-        raise FunnelError(f"train.cpu_devices = {cpu_devices}, but TensorFlow already runs with {present}: start a new process")
-    return _mirrored(*(f"CPU:{i}" for i in range(cpu_devices)))
-
-
-@functools.cache
-def _mirrored(*devices: str) -> tf.distribute.Strategy:
-    """One strategy for the same devices: a second in the process would number its all-reduces as the first did, and clash with them."""
-    return tf.distribute.MirroredStrategy(list(devices))
-
-
-def _initialised() -> bool:
-    """Whether the set of devices is already fixed."""
-    processor = tf.config.list_physical_devices("CPU")[0]
-    known = tf.config.get_logical_device_configuration(processor)
-    try:
-        tf.config.set_logical_device_configuration(processor, known or [tf.config.LogicalDeviceConfiguration()])
-    except RuntimeError:
-        return True
-    return bool(known)
+Batch = dict[str, tf.Tensor]
 
 
 class Losses(NamedTuple):
@@ -63,22 +32,46 @@ class Losses(NamedTuple):
     present: tf.Tensor
 
 
+class Gradients(NamedTuple):
+    """Of one loss: with respect to what was looked up in each table [B, E, dim], and to the dense weights; None where it does not reach."""
+
+    embedded: list[tf.Tensor]
+    weights: list[tf.Tensor | None]
+
+
+class Stretch(NamedTuple):
+    """What n steps tell: the mean losses [K], the seconds spent waiting for input, and the last batch."""
+
+    losses: tf.Tensor
+    waited: tf.Tensor
+    last: Batch
+
+
 class Trainer(tf.Module):
     """A model, its optimizers and its steps, on every replica of a strategy."""
 
     def __init__(self, spec: Spec, model: ModelConfig, train: TrainConfig, fitted: Fitted, strategy: tf.distribute.Strategy) -> None:
         super().__init__()
-        self.spec, self.strategy, self.objectives = spec, strategy, model.objectives(spec)
-        replicas = strategy.num_replicas_in_sync
-        if train.batch_size % replicas:
-            raise FunnelError(f"train.batch_size = {train.batch_size} is global and must divide evenly among {replicas} replicas")
-        with strategy.scope():
+        train.check(spec)
+        self.spec, self.config, self.strategy, self.objectives = spec, train, strategy, model.objectives(spec)
+        self.replicas = strategy.num_replicas_in_sync
+        if train.batch_size % self.replicas:
+            raise FunnelError(f"train.batch_size = {train.batch_size} is global and must divide evenly among {self.replicas} replicas")
+        self.mode = choose(train.precision, train.xla, self.replicas)
+        with strategy.scope(), policy(self.mode.precision):
             self.model = RankingModel(spec, model, fitted, train.seed)
             self.weighting = WEIGHTING[model.weighting.name](model.weighting, self.objectives)
             self._check_shared(model)
-            self.optimizer = keras.optimizers.Adam(train.learning_rate, name="adam")
+            self.step_number = tf.Variable(0, dtype=tf.int64, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+            self.optimizer = train.optimizer.make()
+            self.optimizer.learning_rate = _Rate(self._dense_rate)
             self.optimizer.build(self._dense)
-            self.table_optimizer = SparseAdagrad(train.embedding_learning_rate, self.model.tables)
+            rates = {name: o.learning_rate / train.embedding_learning_rate for name, o in train.features.items() if o.learning_rate}
+            l2 = {name: options.l2 for name, options in train.features.items() if options.l2}
+            self.table_optimizer = TableOptimizer(train.rule, self.model.tables, rates, l2)
+            self.loss_scale = LossScale() if self.mode.precision == "float16" else None
+        self.steps = tf.function(self._steps)  # of this trainer alone: another one's would count as tracing it again
+        self._differentiate = tf.function(self._differentiate, jit_compile=True) if self.mode.xla else self._differentiate
 
     def _check_shared(self, model: ModelConfig) -> None:
         if self.weighting.of_last_layer and not self.model.last_shared:
@@ -94,84 +87,179 @@ class Trainer(tf.Module):
 
     @property
     def state(self) -> dict[str, tf.Variable]:
-        """The model's variables and, beside them, the optimizers' and the weighting's."""
-        accumulators = {f"accumulator_{i}": a for i, a in enumerate(self.table_optimizer.accumulators)}
+        """The model's variables and, beside them, the optimizers', the weighting's and the step: what a checkpoint holds."""
+        slots = {f"slots_{i}/{name}": v for i, own in enumerate(self.table_optimizer.slots) for name, v in own.items()}
         weighting = {f"weighting/{name}": v for name, v in self.weighting.state.items()}
-        return self.model.state | accumulators | weighting | {v.path: v.value for v in self.optimizer.variables}
+        scale = self.loss_scale.state if self.loss_scale else {}
+        optimizer = {f"optimizer/{v.path}": v.value for v in self.optimizer.variables}
+        return self.model.state | slots | weighting | scale | optimizer | {"step": self.step_number}
 
     @property
     def objective_weights(self) -> dict[str, float]:
         """What each objective weighs now."""
         return dict(zip(self.objectives, self.weighting.current().numpy().tolist(), strict=True))
 
-    @tf.function
-    def steps(self, batches: Iterator[dict[str, tf.Tensor]], count: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Takes `count` steps; returns the mean loss of each objective, before its weight."""
-        totals = tf.zeros([len(self.objectives)])
-        for _ in tf.range(count):
-            losses = self.strategy.run(self.step, args=(next(batches),))
-            totals += self.strategy.experimental_local_results(losses)[0]
-        means = totals / tf.cast(count, tf.float32)
-        return {name: means[i] for i, name in enumerate(self.objectives)}
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Those of the next step."""
+        return {"dense": float(self._dense_rate()), "tables": float(self._factor() * self.config.embedding_learning_rate)}
 
-    def step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """One step of one replica on its slice of the global batch; returns the global losses [objectives]."""
+    def _factor(self) -> tf.Tensor:
+        """What the schedule and the number of replicas make of the learning rates."""
+        return self.config.schedule(self.step_number) * (self.replicas if self.config.scale_learning_rate == "linear" else 1)
+
+    def _dense_rate(self) -> tf.Tensor:
+        return self._factor() * self.config.learning_rate
+
+    def _steps(self, batches: Iterator[Batch], count: tf.Tensor) -> Stretch:
+        """Takes `count` steps; the losses are means over them, before the objectives' weights.
+
+        It stops after a step whose loss is not finite.
+        """
+        totals, waited = tf.zeros([len(self.objectives)]), tf.zeros([], tf.float64)
+        batch = {name: tf.zeros([0, *like.shape[1:]], like.dtype) for name, like in batches.element_spec.items()}
+        shapes = {name: tf.TensorShape([None, *like.shape[1:]]) for name, like in batches.element_spec.items()}
+        for _ in tf.range(count):
+            tf.autograph.experimental.set_loop_options(shape_invariants=[(batch, shapes)])
+            asked = tf.timestamp()
+            batch = next(batches)
+            waited += tf.timestamp() - asked
+            losses = self.strategy.run(self.step, args=(batch,))
+            totals += self.strategy.experimental_local_results(losses)[0]
+            if not tf.reduce_all(tf.math.is_finite(totals)):
+                break
+        return Stretch(totals / tf.cast(count, tf.float32), waited, batch)
+
+    @tf.function
+    def _observe(self, ids: tf.Tensor, dense: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        places = self.model.places(self.model.read(ids, dense))
+        touched = [tf.size(tf.unique(tf.reshape(place, [-1]))[0]) for place in places]
+        gates = {name: tf.cast(g, tf.float32) for name, g in self.model.gate_weights(ids, dense).items()}
+        return touched, {name: -tf.reduce_mean(tf.reduce_sum(tf.math.xlogy(g, g), 1)) for name, g in gates.items()}
+
+    def observe(self, batch: Batch) -> tuple[dict[str, int], dict[str, float]]:
+        """Of a batch: the distinct rows that it reads of each table, and the mean entropy of each gate, in nats."""
+        touched, entropies = self._observe(batch["ids"], batch["dense"])
+        names = [name for name in self.model.state if name.startswith("embeddings_")]
+        return {n: int(t) for n, t in zip(names, touched, strict=True)}, {name: float(e) for name, e in entropies.items()}
+
+    def any_worker(self, wish: bool) -> bool:
+        """Whether a process of the training wishes it: all of them must take the same decision."""
+        return wish if workers() == 1 else bool(self._most(tf.constant(wish, tf.int32)))
+
+    def barrier(self) -> None:
+        """Waits for all processes of the training."""
+        self.any_worker(False)
+
+    @tf.function
+    def _most(self, wish: tf.Tensor) -> tf.Tensor:
+        wishes = self.strategy.run(lambda: tf.distribute.get_replica_context().all_reduce(SUM, wish))
+        return self.strategy.experimental_local_results(wishes)[0]
+
+    def step(self, batch: Batch) -> tf.Tensor:
+        """One step of one replica on its slice of the batch; returns the global losses [objectives].
+
+        Gradients are added up over replicas, then looked at (clipped, checked), then applied.
+        """
         replica = tf.distribute.get_replica_context()
-        (losses, present), table_gradients, gradients = self.gradients(self._slice(batch, replica))
-        own = self.weighting.trained_gradients(losses, present, replica.num_replicas_in_sync)
-        replica.merge_call(self.table_optimizer.apply, args=(table_gradients, self.model.tables))
-        self.optimizer.apply([*gradients, *own], self._dense)  # adds up the replicas' gradients itself
+        batch = self._slice(batch, replica)
+        (losses, present), tables, gradients = self.gradients(batch)
+        own = self.weighting.trained_gradients(losses, present, self.replicas)
+        tables = [add_up(t) for t in (replica.all_reduce(SUM, tables) if tables else [])]
+        factor, finite = self._clip(tables, [*gradients, *own], replica)
+        if factor is not None:
+            tables = [RowGradients(rows, sums * factor) for rows, sums in tables]
+            gradients, own = [g * factor for g in gradients], [g * factor for g in own]
+        rate, number = self._factor() * self.config.embedding_learning_rate, tf.cast(self.optimizer.iterations + 1, tf.float32)
+        self.table_optimizer.apply(tables, rate, number, keep=finite)
+        self._apply_dense([*gradients, *own], finite)
         losses = replica.all_reduce(SUM, losses)
         self.weighting.advance(losses, present)
+        self.step_number.assign_add(1)
         return losses
 
-    def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Losses, list[tf.IndexedSlices], list[tf.Tensor]]:
-        """This replica's share of the losses and of the gradients of their weighted sum; shares add up over replicas.
+    def _clip(
+        self, tables: list[RowGradients], dense: list[tf.Tensor], replica: tf.distribute.ReplicaContext
+    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """(the factor that brings the norm of all gradients down to clip_norm, whether all are finite), None where nobody asks."""
+        if self.config.clip_norm is None and self.loss_scale is None:
+            return None, None
+        whole = [*(sums for _, sums in tables), *replica.all_reduce(SUM, dense)]
+        factor, finite = None, None
+        if self.loss_scale is not None:
+            finite = all_finite(whole)
+            self.loss_scale.advance(finite)
+        if self.config.clip_norm is not None:
+            factor = tf.minimum(1.0, tf.math.divide_no_nan(self.config.clip_norm, tf.linalg.global_norm(whole)))
+        return factor, finite
+
+    def _apply_dense(self, gradients: list[tf.Tensor], finite: tf.Tensor | None) -> None:
+        """Keras' optimizer adds up the replicas' gradients itself. Where they are not `finite` it is undone."""
+        variables = [v.value for v in [*self._dense, *self.optimizer.variables]] if finite is not None else []
+        before = [tf.identity(v) for v in variables]
+        self.optimizer.apply(gradients, self._dense)
+        for variable, value in zip(variables, before, strict=True):
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.where(finite, variable.read_value(), value))
+
+    def gradients(self, batch: Batch) -> tuple[Losses, list[tf.IndexedSlices], list[tf.Tensor]]:
+        """This replica's share of the losses and of the gradients, of tables and dense weights, of their weighted sum; shares add up.
 
         A loss is Σ over the replica's rows / rows of the sample space on all replicas (Σ of weights, where rows have them), 0 where
         the space is empty. Only the denominator is reduced: reducing the numerator inside the tape would count every gradient once
         per replica.
         """
-        replica = tf.distribute.get_replica_context()
-        model = self.model
+        replica, model = tf.distribute.get_replica_context(), self.model
+        columns = model.read(batch["ids"], batch["dense"])
+        places = model.places(columns)
+        labels = {name: batch[name] for name in [*self.spec.labels, "weight"] if name in batch}
+        counts = [objective.sums(labels.get("weight", 1.0))[1] for objective in model.funnel.objectives(model.blank, labels)]
+        rows = replica.all_reduce(SUM, tf.stack(counts))
+        scale = self.loss_scale.value.read_value() if self.loss_scale else tf.ones([])
+        losses, each = self._differentiate(columns, model.look_up(places), labels, rows, self.weighting.current(), scale)
+        found = each[0] if len(each) == 1 else self._balance(each, losses, replica)
+        slices = [
+            tf.IndexedSlices(tf.reshape(g, [-1, g.shape[-1]]), tf.reshape(place, [-1]), tf.shape(table.variable, tf.int64))
+            for g, place, table in zip(found.embedded, places, model.tables, strict=True)
+        ]
+        return Losses(losses, rows > 0), slices, found.weights
+
+    def _differentiate(
+        self, columns: Columns, embedded: list[tf.Tensor], labels: Batch, rows: tf.Tensor, weights: tf.Tensor, scale: tf.Tensor
+    ) -> tuple[tf.Tensor, list[Gradients]]:
+        """The losses [K] and the gradients of their weighted sum, or, where the weighting asks for each, of every loss and of the L2."""
+        dense = [w.value for w in self.model.weights]
         with tf.GradientTape(persistent=self.weighting.of_gradients) as tape:
-            predictions = model(batch["ids"], batch["dense"], training=True)
-            sums = [objective.sums(batch.get("weight", 1.0)) for objective in model.funnel.objectives(predictions, batch)]
-            rows = replica.all_reduce(SUM, tf.stack([count for _, count in sums]))
-            each = tf.unstack(tf.math.divide_no_nan(tf.stack([total for total, _ in sums]), rows))
-            losses = tf.stack(each)
-            penalty = model.regularisation() / replica.num_replicas_in_sync
-        if self.weighting.of_gradients:
-            return Losses(losses, rows > 0), *self._balanced(tape, each, penalty)
-        found = tape.gradient([losses, penalty], [*model.tables, *self._weights], output_gradients=[self.weighting.current(), tf.ones([])])
-        return Losses(losses, rows > 0), found[: len(model.tables)], found[len(model.tables) :]
+            tape.watch(embedded)
+            predictions = self.model.forward(columns, embedded, training=True)
+            sums = [objective.sums(labels.get("weight", 1.0))[0] for objective in self.model.funnel.objectives(predictions, labels)]
+            losses = tf.math.divide_no_nan(tf.stack(sums), rows)
+            penalty = self.model.regularisation() / self.replicas
+            if self.weighting.of_gradients:
+                targets = [*(loss * scale for loss in tf.unstack(losses)), penalty * scale]
+            else:
+                targets = [(tf.reduce_sum(weights * losses) + penalty) * scale]
+        each = []
+        for target in targets:
+            found = tape.gradient(target, [*embedded, *dense])
+            found = [g if g is None else g / scale for g in found] if self.loss_scale else found
+            each.append(Gradients(found[: len(embedded)], found[len(embedded) :]))
+        return losses, each
 
-    @property
-    def _weights(self) -> list[tf.Variable]:
-        return [w.value for w in self.model.weights]
-
-    def _balanced(
-        self, tape: tf.GradientTape, losses: list[tf.Tensor], penalty: tf.Tensor
-    ) -> tuple[list[tf.IndexedSlices], list[tf.Tensor]]:
-        """The gradients of tables and dense weights where the objectives' weights follow from their own gradients.
-
-        Those are added up over replicas before they are looked at, so that any number of replicas balances alike.
+    def _balance(self, each: list[Gradients], losses: tf.Tensor, replica: tf.distribute.ReplicaContext) -> Gradients:
+        """The gradients where the objectives' weights follow from their own: those are added up over replicas before they are looked at, so
+        that any number of replicas balances alike. The last of `each` is the L2's.
         """
-        replica = tf.distribute.get_replica_context()
-        each = [tape.gradient(loss, self._weights) for loss in losses]
-        reached = [sum(own[i] is not None for own in each) for i in range(len(self._weights))]
+        *each, penalty = each
+        reached = [sum(own.weights[i] is not None for own in each) for i in range(len(penalty.weights))]
         chosen = self._compared(reached)
-        shared = [[tf.zeros_like(self._weights[i]) if own[i] is None else own[i] for i in chosen] for own in each]
-        weights = self.weighting.balance(replica.all_reduce(SUM, shared), replica.all_reduce(SUM, tf.stack(losses)))
+        shared = [[_or_zeros(own.weights[i], self.model.weights[i].value) for i in chosen] for own in each]
+        weights = self.weighting.balance(replica.all_reduce(SUM, shared), replica.all_reduce(SUM, losses))
         alone = tf.ones_like(weights) if self.weighting.for_shared_alone else weights
-        tables = tape.gradient(losses, self.model.tables, output_gradients=tf.unstack(alone))
-        penalties = tape.gradient(penalty, self._weights)
-        gradients = []
-        for i, own in enumerate(zip(*each, strict=True)):
-            factors = tf.unstack(weights if reached[i] > 1 else alone)
-            parts = [w * g for w, g in zip(factors, own, strict=True) if g is not None]
-            gradients.append(tf.add_n([*parts, *([] if penalties[i] is None else [penalties[i]])]))
-        return tables, gradients
+        embedded = [_mix(alone, own) for own in zip(*(one.embedded for one in each), strict=True)]
+        mixed = []
+        for i, own in enumerate(zip(*(one.weights for one in each), strict=True)):
+            mixed.append(_mix(weights if reached[i] > 1 else alone, own, penalty.weights[i]))
+        return Gradients(embedded, mixed)
 
     def _compared(self, reached: list[int]) -> list[int]:
         """Which dense weights' gradients the weighting looks at."""
@@ -180,7 +268,32 @@ class Trainer(tf.Module):
             return [i for i, w in enumerate(self.model.weights) if w.path in last]
         return [i for i, objectives in enumerate(reached) if objectives > 1]
 
-    def _slice(self, batch: dict[str, tf.Tensor], replica: tf.distribute.ReplicaContext) -> dict[str, tf.Tensor]:
-        size = tf.shape(batch["ids"])[0] // replica.num_replicas_in_sync
-        start = replica.replica_id_in_sync_group * size
+    def _slice(self, batch: Batch, replica: tf.distribute.ReplicaContext) -> Batch:
+        """This replica's rows of what its process read."""
+        own = self.replicas // workers()
+        if own == 1:
+            return batch
+        size = self.config.batch_size // self.replicas
+        start = (replica.replica_id_in_sync_group % own) * size
         return {name: tensor[start : start + size] for name, tensor in batch.items()}
+
+
+class _Rate(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate as the trainer's own step says: the optimizer's count of updates may come from an earlier run."""
+
+    def __init__(self, rate: Any) -> None:
+        super().__init__()
+        self._rate = rate
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        return self._rate()
+
+
+def _or_zeros(gradient: tf.Tensor | None, like: tf.Tensor) -> tf.Tensor:
+    return tf.zeros_like(like) if gradient is None else gradient
+
+
+def _mix(weights: tf.Tensor, gradients: tuple[tf.Tensor | None, ...], more: tf.Tensor | None = None) -> tf.Tensor:
+    """Σ_k w_k · g_k + more."""
+    parts = [w * g for w, g in zip(tf.unstack(weights), gradients, strict=True) if g is not None]
+    return tf.add_n([*parts, *([] if more is None else [more])])

@@ -9,13 +9,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tensorflow as tf
 
 from features import arrays
 from features.fitted import Fitted
 from features.manifest import VERSION
 from features.spec import Spec
-from model.config import ModelConfig, TrainConfig
-from model.estimator import RankingEstimator
+from model.config import ModelConfig
+from model.estimator import RankingEstimator, Trained
+from model.identity import RankingConfig
+from model.input import Data
+from model.progress import Action
+from model.train_config import RunConfig, TrainConfig
 from pipeline import statistics, write
 from pipeline.fit import fit
 from pipeline.sample import SplitRows
@@ -81,12 +86,45 @@ def make_model(sharing: str = "mmoe", funnel: str = "independent", **options: ob
 
 
 def make_train(**changes: object) -> TrainConfig:
-    return TrainConfig.parse({"batch_size": 16, "steps": 4, "shuffle_buffer": 50, "log_every": 100} | changes)
+    plain = {"precision": "float32", "xla": False}  # nothing to compile
+    return TrainConfig.parse({"batch_size": 16, "steps": 4, "shuffle_buffer": 50} | plain | changes)
 
 
-def make_estimator(folder: Path, spec: Spec | None = None, model: ModelConfig | None = None, **train: object) -> RankingEstimator:
-    """Reads folder/data, writes folder/model; `train` are TrainConfig's changes."""
-    return RankingEstimator(spec or make_spec(), model or make_model(), make_train(**train), folder / "data", folder / "model")
+def make_estimator(folder: Path, spec: Spec | None = None, model: ModelConfig | None = None, **train: object) -> Run:
+    """A run over folder/data and folder/model; `train` are changes of TrainConfig and RunConfig."""
+    return Run(folder / "data", folder / "model", spec or make_spec(), model or make_model(), **train)
+
+
+class Run(RankingEstimator):
+    """An estimator that knows its data: train(), predict() and so on need not be told."""
+
+    def __init__(self, data_dir: Path, model_dir: Path, spec: Spec, model: ModelConfig, *, anew: bool = False, **train: object) -> None:
+        run = {name: train.pop(name) for name in list(train) if name in RunConfig.model_fields}
+        others = {name: train.pop(name) for name in ("warm_start", "warn") if name in train}
+        settings, self.data = make_train(**train), Data(data_dir, spec)
+        run_config = RunConfig.parse({"log_every": 100, "async_checkpoints": False} | run)
+        super().__init__(RankingConfig.of(self.data, model, settings), model_dir, run_config, anew=anew, **others)
+        self.total = settings.total_steps(self.data.rows("train"))
+        self.train_input = self.data.train_input(batch_size=settings.batch_size, shuffle_buffer=settings.shuffle_buffer, seed=settings.seed)
+        self.eval_input = self.data.eval_input(batch_size=settings.batch_size)
+
+    def train(self, *actions: Action) -> Trained:
+        return super().train(self.train_input, max_steps=self.total, actions=actions)
+
+    def predict(self) -> dict[str, np.ndarray]:
+        return super().predict(self.eval_input)
+
+    def evaluate(self) -> dict:
+        return self.measure(self.predict())
+
+    def gates(self) -> dict:
+        return super().gates(self.eval_input)
+
+
+def batches(data: Data, size: int, *, split: str = "train") -> tf.data.Dataset:
+    """Batches of a split, as one process reads them; those of training without end."""
+    make = data.train_input(batch_size=size, shuffle_buffer=1000, seed=1) if split == "train" else data.eval_input(batch_size=size)
+    return make(tf.distribute.InputContext())
 
 
 def raw_rows(count: int, seed: int = 0) -> tuple[dict[str, list], dict[str, np.ndarray]]:

@@ -218,23 +218,20 @@ def test_the_line_of_an_evaluation(results, line):
 
 
 def test_training_goes_on_after_an_interruption(done, monkeypatch, capsys):
-    from model import estimator
+    from model.actions import MetricsLog
 
-    real = estimator.RankingEstimator.train
+    real = MetricsLog.__call__
 
-    def interrupted(self, on_progress=None):
-        def stop(step, total, losses):
-            if step == 10:
-                raise KeyboardInterrupt
-            return on_progress(step, total, losses)
-
-        return real(self, stop)
+    def interrupted(log, progress):
+        real(log, progress)
+        if progress.step == 10:
+            raise KeyboardInterrupt
 
     config, changed = str(done / "small.toml"), ["--set", "train.checkpoint_every=5", "--set", "train.seed=2"]
-    monkeypatch.setattr(estimator.RankingEstimator, "train", interrupted)
+    monkeypatch.setattr(MetricsLog, "__call__", interrupted)
     assert main(["run", config, *changed]) == 130
     assert (done / "run" / "model" / "checkpoints" / "ckpt-5.index").exists()
-    monkeypatch.setattr(estimator.RankingEstimator, "train", real)
+    monkeypatch.setattr(MetricsLog, "__call__", real)
     assert main(["run", config, *changed]) == 0
     steps = [json.loads(line) for line in (done / "run" / "model" / "metrics.jsonl").read_text().splitlines()]
     seen = [line["step"] for line in steps if "step" in line]

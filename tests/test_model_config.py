@@ -4,9 +4,10 @@ import pytest
 from model_data import SMALL
 
 from features.errors import FunnelError
-from model.config import ModelConfig, TrainConfig
+from model.config import ModelConfig
 from model.funnels import FUNNELS
 from model.sharing import SHARING
+from model.train_config import TrainConfig
 
 
 @pytest.mark.parametrize("sharing", SHARING)

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_data import make_spec, make_train, write_data
+from model_data import batches, make_spec, make_train, write_data
 
 from model.config import ModelConfig
 from model.input import Data
 from model.ranking import RankingModel
 from model.sharing.base import EXPERTS
-from model.trainer import Trainer, make_strategy
+from model.strategy import make_strategy
+from model.trainer import Trainer
 
 SPEC = make_spec()
 SHARINGS = {"mmoe": {"experts": 2}, "ple": {"levels": 2, "shared_experts": 1, "task_experts": 1}}
@@ -57,7 +58,7 @@ def make_trainer(config, data):
 
 
 def rows(data):
-    return next(iter(data.train(600, 50, 1)))
+    return next(iter(batches(data, 600)))
 
 
 def gradients(trainer, batch):
@@ -83,7 +84,7 @@ def shapes(model):
 
 def test_a_step_changes_the_state_and_a_checkpoint_holds_all_of_it(trainer, config, data, tmp_path):
     before = {name: variable.numpy().copy() for name, variable in trainer.model.state.items()}
-    for batch in data.train(200, 50, 1).take(2):
+    for batch in batches(data, 200).take(2):
         trainer.strategy.run(trainer.step, args=(batch,))
     after = trainer.model.state
     assert [name for name, value in before.items() if np.array_equal(value, after[name])] == []

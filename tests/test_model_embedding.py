@@ -6,7 +6,7 @@ import tensorflow as tf
 from model_data import make_spec
 
 from features.fitted import Fitted
-from model.embedding import Embeddings, pool
+from model.embedding import Columns, Embeddings, Inputs, pool
 
 SPEC = make_spec(
     features={
@@ -20,22 +20,28 @@ SPEC = make_spec(
 NOTHING = Fitted()
 
 
+def read(embeddings: Embeddings, rows: list, numbers: tf.Tensor) -> Inputs:
+    columns = Columns(tf.constant(rows, tf.int64), numbers, {})
+    tables = embeddings.tables.values()
+    return embeddings(columns, [tf.gather(t.variable, place) for t, place in zip(tables, embeddings.places(columns), strict=True)])
+
+
 @pytest.fixture
 def embeddings():
     """Row r of the table of dimension 2 is (r, 100 + r), of dimension 1 (−r). Ranges: a 0–2, c 3–4, many 5–9; b 0–3."""
     result = Embeddings(SPEC, NOTHING, seed=1)
-    result.tables["2"].assign([[r, 100.0 + r] for r in range(10)])
-    result.tables["1"].assign([[-float(r)] for r in range(4)])
+    result.tables["2"].variable.assign([[r, 100.0 + r] for r in range(10)])
+    result.tables["1"].variable.assign([[-float(r)] for r in range(4)])
     return result
 
 
 def test_one_table_for_each_dimension():
-    assert {dim: tuple(t.shape) for dim, t in Embeddings(SPEC, NOTHING, seed=1).tables.items()} == {"1": (4, 1), "2": (10, 2)}
+    assert {dim: tuple(t.variable.shape) for dim, t in Embeddings(SPEC, NOTHING, seed=1).tables.items()} == {"1": (4, 1), "2": (10, 2)}
 
 
 def test_every_feature_reads_its_own_rows(embeddings):
     # ids in the order of slots: a, b, c, many, many. All are 1: rows 0 + 1, 1, 3 + 1, and the mean of 5 + 1 twice.
-    inputs = embeddings(tf.constant([[1, 1, 1, 1, 1]], tf.int64), tf.constant([[0.5]]), {})
+    inputs = read(embeddings, [[1, 1, 1, 1, 1]], tf.constant([[0.5]]))
     assert {name: field.numpy().tolist() for name, field in inputs.fields.items()} == {
         "a": [[1.0, 101.0]],
         "b": [[-1.0]],
@@ -77,19 +83,19 @@ def test_shared_tables_vocabularies_boundaries_and_products():
         }
     )
     embeddings = Embeddings(spec, Fitted(vocabularies={"item": [7, 9, 11]}), seed=1)
-    table = embeddings.tables["2"]
+    table = embeddings.tables["2"].variable
     assert table.shape == (3 + 2 + 1 + 2, 2)  # item: missing, other, three values; age: missing, below 30, from 30
     table.assign([[r, 10.0 * r] for r in range(8)])
     # item row 2; recent rows 2 and 3 of item's range; age row 2 of its own, which begins at 5
-    inputs = embeddings(tf.constant([[2, 2, 3, 2]], tf.int64), tf.zeros([1, 0]), {})
+    inputs = read(embeddings, [[2, 2, 3, 2]], tf.zeros([1, 0]))
     expected = {"item": [[2, 20]], "recent": [[5, 50]], "age": [[7, 70]], "pair": [[14, 1400]]}
     assert {name: field.numpy().tolist() for name, field in inputs.fields.items()} == expected
 
 
 def test_gradients_are_slices_row_0_trained_alone_and_masked_in_lists(embeddings):
-    table = embeddings.tables["2"]
+    table = embeddings.tables["2"].variable
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(embeddings(tf.constant([[0, 0, 1, 0, 3]], tf.int64), tf.zeros([1, 1]), {}).flat)
+        loss = tf.reduce_sum(read(embeddings, [[0, 0, 1, 0, 3]], tf.zeros([1, 1])).flat)
     gradient = tape.gradient(loss, table)
     assert isinstance(gradient, tf.IndexedSlices)
     rows = np.zeros([10, 2])
@@ -98,7 +104,7 @@ def test_gradients_are_slices_row_0_trained_alone_and_masked_in_lists(embeddings
 
 
 def test_rows_start_small_and_by_the_seed():
-    one, same, other = (Embeddings(SPEC, NOTHING, seed=s).tables["2"].numpy() for s in (1, 1, 2))
+    one, same, other = (Embeddings(SPEC, NOTHING, seed=s).tables["2"].variable.numpy() for s in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert (one != other).all()
     assert np.abs(one).max() <= 0.05
@@ -106,6 +112,6 @@ def test_rows_start_small_and_by_the_seed():
 
 def test_no_embedded_feature_leaves_the_numbers():
     embeddings = Embeddings(make_spec(features={"x": {"kind": "numeric"}}), NOTHING, seed=1)
-    inputs = embeddings(tf.zeros([2, 0], tf.int64), tf.constant([[1.0], [2.0]]), {})
+    inputs = read(embeddings, np.zeros([2, 0]), tf.constant([[1.0], [2.0]]))
     assert inputs.fields == {}
     np.testing.assert_array_equal(inputs.flat, [[1.0], [2.0]])

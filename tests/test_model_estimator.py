@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_data import FEATURES, lines, make_estimator, make_model, make_spec, make_train, write_data
+from model_data import FEATURES, Run, make_estimator, make_model, make_spec, make_train, write_data
 
 from features.errors import FunnelError
-from model.estimator import RankingEstimator
+from model.estimator import Trained
 
 
 class Killed(Exception):
@@ -18,16 +18,16 @@ class Killed(Exception):
 def weights(estimator) -> dict[str, np.ndarray]:
     """Every variable of the latest checkpoint, optimizers' and step included; the input's position is no number."""
     reader = tf.train.load_checkpoint(str(estimator.checkpoint_dir))
-    names = [n for n in reader.get_variable_to_shape_map() if n.startswith(("state/", "step/"))]
+    names = [n for n in reader.get_variable_to_shape_map() if n.startswith("state/")]
     return {name: reader.get_tensor(name) for name in names}
 
 
 def kill_at(step):
-    def on_progress(done, total, losses):
-        if done >= step:
+    def action(progress):
+        if progress.step >= step:
             raise Killed
 
-    return on_progress
+    return action
 
 
 def assert_equal(one, other):
@@ -43,7 +43,7 @@ def folder(tmp_path):
 
 
 def test_interrupted_and_resumed_is_undisturbed(folder, tmp_path):
-    settings = {"steps": 20, "checkpoint_every": 7}
+    settings = {"steps": 20, "checkpoint_every": 7, "log_every": 7}
     (tmp_path / "other").mkdir()
     (tmp_path / "other/data").symlink_to(folder / "data")
     undisturbed, interrupted = make_estimator(tmp_path / "other", **settings), make_estimator(folder, **settings)
@@ -70,17 +70,17 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(folder):
     assert (results[0] != results[2]).all()
 
 
-def test_logs_metrics_and_progress(folder):
+def test_reports_and_metrics(folder):
     told = []
     estimator = make_estimator(folder, model=make_model("shared_bottom", "esmm"), steps=6, log_every=4, checkpoint_every=5)
-    losses = estimator.train(lambda *progress: told.append(progress))
+    trained = estimator.train(told.append)
     results = estimator.evaluate()
-    assert [(done, total) for done, total, _ in told] == [(4, 6), (5, 6), (6, 6)]
-    logged = lines(folder / "model/metrics.jsonl")
-    assert [line.get("step") for line in logged] == [4, 5, 6, None]
-    assert logged[2]["loss"] == losses == told[-1][2]
-    assert set(losses) == {"ctr", "ctcvr"}
-    assert logged[3] == {"evaluation": results}
+    assert [(report.step, report.total) for report in told] == [(4, 6), (6, 6)]
+    assert trained == Trained(6, "steps", told[-1])
+    assert set(trained.report.losses) == {"ctr", "ctcvr"}
+    assert trained.report.learning_rates == pytest.approx({"dense": 0.001, "tables": 0.05})
+    assert set(trained.report.touched) == {"embeddings_0/2", "embeddings_0/4"}
+    assert 0 <= trained.report.waiting <= 1 < trained.report.rows_per_second
     assert {name: r["rows"] for name, r in results.items()} == sample_space_rows(estimator)
     assert set(json.loads((folder / "model/reliability.json").read_text())) == {"ctr", "cvr", "ctcvr"}
 
@@ -145,13 +145,13 @@ def test_another_course_is_refused_when_resuming(trained, change, place):
 def test_more_steps_go_on(trained):
     estimator = make_estimator(trained, steps=3, log_every=1)
     told = []
-    estimator.train(lambda done, total, losses: told.append(done))
+    estimator.train(lambda report: told.append(report.step))
     assert told == [3]
 
 
 def test_a_run_without_checkpoint_binds_nothing(folder):
     with pytest.raises(Killed):
-        make_estimator(folder).train(kill_at(1))
+        make_estimator(folder, log_every=1).train(kill_at(1))
     fitted = json.loads((folder / "data/fitted.json").read_text())
     fitted["moments"]["age"][0] = 7.0
     (folder / "data/fitted.json").write_text(json.dumps(fitted))
@@ -182,8 +182,8 @@ def test_a_new_training_that_cannot_begin_leaves_the_old_one(tmp_path):
     make_estimator(tmp_path, steps=2).train()
     spec, folders = make_spec(), (tmp_path / "data", tmp_path / "model")
     with pytest.raises(FunnelError, match=r"train\.cpu_devices = 99, but TensorFlow already runs"):
-        RankingEstimator(spec, make_model("ple"), make_train(cpu_devices=99), *folders, anew=True).train()
+        Run(*folders, spec, make_model("ple"), cpu_devices=99, anew=True).train()
     assert make_estimator(tmp_path, steps=2).evaluate()["ctr"]["rows"] > 0
-    RankingEstimator(spec, make_model("ple"), make_train(steps=1), *folders, anew=True).train()
+    Run(*folders, spec, make_model("ple"), steps=1, anew=True).train()
     with pytest.raises(FunnelError, match="its checkpoints are of another model"):
         make_estimator(tmp_path, steps=2)

@@ -1,55 +1,168 @@
-"""Sparse Adagrad on paper: a ← a + g², row ← row − rate · g / (√a + ε), for the rows of a batch alone."""
+"""Rules for embedding tables on paper, and what a table optimizer touches."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.optimizers import SparseAdagrad
+from features.errors import FunnelError
+from model.embedding import Table
+from model.optimizers import RULES
+from model.optimizers.tables import TableOptimizer, add_up
+from model.train_config import TrainConfig
 
 
-def step(optimizer: SparseAdagrad, table: tf.Variable, values: list, rows: list) -> None:
-    gradient = tf.IndexedSlices(tf.constant(values, tf.float32), tf.constant(rows, tf.int64), tf.constant(table.shape, tf.int64))
-    strategy = tf.distribute.get_strategy()
-
-    @tf.function
-    def apply() -> None:
-        strategy.run(lambda: tf.distribute.get_replica_context().merge_call(optimizer.apply, args=([gradient], [table])))
-
-    apply()
+def make(
+    name: str, start: list, begins: dict[str, int] | None = None, rates: dict | None = None, penalties: dict | None = None, **options: float
+):
+    table = Table(tf.Variable(start, dtype=tf.float32), begins or {"item": 0})
+    rule = RULES[name](RULES[name].Params(name=name, **options))
+    return table.variable, TableOptimizer(rule, [table], rates or {}, penalties or {})
 
 
-def test_one_row_on_paper():
-    table = tf.Variable([[0.0], [5.0]])
-    optimizer = SparseAdagrad(0.5, [table])
-    step(optimizer, table, [[3.0]], [1])
-    # a = 0.1 + 9 = 9.1; row = 5 − 0.5·3 / √9.1 = 4.502755
-    np.testing.assert_allclose(optimizer.accumulators[0], [[0.1], [9.1]], rtol=1e-6)
+def step(optimizer: TableOptimizer, values: list, rows: list, rate: float, number: int = 1, keep: bool | None = None) -> None:
+    gradient = tf.IndexedSlices(tf.constant(values, tf.float32), tf.constant(rows, tf.int64))
+    tf.function(lambda: optimizer.apply([add_up(gradient)], tf.constant(rate), tf.constant(float(number)), keep))()
+
+
+def slots(optimizer: TableOptimizer) -> dict[str, list]:
+    return {name: slot.numpy().tolist() for name, slot in optimizer.slots[0].items()}
+
+
+def test_occurrences_are_added_up():
+    found = add_up(tf.IndexedSlices(tf.constant([[1.0, 2.0], [4.0, 0.0], [2.0, 5.0]]), tf.constant([2, 0, 2], tf.int64)))
+    assert dict(zip(found.rows.numpy().tolist(), found.sums.numpy().tolist(), strict=True)) == {2: [3.0, 7.0], 0: [4.0, 0.0]}
+
+
+def test_adagrad():
+    table, optimizer = make("adagrad", [[0.0], [5.0]])
+    step(optimizer, [[3.0]], [1], rate=0.5)
+    # a = 0.1 + 9 = 9.1; w = 5 − 0.5·3 / √9.1 = 4.502755
+    np.testing.assert_allclose(slots(optimizer)["accumulator"], [[0.1], [9.1]], rtol=1e-6)
     np.testing.assert_allclose(table, [[0.0], [4.502755]], atol=1e-6)
+    step(optimizer, [[2.0]], [1], rate=0.5)
+    np.testing.assert_allclose(table, [[0.0], [4.502755 - 0.5 * 2 / 13.1**0.5]], atol=1e-6)  # a = 9.1 + 4
 
 
-def test_an_id_that_occurs_twice_is_summed_before_it_is_squared():
-    table = tf.Variable([[1.0], [1.0], [1.0]])
-    optimizer = SparseAdagrad(1.0, [table])
-    step(optimizer, table, [[1.0], [4.0], [2.0]], [2, 0, 2])
-    # row 2: g = 1 + 2 = 3, a = 0.1 + 3² = 9.1, not 0.1 + 1² + 2² = 5.1; row 0: g = 4, a = 16.1
-    np.testing.assert_allclose(optimizer.accumulators[0], [[16.1], [0.1], [9.1]], rtol=1e-6)
-    np.testing.assert_allclose(table, [[1 - 4 / 16.1**0.5], [1.0], [1 - 3 / 9.1**0.5]], atol=1e-6)
+def test_rowwise_adagrad_keeps_one_number_a_row():
+    table, optimizer = make("rowwise_adagrad", [[1.0, 1.0], [0.0, 0.0]])
+    step(optimizer, [[3.0, 1.0]], [0], rate=1.0)
+    # a = 0.1 + (9 + 1)/2 = 5.1
+    np.testing.assert_allclose(slots(optimizer)["accumulator"], [[5.1], [0.1]], rtol=1e-6)
+    np.testing.assert_allclose(table, [[1 - 3 / 5.1**0.5, 1 - 1 / 5.1**0.5], [0, 0]], atol=1e-6)
 
 
-def test_the_second_step_remembers_the_first():
-    table = tf.Variable([[0.0]])
-    optimizer = SparseAdagrad(1.0, [table])
-    for _ in range(2):
-        step(optimizer, table, [[2.0]], [0])
-    assert table.numpy()[0, 0] == pytest.approx(-2 / 4.1**0.5 - 2 / 8.1**0.5, rel=1e-6)  # a = 0.1 + 4, then 4.1 + 4
+def test_lazy_adam():
+    table, optimizer = make("lazy_adam", [[1.0], [7.0]], beta_1=0.5, beta_2=0.75)
+    step(optimizer, [[2.0]], [0], rate=0.1, number=1)
+    # m = 1, v = 1; rate·√(1 − 0.75)/(1 − 0.5) = 0.1; w = 1 − 0.1·1/√1
+    np.testing.assert_allclose(table, [[0.9], [7.0]], atol=1e-6)
+    step(optimizer, [[2.0]], [1], rate=0.1, number=2)  # row 0 is absent: its moments stay
+    assert slots(optimizer) == {"momentum": [[1.0], [1.0]], "velocity": [[1.0], [1.0]]}
+    # t = 2: 0.1·√(1 − 0.75²)/(1 − 0.5²) = 0.0881917
+    np.testing.assert_allclose(table, [[0.9], [7 - 0.0881917]], atol=1e-6)
 
 
-def test_other_rows_keep_every_bit():
+def test_lazy_adam_is_keras_adam_where_every_row_is_used():
+    import keras
+
+    start, gradients = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), np.random.default_rng(0).normal(size=(5, 2, 2)).astype(np.float32)
+    table, optimizer = make("lazy_adam", start.tolist())
+    dense, adam = keras.Variable(start), keras.optimizers.Adam(0.01)
+    for number, g in enumerate(gradients, 1):
+        step(optimizer, g.tolist(), [0, 1], rate=0.01, number=number)
+        adam.apply([tf.constant(g)], [dense])
+    np.testing.assert_allclose(table, dense, atol=1e-6)
+
+
+def test_ftrl():
+    table, optimizer = make("ftrl", [[0.5], [0.0]], initial_accumulator=1.0, l1=0.25, l2=0.5)
+    step(optimizer, [[3.0**0.5]], [0], rate=1.0)
+    # n: 1 → 4; z = √3 − (2 − 1)·0.5 = 1.2320508; w = (0.25 − z)/(2 + 2·0.5) = −0.3273503
+    np.testing.assert_allclose(slots(optimizer)["linear"], [[1.2320508], [0.0]], atol=1e-6)
+    np.testing.assert_allclose(table, [[-0.3273503], [0.0]], atol=1e-6)
+
+
+def test_ftrl_sets_small_rows_to_zero():
+    table, optimizer = make("ftrl", [[0.0]], initial_accumulator=1.0, l1=2.0)
+    step(optimizer, [[1.5]], [0], rate=1.0)  # |z| = 1.5 ≤ 2
+    assert table.numpy().tolist() == [[0.0]]
+
+
+def test_ftrl_is_keras_ftrl_where_every_row_is_used():
+    import keras
+
+    start, gradients = np.array([[1.0], [-2.0]], np.float32), np.random.default_rng(1).normal(size=(5, 2, 1)).astype(np.float32)
+    table, optimizer = make("ftrl", start.tolist(), l1=0.1, l2=0.2, beta=0.3)
+    options = {"l1_regularization_strength": 0.1, "l2_regularization_strength": 0.2, "beta": 0.3}
+    dense, ftrl = keras.Variable(start), keras.optimizers.Ftrl(0.5, **options)
+    for g in gradients:
+        step(optimizer, g.tolist(), [0, 1], rate=0.5)
+        ftrl.apply([tf.constant(g)], [dense])
+    np.testing.assert_allclose(table, dense, atol=1e-5)
+
+
+def test_sgd():
+    table, optimizer = make("sgd", [[1.0], [2.0]])
+    step(optimizer, [[3.0], [1.0]], [1, 1], rate=0.5)
+    assert table.numpy().tolist() == [[1.0], [0.0]]  # 2 − 0.5·(3 + 1)
+
+
+def test_a_feature_has_a_rate_and_an_l2_of_its_own():
+    table, optimizer = make("sgd", [[1.0]] * 4, begins={"a": 0, "b": 2}, rates={"b": 3.0}, penalties={"a": 0.25})
+    step(optimizer, [[1.0], [1.0]], [1, 2], rate=0.5)
+    # row 1, of a: g = 1 + 2·0.25·1 = 1.5, w = 1 − 0.75; row 2, of b: 1 − 3·0.5·1; rows 0 and 3 are not used
+    np.testing.assert_allclose(table, [[1.0], [0.25], [-0.5], [1.0]])
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_other_rows_keep_every_bit_and_the_batch_may_be_refused(name):
     start = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
-    table = tf.Variable(start)
-    optimizer = SparseAdagrad(0.1, [table])
-    step(optimizer, table, np.ones([3, 3]).tolist(), [7, 99, 7])
+    table, optimizer = make(name, start.tolist())
+    before = {slot: np.array(values) for slot, values in slots(optimizer).items()}
+    step(optimizer, np.ones([3, 3]).tolist(), [7, 99, 7], rate=0.1, keep=False)
+    assert table.numpy().tobytes() == start.tobytes()
+    step(optimizer, np.ones([3, 3]).tolist(), [7, 99, 7], rate=0.1, keep=True)
     others = np.setdiff1d(np.arange(100), [7, 99])
     assert table.numpy()[others].tobytes() == start[others].tobytes()
     assert (table.numpy()[[7, 99]] != start[[7, 99]]).all()
-    assert (optimizer.accumulators[0].numpy()[others] == np.float32(0.1)).all()
+    for slot, values in slots(optimizer).items():
+        np.testing.assert_array_equal(np.array(values)[others], before[slot][others])
+
+
+def test_slots_of_rowwise_adagrad_are_a_part_in_dim_of_the_table():
+    _, optimizer = make("rowwise_adagrad", np.zeros([50, 16]).tolist())
+    assert [tuple(slot.shape) for slot in optimizer.slots[0].values()] == [(50, 1)]
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"embedding_optimizer": "adam"}, r"train\.embedding_optimizer = 'adam': name = 'adam' is unknown.*lazy_adam"),
+        ({"embedding_optimizer": {"name": "sgd", "beta": 1}}, "unknown key 'beta'"),
+        ({"optimizer": "adan"}, "name = 'adan' is unknown: did you mean 'adam'"),
+        ({"optimizer": {"name": "adam", "beta_3": 0.1}}, "keras.optimizers.Adam has no option 'beta_3': did you mean 'beta_[12]'"),
+        ({"optimizer": {"name": "adam", "learning_rate": 0.1}}, r"learning_rate is said beside the optimizer"),
+        ({"schedule": {"name": "exponential", "decay_rate": 2, "decay_steps": 5}}, r"train\.schedule\.decay_rate = 2"),
+        ({"schedule": "linear"}, r"train\.schedule"),
+    ],
+)
+def test_wrong_options_are_named(train, said):
+    with pytest.raises(FunnelError, match=said):
+        TrainConfig.parse(train, "train")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        ({}, {0: 1, 99: 1}),
+        ({"warm_up_steps": 4}, {0: 0.25, 2: 0.75, 3: 1, 50: 1}),
+        ({"name": "exponential", "decay_rate": 0.5, "decay_steps": 10}, {0: 1, 5: 0.5**0.5, 10: 0.5, 20: 0.25}),
+        ({"name": "exponential", "decay_rate": 0.5, "decay_steps": 10, "staircase": True}, {9: 1, 10: 0.5, 19: 0.5}),
+        ({"name": "cosine", "decay_steps": 8, "alpha": 0.2}, {0: 1, 4: 0.6, 8: 0.2, 30: 0.2}),  # 0.2 + 0.8·½(1 + cos π/2) = 0.6
+        ({"name": "cosine", "decay_steps": 8, "warm_up_steps": 2}, {0: 0.5, 8: 0}),
+    ],
+)
+def test_schedules(schedule, factors):
+    found = TrainConfig.parse({"schedule": schedule}).schedule
+    for at, factor in factors.items():
+        assert float(found(tf.constant(at, tf.int64))) == pytest.approx(factor, abs=1e-6)

@@ -13,7 +13,8 @@ from pairs import PAIRS, config_of, spec_of
 
 from features.errors import FunnelError
 from features.fitted import Fitted
-from model.trainer import Trainer, make_strategy
+from model.strategy import make_strategy
+from model.trainer import Trainer
 
 SPEC = spec_of("esmm")
 FITTED = Fitted(moments={"price": (2.0, 1.0), "age": (45.0, 15.0)})
@@ -40,7 +41,7 @@ def batches():
 def course(pair: str, devices: int | None) -> list[dict[str, np.ndarray]]:
     """The losses and every weight, optimizers' too, after each batch."""
     sharing, funnel, *normed = pair.split("-")
-    settings = make_train(batch_size=8, cpu_devices=devices)
+    settings = make_train(batch_size=8)
     options = {"batch_norm": True} if normed else {}
     trainer = Trainer(spec_of(funnel), config_of(sharing, funnel, **options), settings, FITTED, make_strategy(devices))
     assert trainer.strategy.num_replicas_in_sync == (devices or 1)
@@ -48,9 +49,9 @@ def course(pair: str, devices: int | None) -> list[dict[str, np.ndarray]]:
     rows = tf.data.Dataset.from_tensor_slices({name: tf.stack([b[name] for b in datasets]) for name in datasets[0]})
     iterator = iter(rows)
     for _ in datasets:
-        losses = trainer.steps(iterator, tf.constant(1, tf.int64))
+        losses = trainer.steps(iterator, tf.constant(1, tf.int64)).losses
         state = {name: variable.numpy().copy() for name, variable in trainer.state.items()}
-        result.append({name: loss.numpy() for name, loss in losses.items()} | state)
+        result.append({"losses": losses.numpy()} | state)
     return result
 
 
@@ -62,7 +63,7 @@ def main(pairs: list[str]) -> None:
         assert all(set(a) == set(b) for a, b in zip(one, two, strict=True))
         found[pair] = [max(apart(a[n], b[n]) for n in a) for a, b in zip(one, two, strict=True)]
     try:
-        odd = make_train(batch_size=7, cpu_devices=2)
+        odd = make_train(batch_size=7)
         Trainer(SPEC, config_of("shared_bottom", "esmm"), odd, FITTED, make_strategy(2))
     except FunnelError as error:
         found["refused"] = str(error)

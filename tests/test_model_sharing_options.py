@@ -137,7 +137,7 @@ def test_who_has_embeddings_of_its_own(sharing, options, tables):
     model = RankingModel(SPEC, make_model(sharing, **options), FITTED, seed=1)
     assert len(model.embeddings) == tables
     assert len(model.tables) == 2 * tables  # dimensions 2 and 4
-    starts = [e.tables["4"].numpy() for e in model.embeddings]
+    starts = [e.tables["4"].variable.numpy() for e in model.embeddings]
     assert all((a != b).all() for a, b in itertools.pairwise(starts))
 
 

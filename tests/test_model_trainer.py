@@ -6,7 +6,8 @@ import tensorflow as tf
 from model_data import make_model, make_spec, make_train
 
 from features.fitted import Fitted
-from model.trainer import Trainer, make_strategy
+from model.strategy import make_strategy
+from model.trainer import Trainer
 
 SPEC = make_spec()
 FITTED = Fitted(moments=dict.fromkeys(SPEC.numeric, (0.0, 1.0)))
@@ -25,7 +26,8 @@ def make_batch(click: list[int], convert: list[int]) -> dict[str, tf.Tensor]:
 
 def run(trainer: Trainer, batch: dict[str, tf.Tensor], steps: int = 1) -> dict[str, float]:
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
-    return {name: float(loss) for name, loss in trainer.steps(batches, tf.constant(steps, tf.int64)).items()}
+    losses = trainer.steps(batches, tf.constant(steps, tf.int64)).losses.numpy().tolist()
+    return dict(zip(trainer.objectives, losses, strict=True))
 
 
 def test_a_batch_without_clicks_leaves_cvr_where_it_was():
@@ -78,11 +80,11 @@ def test_losses_are_means_over_the_steps():
 
 def test_a_step_touches_only_the_rows_of_its_batch():
     trainer, batch = make_trainer(), make_batch([1, 0, 1, 0], [1, 0, 0, 0])
-    before = [t.numpy().copy() for t in trainer.model.tables]
+    before = [t.variable.numpy().copy() for t in trainer.model.tables]
     run(trainer, batch)
     embeddings = trainer.model.embeddings[0]
     for (dim, table), old in zip(embeddings.tables.items(), before, strict=True):
-        changed = set(np.flatnonzero((table.numpy() != old).any(1)))
+        changed = set(np.flatnonzero((table.variable.numpy() != old).any(1)))
         rows = batch["ids"].numpy()[:, embeddings.slots[dim]] + embeddings.offsets[dim]
         assert changed
         assert changed <= set(rows.ravel())

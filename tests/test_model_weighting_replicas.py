@@ -13,7 +13,8 @@ from pairs import spec_of
 from test_model_replicas import FITTED, batches
 
 from model.config import ModelConfig
-from model.trainer import Trainer, make_strategy
+from model.strategy import make_strategy
+from model.trainer import Trainer
 from model.weighting import WEIGHTING
 
 OPTIONS = {"decay": {"gamma": {"ctr": 0.5}}, "dwa": {"period": 1}, "pareto": {"at_least": {"ctr": 0.1}}}
@@ -23,12 +24,13 @@ def course(weighting: str, devices: int | None) -> list[dict[str, np.ndarray]]:
     """The losses and every variable after each batch; sample spaces lie unevenly on the replicas."""
     table = {"name": weighting} | OPTIONS.get(weighting, {})
     config = ModelConfig.parse({"sharing": {"name": "mmoe"} | SMALL["mmoe"], "funnel": "esmm", "weighting": table})
-    trainer = Trainer(spec_of("esmm"), config, make_train(batch_size=8, cpu_devices=devices), FITTED, make_strategy(devices))
+    trainer = Trainer(spec_of("esmm"), config, make_train(batch_size=8), FITTED, make_strategy(devices))
     parts, result = list(batches()), []
     rows = iter(tf.data.Dataset.from_tensor_slices({name: tf.stack([b[name] for b in parts]) for name in parts[0]}))
     for _ in parts:
         losses = trainer.steps(rows, tf.constant(1, tf.int64))
-        result.append({name: v.numpy().copy() for name, v in (losses | trainer.state).items()} | trainer.objective_weights)
+        state = {name: v.numpy().copy() for name, v in trainer.state.items()}
+        result.append({"losses": losses.losses.numpy()} | state | trainer.objective_weights)
     return result
 
 

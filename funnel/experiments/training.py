@@ -11,23 +11,21 @@ import keras
 import numpy as np
 
 from funnel.config import Config
-from model.estimator import RankingEstimator
-
-APART = {"seed", "log_every", "checkpoint_every", "keep_checkpoints"}  # of [train]: no options that a result depends on
+from funnel.training import Run
 
 
 def train(config: Config, data: Path) -> dict[str, np.ndarray]:
     """The eval split's {"id", "p_<name>" of each task and joint, each label}, [rows] each, after a training on `data`."""
     keras.backend.clear_session()  # else the graphs of all trainings stay in memory
     with tempfile.TemporaryDirectory() as folder:
-        estimator = RankingEstimator(config.spec, config.model, config.train, data, Path(folder))
-        estimator.train()
-        return estimator.predict()
+        run = Run(config, data, Path(folder))
+        run.estimator.train(run.train_input, max_steps=run.max_steps)
+        return run.estimator.predict(run.eval_input)
 
 
 def options(config: Config) -> dict[str, Any]:
     """All that a training's result depends on but its seed and its rows, as {"section.key": value}; features by their fingerprint."""
-    train = config.train.model_dump(mode="json", exclude_none=True, exclude=APART)
+    train = config.train.model_dump(mode="json", exclude_none=True, exclude={"seed"})
     return {"spec": config.spec.fingerprint} | flat("model", config.model.model_dump(mode="json", exclude_none=True)) | flat("train", train)
 
 

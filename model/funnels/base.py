@@ -38,7 +38,7 @@ class Funnel(keras.Layer):
         super().__init__(name="funnel")
         self.params, self.spec = params, spec
         self.towers = {head: MLP(params.units_of(head), **params.network, name=f"tower_{head}") for head in self.heads}
-        self.outputs = {head: keras.layers.Dense(1, name=f"logit_{head}") for head in self.heads}
+        self.outputs = {head: keras.layers.Dense(1, dtype="float32", name=f"logit_{head}") for head in self.heads}
 
     @classmethod
     def heads_of(cls, params: FunnelParams, spec: Spec) -> list[str]:

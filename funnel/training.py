@@ -1,0 +1,108 @@
+"""A configuration file's training: the estimator, its input, and who watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from rich.markup import escape
+
+from funnel.config import Config
+from funnel.console import console
+from funnel.training_bar import training_bar
+from model.actions import EarlyStopping, MetricsLog, Profile, TensorBoard
+from model.estimator import InputFn, RankingEstimator, Trained
+from model.exporters import BestExporter, FinalExporter, LatestExporter
+from model.identity import RankingConfig
+from model.input import Data
+from model.progress import Action
+from model.strategy import worker
+from model.train_and_evaluate import EvalSpec, Exporter, TrainSpec, train_and_evaluate
+from model.warm_start import WarmStart
+
+
+def warn(line: str) -> None:
+    console.print(f"[yellow]warning:[/yellow] {escape(line)}")
+
+
+class Run:
+    """The estimator of a configuration over its preprocessed data (default: the run's own), and the input_fns of both splits."""
+
+    def __init__(self, config: Config, data: Path | str | None = None, model_dir: Path | None = None, *, anew: bool = False) -> None:
+        self.config, run_config, start = config, config.run_config, config.warm_start
+        self.model_dir = model_dir or config.model_dir
+        self.data = Data(data or config.source, config.spec)
+        self.estimator = RankingEstimator(
+            RankingConfig.of(self.data, config.model, config.train),
+            self.model_dir,
+            run_config,
+            anew=anew,
+            warm_start=WarmStart(Path(start.run) / "model", start.refresh_statistics) if start.run else None,
+            warn=warn,
+        )
+
+    @property
+    def max_steps(self) -> int:
+        return self.config.train.total_steps(self.data.rows("train"))
+
+    @cached_property
+    def train_input(self) -> InputFn:
+        train = self.config.train
+        return self.data.train_input(batch_size=train.batch_size, shuffle_buffer=train.shuffle_buffer, seed=train.seed)
+
+    @cached_property
+    def eval_input(self) -> InputFn:
+        return self.data.eval_input(batch_size=self.config.train.batch_size)
+
+    def train(self) -> Trained:
+        """Trains to the configured step, watched, and evaluates and publishes on the way as configured."""
+        evaluation = self.config.evaluation
+        with self._actions() as actions:
+            if not (evaluation.every or self._exporters):
+                return self.estimator.train(self.train_input, max_steps=self.max_steps, actions=actions)
+            train_spec = TrainSpec(self.train_input, self.max_steps, actions)
+            eval_spec = EvalSpec(self.eval_input, evaluation.every or self.max_steps, self._exporters, self._stopping)
+            return train_and_evaluate(self.estimator, train_spec, eval_spec)[0]
+
+    @contextmanager
+    def _actions(self) -> Iterator[list[Action]]:
+        """The progress bar and what is written; the first of several workers alone writes."""
+        run_config = self.config.run_config
+        with training_bar() as bar:
+            if worker():
+                yield []
+                return
+            log = MetricsLog(self.model_dir / "metrics.jsonl")
+            log.forget_after(self.estimator.latest_step())
+            actions: list[Action] = [bar, log]
+            board = TensorBoard(self.model_dir / "tensorboard") if run_config.tensorboard else None
+            profile = Profile(self.model_dir / "profile", *run_config.profile) if run_config.profile else None
+            try:
+                yield actions + [action for action in (board, profile) if action]
+            finally:
+                for action in (board, profile):
+                    if action:
+                        action.close()
+
+    @cached_property
+    def _stopping(self) -> list[Action]:
+        options = self.config.evaluation.early_stopping
+        if options is None:
+            return []
+        stopping = EarlyStopping(options.metric, patience=options.patience, min_delta=options.min_delta)
+        stopping.resume(self.model_dir / "metrics.jsonl")
+        return [stopping]
+
+    @cached_property
+    def _exporters(self) -> list[Exporter]:
+        options, folder = self.config.exporters, self.config.run / "exporters"
+        found: list[Exporter] = []
+        if options.latest:
+            found.append(LatestExporter(folder / "latest", keep=options.latest.keep))
+        if options.best:
+            found.append(BestExporter(folder / "best", metric=options.best.metric, provided=options.best.provided, keep=options.best.keep))
+        if options.final:
+            found.append(FinalExporter(folder / "final"))
+        return found

@@ -1,0 +1,108 @@
+"""What a run's checkpoints are of: model.json, and the refusal to mix two runs in one directory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from features.errors import FunnelError
+from features.fitted import Fitted
+from features.spec import Spec
+from model.config import ModelConfig
+from model.input import Data
+from model.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class RankingConfig:
+    """All that decides what is learnt: the features with what was taken from their training split, the architecture, the training.
+
+    `data` names the training rows, which a checkpoint's position in the input counts in. `sample` is a Parquet file of raw rows that an
+    export is checked with.
+    """
+
+    spec: Spec
+    model: ModelConfig
+    train: TrainConfig
+    fitted: Fitted
+    data: str = ""
+    sample: Path | None = None
+
+    @classmethod
+    def of(cls, data: Data, model: ModelConfig, train: TrainConfig) -> RankingConfig:
+        """The configuration over a preprocessed directory."""
+        shards = "".join(shard["sha256"] for shard in data.manifest["shards"]["train"])
+        return cls(data.spec, model, train, data.fitted, hashlib.sha256(shards.encode()).hexdigest()[:16], data.sample)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint's meaning depends on. Thresholds are read by metrics alone."""
+        return {
+            "spec": self.spec.model_dump(mode="json", exclude_none=True, exclude={"tasks": {"__all__": {"threshold"}}}),
+            "model": self.model.model_dump(mode="json"),
+        }
+
+    @property
+    def course(self) -> dict[str, Any]:
+        """What the course of a training depends on, besides its identity."""
+        return {"train": self.train.model_dump(mode="json", exclude={"steps", "epochs"}) | {"data": self.data}}
+
+
+class Identity:
+    """model.json of a model directory. A directory without a checkpoint binds nothing."""
+
+    def __init__(self, model_dir: Path) -> None:
+        self.model_dir, self.path = model_dir, model_dir / "model.json"
+
+    def known(self) -> dict[str, Any] | None:
+        if not self.path.exists() or tf.train.get_checkpoint_state(str(self.model_dir / "checkpoints")) is None:
+            return None
+        return json.loads(self.path.read_text())
+
+    def fitted(self, config: RankingConfig) -> Fitted:
+        """What the checkpoints took from their training split; the configuration's own without any. Raises FunnelError when they are of
+        another spec or model.
+        """
+        known = self.known()
+        if known is None:
+            return config.fitted
+        self._compare(known, config.identity)
+        return Fitted.parse(known["fitted"], str(self.path))
+
+    def check_course(self, config: RankingConfig, mode: dict[str, Any]) -> None:
+        """Raises FunnelError when the checkpoints are of a training that went otherwise: to go on would mix two."""
+        known = self.known()
+        if known is not None:
+            self._compare(known, config.course | {"mode": mode})
+
+    def write(self, config: RankingConfig, fitted: Fitted, mode: dict[str, Any]) -> None:
+        self.model_dir.mkdir(parents=True, exist_ok=True)
+        content = config.identity | config.course | {"mode": mode, "fitted": fitted.model_dump(mode="json")}
+        self.path.write_text(json.dumps(content, indent=1) + "\n")
+
+    def _compare(self, known: dict, mine: dict) -> None:
+        for part, value in mine.items():
+            # As text, since order counts: another order of features or tasks moves rows and columns between equal shapes.
+            if json.dumps(known[part]) != json.dumps(value):
+                raise FunnelError(
+                    f"{self.model_dir}: its checkpoints are of another {part}: {_difference(known[part], value)}; "
+                    "train anew with --force, or give another run directory"
+                )
+
+
+def _difference(known: object, mine: object, path: str = "") -> str:
+    """The first place where two nested dictionaries differ, in values or else in order."""
+    if isinstance(known, dict) and isinstance(mine, dict):
+        for key in [*known, *mine]:
+            if known.get(key) != mine.get(key):
+                return _difference(known.get(key), mine.get(key), f"{path}.{key}".lstrip("."))
+        for key in known:
+            if json.dumps(known[key]) != json.dumps(mine[key]):
+                return _difference(known[key], mine[key], f"{path}.{key}".lstrip("."))
+        return f"order of {path} was {', '.join(known)} and is {', '.join(mine)}"
+    return f"{path or 'value'} was {known!r} and is {mine!r}"

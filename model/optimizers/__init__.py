@@ -1,0 +1,18 @@
+"""How weights move: tables by rules that touch only a batch's rows, everything else by Keras' optimizers."""
+
+from __future__ import annotations
+
+from model.optimizers.adagrad import Adagrad
+from model.optimizers.adam import LazyAdam
+from model.optimizers.base import Rule
+from model.optimizers.ftrl import FTRL
+from model.optimizers.rowwise_adagrad import RowwiseAdagrad
+from model.optimizers.sgd import SGD
+
+RULES: dict[str, type[Rule]] = {
+    "adagrad": Adagrad,
+    "rowwise_adagrad": RowwiseAdagrad,
+    "lazy_adam": LazyAdam,
+    "ftrl": FTRL,
+    "sgd": SGD,
+}

@@ -1,0 +1,36 @@
+"""What every rule for embedding tables is."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from features.settings import Settings
+
+Rows = tuple[tf.Tensor, ...]  # the slots of a batch's rows, each [n, width]
+
+
+class RuleParams(Settings):
+    """Options that every rule has: none but its name."""
+
+    name: str = ""
+
+
+class Rule:
+    """(rows w [n, dim], their slots, gradients g [n, dim], learning rate η, step t) → (new rows, new slots), elementwise.
+
+    Only rows of the batch come here, each once, g summed over its occurrences. `slots` of a table of that dim are as many numbers a row
+    as `widths` says, and begin at `initial`.
+    """
+
+    Params: type[RuleParams] = RuleParams
+
+    def __init__(self, params: RuleParams) -> None:
+        self.params = params
+
+    def slots(self, dim: int) -> dict[str, tuple[int, float]]:
+        """{slot: (width, initial value)} for a table of that dim."""
+        return {}
+
+    def __call__(self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, Rows]:
+        """`rate` is a scalar or [n, 1]; `step` counts from 1, a float."""
+        raise TypeError(f"{type(self).__name__} must say how rows move: give it a __call__")

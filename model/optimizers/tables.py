@@ -1,0 +1,66 @@
+"""Embedding tables moved by a rule, a batch's rows at a time. (Keras optimizers work on whole tables: keras#19992.)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from model.embedding import Table
+from model.optimizers.base import Rule
+
+
+class RowGradients(NamedTuple):
+    """The rows of a table that a batch read, each once [n], and the sums of their gradients [n, dim]."""
+
+    rows: tf.Tensor
+    sums: tf.Tensor
+
+
+def add_up(gradients: tf.IndexedSlices) -> RowGradients:
+    """Sums the gradients of a row's occurrences."""
+    rows, place = tf.unique(gradients.indices)
+    return RowGradients(rows, tf.math.unsorted_segment_sum(gradients.values, place, tf.size(rows)))
+
+
+class TableOptimizer(tf.Module):
+    """Gathers a batch's rows with their slots, applies a rule, and writes them back: time and memory follow the batch.
+
+    `learning_rates` and `l2` are by feature, in the place of the common rate and of 0; λ adds 2·λ·w to the gradient of a row that is used.
+    """
+
+    def __init__(self, rule: Rule, tables: Sequence[Table], learning_rates: dict[str, float], l2: dict[str, float]) -> None:
+        super().__init__()
+        self.rule, self.tables = rule, list(tables)
+        self.learning_rates, self.l2 = learning_rates, l2
+        self.slots = [self._make_slots(table) for table in self.tables]
+
+    def _make_slots(self, table: Table) -> dict[str, tf.Variable]:
+        rows, dim = table.variable.shape
+        return {
+            name: tf.Variable(tf.fill([rows, width], initial), trainable=False, name=name)
+            for name, (width, initial) in self.rule.slots(dim).items()
+        }
+
+    def apply(self, gradients: Sequence[RowGradients], rate: tf.Tensor, step: tf.Tensor, keep: tf.Tensor | None = None) -> None:
+        """Moves this replica's copy of each table; `gradients` are of all replicas. Where `keep` is false nothing moves."""
+        for table, slots, (rows, sums) in zip(self.tables, self.slots, gradients, strict=True):
+            variables = [table.variable, *slots.values()]
+            w, *old = (tf.gather(v, rows) for v in variables)
+            g = sums + 2 * self._by_feature(self.l2, table, rows, 0.0) * w if self._names(self.l2, table) else sums
+            own_rate = self._by_feature(self.learning_rates, table, rows, 1.0) * rate if self._names(self.learning_rates, table) else rate
+            moved, new = self.rule(w, tuple(old), g, own_rate, step)
+            for variable, before, after in zip(variables, [w, *old], [moved, *new], strict=True):
+                after = after if keep is None else tf.where(keep, after, before)
+                # Copies rows as they are: ten times as fast as scattering a difference, or as the fused sparse kernels.
+                tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=after)
+
+    def _names(self, by_feature: dict[str, float], table: Table) -> bool:
+        return any(feature in by_feature for feature in table.begins)
+
+    def _by_feature(self, given: dict[str, float], table: Table, rows: tf.Tensor, default: float) -> tf.Tensor:
+        """[n, 1]: what is given for the feature that owns each row."""
+        begins = tf.constant(list(table.begins.values()), tf.int64)
+        owner = tf.searchsorted(begins, rows, side="right") - 1
+        return tf.gather(tf.constant([given.get(feature, default) for feature in table.begins]), owner)[:, tf.newaxis]

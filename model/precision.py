@@ -1,0 +1,64 @@
+"""In what numbers a step computes, and whether XLA compiles it: the fastest that leaves results alone, unless told."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+AMPERE = (8, 0)  # the first GPUs with bfloat16 products
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}  # Keras' names
+
+
+@dataclass(frozen=True)
+class Mode:
+    """`precision` of matrix products; weights and tables are float32 always. `reason` says why it was chosen."""
+
+    precision: str
+    xla: bool
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.precision}{' with XLA' if self.xla else ''} ({self.reason})"
+
+
+def choose(precision: Precision, xla: bool | None, replicas: int) -> Mode:
+    """What "auto" and None stand for on this machine.
+
+    bfloat16 where the processor multiplies in it (AVX512-BF16, AMX, or a GPU of compute capability 8.0), as one graph of TensorFlow's
+    kernels: XLA has no such products on a processor. Else float32, compiled by XLA where one replica trains.
+    """
+    fast = _bfloat16()
+    chosen = ("bfloat16" if fast else "float32") if precision == "auto" else precision
+    compiled = (chosen == "float32" and replicas == 1) if xla is None else xla
+    if precision != "auto" and xla is not None:
+        return Mode(chosen, compiled, "as configured")
+    return Mode(chosen, compiled, fast or "the device has no bfloat16 products")
+
+
+def _bfloat16() -> str:
+    """What multiplies in bfloat16 here; "" where nothing does."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return f"GPU of compute capability {'.'.join(map(str, capability))}" if capability >= AMPERE else ""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    return next((name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")) if flag in flags), "")
+
+
+@contextlib.contextmanager
+def policy(precision: str) -> Iterator[None]:
+    """Layers made inside compute in `precision`; their weights are float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(POLICIES[precision])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,93 @@
+"""What actions are told while a model trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from model.trainer import Stretch, Trainer
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A report of `step`: rates, losses and shares are of the time since the last one.
+
+    `losses` are before their weights; `learning_rates`, {"dense", "tables"}, are those of the next step; `waiting` is the share of the time
+    spent waiting for input; `touched` counts the distinct rows that the last batch read of each table, and `entropies` are its gates'
+    means, in nats. `metrics`, by task and joint, are given by an evaluation alone.
+    """
+
+    step: int
+    total: int
+    losses: dict[str, float]
+    weights: dict[str, float]
+    learning_rates: dict[str, float]
+    rows_per_second: float
+    waiting: float
+    seconds_left: float | None
+    touched: dict[str, int]
+    entropies: dict[str, float]
+    metrics: dict[str, dict[str, float | None]] | None = None
+
+
+Action = Callable[[Progress], bool | None]  # True ends the training after this step
+UNTIMED = 10  # steps of the first stretch, when nothing is known of their time
+
+
+class Reporter:
+    """Adds up what stretches of steps tell until the next report."""
+
+    def __init__(self, trainer: Trainer, total: int) -> None:
+        self.trainer, self.total, self.step = trainer, total, int(trainer.step_number)
+        self.losses: dict[str, float] = {}
+        self.last: Progress | None = None
+        self._pace: float | None = None  # seconds a step, of the last stretch
+        self._batch = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self._since, self._begun = self.step, time.perf_counter()
+        self._sums, self._waited, self._counted = np.zeros(len(self.trainer.objectives)), 0.0, 0
+
+    def add(self, stretch: Stretch | None, reached: int, seconds: float) -> None:
+        """A stretch that ended at step `reached`; None where the input ended in it."""
+        steps = reached - self.step
+        if stretch is not None:
+            self._sums += stretch.losses.numpy() * steps
+            self._waited += float(stretch.waited)
+            self._counted += steps
+            self._batch, self._pace = stretch.last, seconds / steps
+        self.step = reached
+
+    def within(self, seconds: float) -> int:
+        """How many steps take about that long: at least one."""
+        return UNTIMED if self._pace is None else max(1, int(seconds / self._pace))
+
+    def tell(self, actions: Sequence[Action]) -> bool:
+        """Calls the actions with the report of what was added since the last one; whether one of them ends the training."""
+        if not self._counted:
+            return False
+        trainer, seconds = self.trainer, time.perf_counter() - self._begun
+        self.losses = dict(zip(trainer.objectives, (self._sums / self._counted).tolist(), strict=True))
+        pace = seconds / (self.step - self._since)
+        touched, entropies = trainer.observe(self._batch)
+        self.last = Progress(
+            step=self.step,
+            total=self.total,
+            losses=self.losses,
+            weights=trainer.objective_weights,
+            learning_rates=trainer.learning_rates,
+            rows_per_second=trainer.config.batch_size / pace,
+            waiting=min(1.0, self._waited / seconds),
+            seconds_left=pace * (self.total - self.step),
+            touched=touched,
+            entropies=entropies,
+        )
+        asked = [action(self.last) for action in actions]  # all of them, even where the first ends the training
+        self._clear()
+        return any(asked)

@@ -1,0 +1,202 @@
+"""Trainings that are killed, ended, or whose checkpoints are broken: nothing is lost. This file runs itself as the training."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from model_data import lines, make_estimator, make_model, write_data
+
+from features.errors import FunnelError
+from model.actions import MetricsLog
+
+STEPS = 60
+SETTINGS = {"steps": STEPS, "checkpoint_every": 7, "log_every": 5, "async_checkpoints": True, "keep_checkpoints": 2}
+
+
+def model():
+    return make_model("mmoe", dropout=0.2, batch_norm=True)  # random states and moving averages
+
+
+def train(folder: Path, pause: float) -> None:
+    log = MetricsLog(folder / "model/metrics.jsonl")
+    estimator = make_estimator(folder, model=model(), embedding_optimizer="lazy_adam", **SETTINGS)
+    log.forget_after(estimator.latest_step())
+    trained = estimator.train(log, lambda _: time.sleep(pause))
+    print(trained.ended, trained.step)
+
+
+def start(folder: Path, pause: float = 0.0) -> subprocess.Popen:
+    path = os.pathsep.join(p for p in sys.path if p)
+    env = os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, __file__, str(folder), str(pause)]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def state(folder: Path) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(folder / "model/checkpoints"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name.startswith("state/")}
+
+
+def assert_same(one: dict, other: dict) -> None:
+    assert one.keys() == other.keys()
+    assert len(one) > 30
+    assert [name for name, value in one.items() if value.tobytes() != other[name].tobytes()] == []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_data(folder)
+    train(folder, 0.0)
+    return folder
+
+
+def killed_at_random(folder: Path, undisturbed: Path, kills: int, seed: int) -> None:
+    """Kills the training so many times, each a random while after it was seen to go on, and lets it end."""
+    (folder / "data").symlink_to(undisturbed / "data")
+    rng, done = random.Random(seed), 0
+    while done < kills:
+        process, steps = start(folder, pause=0.15), progress(folder)
+        while process.poll() is None and progress(folder) == steps:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.6))
+        process.kill()
+        process.communicate()
+        done += process.returncode == -signal.SIGKILL
+    out, err = start(folder).communicate()
+    assert out.split()[-2:] in (["steps", str(STEPS)],), err[-2000:]
+    assert_same(state(undisturbed), state(folder))
+    assert [line["step"] for line in lines(folder / "model/metrics.jsonl")] == [
+        line["step"] for line in lines(undisturbed / "model/metrics.jsonl")
+    ]
+
+
+def progress(folder: Path) -> int:
+    path = folder / "model/metrics.jsonl"
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def test_killed_twice_it_ends_with_the_same_bits(tmp_path, undisturbed):
+    killed_at_random(tmp_path, undisturbed, kills=2, seed=1)
+
+
+@pytest.mark.slow
+def test_killed_ten_times_it_ends_with_the_same_bits(tmp_path, undisturbed):
+    killed_at_random(tmp_path, undisturbed, kills=10, seed=2)
+
+
+def test_sigterm_writes_a_checkpoint_and_the_rest_follows(tmp_path, undisturbed):
+    (tmp_path / "data").symlink_to(undisturbed / "data")
+    process = start(tmp_path, pause=0.3)
+    while process.poll() is None and not progress(tmp_path):
+        time.sleep(0.02)
+    process.terminate()
+    out, err = process.communicate()
+    assert process.returncode == 0, err[-2000:]
+    ended, step = out.split()[-2:]
+    assert ended == "signal"
+    assert 0 < int(step) < STEPS
+    assert tf.train.latest_checkpoint(tmp_path / "model/checkpoints").endswith(f"-{step}")
+    assert start(tmp_path).communicate()[0].split()[-2:] == ["steps", str(STEPS)]
+    assert_same(state(undisturbed), state(tmp_path))
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A training at step 6 with checkpoints of steps 2, 4 and 6."""
+    write_data(tmp_path)
+    make_estimator(tmp_path, model=make_model("shared_bottom"), steps=6, checkpoint_every=2).train()
+    return tmp_path
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda c: flip(c / "ckpt-6.data-00000-of-00001"),
+        lambda c: os.truncate(c / "ckpt-6.data-00000-of-00001", 100),
+        lambda c: flip(c / "ckpt-6.index"),
+        lambda c: (c / "ckpt-6.index").unlink(),
+        lambda c: (c / "ckpt-6.position-00000").unlink(),
+        lambda c: os.truncate(c / "ckpt-6.position-00000", 10),
+    ],
+)
+def test_a_broken_checkpoint_is_skipped_for_the_one_before(trained, break_it):
+    checkpoints, said = trained / "model/checkpoints", []
+    whole = state(trained)
+    break_it(checkpoints)
+    again = make_estimator(trained, model=make_model("shared_bottom"), steps=6, warn=said.append)
+    assert again.train().step == 6
+    assert len(said) == 1
+    assert "ckpt-6 cannot be read" in said[0]
+    assert "taking the one before" in said[0]
+    assert_equal_state(whole, state(trained))  # from step 4 on, the same again
+
+
+def assert_equal_state(one: dict, other: dict) -> None:
+    assert [name for name, value in one.items() if value.tobytes() != other[name].tobytes()] == []
+
+
+def test_scoring_skips_a_broken_checkpoint_too(trained):
+    said = []
+    flip(trained / "model/checkpoints/ckpt-6.data-00000-of-00001")
+    make_estimator(trained, model=make_model("shared_bottom"), warn=said.append).load()
+    assert "ckpt-6 cannot be read" in said[0]
+
+
+def test_where_none_can_be_read_it_says_so(trained):
+    for path in (trained / "model/checkpoints").glob("*.index"):
+        path.unlink()
+    with pytest.raises(FunnelError, match=r"none of its 3 checkpoints can be read .*; train anew with --force"):
+        make_estimator(trained, model=make_model("shared_bottom"), warn=lambda line: None).train()
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from features.errors import FunnelError
+from model_data import make_estimator, make_model
+
+def fill(report):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # of a file: writing fails in its middle
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    make_estimator(Path(sys.argv[1]), model=make_model("shared_bottom"), steps=9, log_every=7, checkpoint_every=2).train(fill)
+except FunnelError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(trained):
+    path = os.pathsep.join(p for p in sys.path if p)
+    env = os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(trained)], env=env, capture_output=True, text=True, check=False)
+    assert "checkpoints: the checkpoint of step 8 cannot be written (" in done.stdout, done.stderr[-2000:]
+    assert "the last good one is ckpt-6: free space, run again" in done.stdout
+    names = {p.name.split(".")[0] for p in (trained / "model/checkpoints").iterdir()}
+    assert names == {"checkpoint", "ckpt-2", "ckpt-4", "ckpt-6"}  # nothing half-written
+    assert make_estimator(trained, model=make_model("shared_bottom"), steps=9).train().step == 9
+
+
+def test_old_checkpoints_and_their_positions_go(trained):
+    make_estimator(trained, model=make_model("shared_bottom"), steps=12, checkpoint_every=2, keep_checkpoints=2).train()
+    names = sorted(p.name for p in (trained / "model/checkpoints").iterdir())
+    kept = [f"ckpt-{step}.{part}" for step in (10, 12) for part in ("data-00000-of-00001", "index", "position-00000")]
+    assert names == ["checkpoint", *kept]
+
+
+if __name__ == "__main__":
+    train(Path(sys.argv[1]), float(sys.argv[2]))
