@@ -33,7 +33,7 @@ class Run:
     def __init__(self, config: Config, data: Path | str | None = None, model_dir: Path | None = None, *, anew: bool = False) -> None:
         self.config, run_config, start = config, config.run_config, config.warm_start
         self.model_dir = model_dir or config.model_dir
-        self.data = Data(data or config.source, config.spec)
+        self.data = Data(data or config.source, config.spec, run_config.cache_gib)
         self.estimator = RankingEstimator(
             RankingConfig.of(self.data, config.model, config.train),
             self.model_dir,

@@ -18,6 +18,7 @@ from model import metrics
 from model.checkpoints import Checkpoints, first_readable, read_into, step_of
 from model.diagnosis import check_finite
 from model.gates import GateSums, alarms
+from model.id_check import checked, explained
 from model.identity import Identity, RankingConfig
 from model.interrupts import Interrupts
 from model.progress import Action, Progress, Reporter
@@ -29,6 +30,7 @@ from model.warm_start import WarmStart
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 Warn = Callable[[str], None]
+READY = 2  # batches made ahead; not on the GPU itself, where tf.data cannot tell its position for a checkpoint
 RESPONSIVE = 2.0  # seconds that a signal may wait for the steps under way
 
 
@@ -115,7 +117,7 @@ class RankingEstimator:
         self.anew = False
         trainer.barrier()
         self.identity.check_course(config, mode)
-        batches = iter(input_fn(input_context(strategy)))
+        batches = iter(checked(input_fn(input_context(strategy)), config.spec, self.fitted).prefetch(READY))
         if worker() == 0:
             self.identity.write(config, self.fitted, mode)
         checkpoints = Checkpoints(
@@ -155,7 +157,8 @@ class RankingEstimator:
         """Takes up to `count` steps; returns the step that it reached: an earlier one where the input ended."""
         begun, trainer = time.perf_counter(), session.trainer
         try:
-            stretch = trainer.steps(session.batches, tf.constant(count, tf.int64))
+            with explained():
+                stretch = trainer.steps(session.batches, tf.constant(count, tf.int64))
             check_finite(self.config, trainer, self.fitted, stretch)
         except tf.errors.OutOfRangeError:
             stretch = None
@@ -181,8 +184,13 @@ class RankingEstimator:
         model = self.load()
         score = tf.function(lambda batch: model.scores(batch["ids"], batch["dense"]))
         kept = ["id", *self.config.spec.labels]
-        batches = [{k: batch[k] for k in kept} | score(batch) for batch in input_fn(tf.distribute.InputContext())]
+        with explained():
+            batches = [{k: batch[k] for k in kept} | score(batch) for batch in self._rows(input_fn)]
         return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
+
+    def _rows(self, input_fn: InputFn) -> tf.data.Dataset:
+        """All rows of an input, in this process alone."""
+        return checked(input_fn(tf.distribute.InputContext()), self.config.spec, self.fitted).prefetch(READY)
 
     def evaluate(self, input_fn: InputFn) -> dict[str, dict[str, float | None]]:
         """Metrics of the latest checkpoint on the input's rows, by task and joint."""
@@ -203,7 +211,7 @@ class RankingEstimator:
         sums = GateSums(model.gated_experts)
         if sums.experts:
             weigh = tf.function(lambda batch: model.gate_weights(batch["ids"], batch["dense"]))
-            for batch in input_fn(tf.distribute.InputContext()):
+            for batch in self._rows(input_fn):
                 sums.add({gate: weights.numpy() for gate, weights in weigh(batch).items()})
         found = {"gates": sums.summary(), "alarms": alarms(sums.summary())}
         (self.model_dir / "gates.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -11,6 +11,7 @@ from features.errors import FunnelError
 from features.fitted import Fitted
 from features.manifest import read_manifest
 from features.spec import Spec
+from model.staging import RemoteDirectory, is_remote
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 READ_AT_ONCE = 4  # shards
@@ -20,23 +21,25 @@ COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}  # tf.data's names
 class Data:
     """A preprocessed directory, checked against the spec and its own manifest.
 
+    It may be elsewhere, as s3://bucket/ads/data: see model.staging; at most `cache_gib` of such copies are kept.
     Raises FunnelError when it is absent, was made with another spec, or lacks bytes that its manifest lists.
     """
 
-    def __init__(self, directory: Path, spec: Spec) -> None:
-        self.directory, self.spec = directory, spec
-        self.manifest = read_manifest(directory)
-        self.fitted = Fitted.load(directory / "fitted.json")
+    def __init__(self, source: Path | str, spec: Spec, cache_gib: float = 50.0) -> None:
+        self.remote = RemoteDirectory(str(source), cache_gib) if is_remote(source) else None
+        self.directory, self.spec = self.remote.directory if self.remote else Path(source), spec
+        self.manifest = read_manifest(self.directory)
+        self.fitted = Fitted.load(self.directory / "fitted.json")
         if self.manifest["fingerprint"] != spec.fingerprint:
             raise FunnelError(
-                f"{directory}: was made with another spec (fingerprint {self.manifest['fingerprint']}, the configuration's is "
+                f"{source}: was made with another spec (fingerprint {self.manifest['fingerprint']}, the configuration's is "
                 f"{spec.fingerprint}): features or labels have changed; run `funnel preprocess` again"
             )
         for split in ("train", "eval"):
             self._check_shards(split)
 
     def _check_shards(self, split: str) -> None:
-        for shard in self.manifest["shards"][split]:
+        for shard in [] if self.remote else self.manifest["shards"][split]:
             path = self.directory / shard["file"]
             size = path.stat().st_size if path.exists() else None
             if size != shard["bytes"]:
@@ -52,9 +55,6 @@ class Data:
     def rows(self, split: str) -> int:
         return sum(s["rows"] for s in self.manifest["shards"][split])
 
-    def files(self, split: str) -> list[str]:
-        return [str(self.directory / s["file"]) for s in self.manifest["shards"][split]]
-
     def train_input(self, *, batch_size: int, shuffle_buffer: int, seed: int) -> InputFn:
         """An input_fn of endless full batches, shuffled anew each epoch. The files' rows are in random order already."""
 
@@ -63,16 +63,24 @@ class Data:
             files = tf.data.Dataset.from_tensor_slices(own).shuffle(len(own), seed)
             rows = files.interleave(self._records, cycle_length=READ_AT_ONCE)
             rows = rows.shuffle(shuffle_buffer, seed).repeat()
-            return self._parsed(rows, batch_size // context.num_input_pipelines, drop_remainder=True).prefetch(2)
+            return self._parsed(rows, batch_size // context.num_input_pipelines, drop_remainder=True)
 
         return input_fn
 
     def eval_input(self, *, batch_size: int) -> InputFn:
         """An input_fn of every row of the eval split once, in order; the last batch may be smaller."""
-        return lambda context: self._parsed(self._records(self._own(context, "eval")), batch_size).prefetch(2)
+        return lambda context: self._parsed(self._records(self._own(context, "eval")), batch_size)
 
     def _own(self, context: tf.distribute.InputContext, split: str) -> list[str]:
-        return self.files(split)[context.input_pipeline_id :: context.num_input_pipelines]
+        """The files that this worker reads, fetched where they are elsewhere."""
+        shards, workers = self.manifest["shards"][split], context.num_input_pipelines
+        if len(shards) < workers:
+            raise FunnelError(
+                f"{self.directory}: its {split} split has {len(shards)} shards for {workers} workers, each of which reads its own: "
+                f"preprocess with output.shards = {workers} or more"
+            )
+        own = shards[context.input_pipeline_id :: workers]
+        return self.remote.stage(own) if self.remote else [str(self.directory / shard["file"]) for shard in own]
 
     def _records(self, files: list[str] | tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(files, compression_type=COMPRESSION_TYPES[self.manifest["compression"]])

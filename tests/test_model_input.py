@@ -2,12 +2,19 @@
 
 import numpy as np
 import pytest
-from model_data import EVERY_KIND, FEATURES, make_spec, write_data
+import tensorflow as tf
+from model_data import EVERY_KIND, FEATURES, batches, make_estimator, make_spec, write_data
 
 from features.errors import FunnelError
+from model.estimator import RankingEstimator
 from model.input import Data
 
 SPEC = make_spec()
+
+
+def train(data, size, seed=1):
+    """Batches of the training split without end."""
+    return data.train_input(batch_size=size, shuffle_buffer=8, seed=seed)(tf.distribute.InputContext())
 
 
 @pytest.fixture
@@ -16,37 +23,37 @@ def folder(tmp_path):
 
 
 def test_evaluation_reads_every_row_once(folder):
-    batches = list(Data(folder, SPEC).evaluation(10))
-    assert [len(b["id"]) for b in batches] == [10, 10, 10, 3]
-    assert [int(i) for b in batches for i in b["id"].numpy()] == list(range(50, 83))
+    found = [b["id"].numpy().astype(int).tolist() for b in batches(Data(folder, SPEC), 10, split="eval")]
+    assert [len(ids) for ids in found] == [10, 10, 10, 3]
+    assert sum(found, []) == list(range(50, 83))
 
 
 def test_training_batches_are_full_and_every_epoch_holds_every_row(folder):
-    batches = [b["id"].numpy() for b, _ in zip(Data(folder, SPEC).train(20, 8, 1), range(10), strict=False)]  # 200 = 4 epochs
-    assert {len(ids) for ids in batches} == {20}
-    epochs = np.concatenate(batches).astype(int).reshape(4, 50)
+    found = [b["id"].numpy() for b in train(Data(folder, SPEC), 20).take(10)]  # 200 = 4 epochs
+    assert {len(ids) for ids in found} == {20}
+    epochs = np.concatenate(found).astype(int).reshape(4, 50)
     assert [sorted(epoch) for epoch in epochs.tolist()] == [list(range(50))] * 4
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 4  # shuffled anew
 
 
 def test_the_batch_may_be_larger_than_the_split(folder):
-    assert next(iter(Data(folder, SPEC).train(120, 8, 1)))["ids"].shape == (120, SPEC.ids_width)
+    assert next(iter(train(Data(folder, SPEC), 120)))["ids"].shape == (120, SPEC.ids_width)
 
 
 def test_the_seed_decides_the_order(folder):
-    first, same, other = (next(iter(Data(folder, SPEC).train(20, 8, seed)))["id"].numpy().tolist() for seed in (1, 1, 2))
+    first, same, other = (next(iter(train(Data(folder, SPEC), 20, seed)))["id"].numpy().tolist() for seed in (1, 1, 2))
     assert first == same != other
 
 
 @pytest.mark.parametrize(("kind", "ids", "dense"), [("numeric", 0, 2), ("categorical", 5, 0)])
 def test_specs_without_ids_or_without_numbers(tmp_path, kind, ids, dense):
     spec = make_spec(features={name: f for name, f in FEATURES.items() if f["kind"] == kind})
-    batch = next(iter(Data(write_data(tmp_path, spec), spec).evaluation(7)))
+    batch = next(iter(batches(Data(write_data(tmp_path, spec), spec), 7, split="eval")))
     assert (batch["ids"].shape, batch["dense"].shape) == ((7, ids), (7, dense))
 
 
 def test_moments_are_those_of_the_training_split(folder):
-    dense = np.concatenate([b["dense"] for b, _ in zip(Data(folder, SPEC).train(50, 1, 1), range(1), strict=False)])
+    dense = next(iter(train(Data(folder, SPEC), 50)))["dense"].numpy()
     prices = dense[:, SPEC.dense_slots["price"].start].astype(np.float64)
     logs = np.log1p(prices[~np.isnan(prices)])
     np.testing.assert_allclose(Data(folder, SPEC).fitted.moments["price"], (logs.mean(), logs.std()), rtol=1e-6)
@@ -58,7 +65,7 @@ def test_every_layout_gives_the_same_batches(tmp_path, features, output):
     spec, weights = make_spec(features=features), np.linspace(1, 9, 83, dtype=np.float32)
     packed = write_data(tmp_path / "packed", spec, train=50, evaluate=33, weights=weights)
     other = write_data(tmp_path / "other", spec, train=50, evaluate=33, weights=weights, **output)
-    (expected,), (found,) = (list(Data(folder, spec).evaluation(40)) for folder in (packed, other))
+    (expected,), (found,) = (list(batches(Data(folder, spec), 40, split="eval")) for folder in (packed, other))
     assert expected.keys() == found.keys() == {"id", "ids", "dense", "weight", *spec.labels}
     for name in expected.keys() - {"ids", "dense"}:
         np.testing.assert_array_equal(found[name], expected[name])
@@ -105,5 +112,40 @@ def test_an_empty_split_is_refused(tmp_path, rows, split):
 
 def test_a_shard_without_rows_is_no_matter(tmp_path):
     data = Data(write_data(tmp_path, train=3, evaluate=2, shards=4), SPEC)
-    assert [len(b["id"]) for b in data.evaluation(10)] == [2]
-    assert len(next(iter(data.train(6, 5, 1)))["id"]) == 6
+    assert [len(b["id"]) for b in batches(data, 10, split="eval")] == [2]
+    assert len(next(iter(train(data, 6)))["id"]) == 6
+
+
+def test_workers_read_shards_of_their_own(tmp_path):
+    data = Data(write_data(tmp_path, train=60, evaluate=20, shards=3), SPEC)
+    read = [data.eval_input(batch_size=50)(tf.distribute.InputContext(2, worker, 2)) for worker in (0, 1)]
+    first, second = ([int(i) for b in one for i in b["id"].numpy()] for one in read)
+    assert set(first) | set(second) == set(range(60, 80))
+    assert not set(first) & set(second)
+
+
+def test_a_worker_without_a_shard_is_refused(tmp_path):
+    data = Data(write_data(tmp_path, shards=2), SPEC)
+    with pytest.raises(FunnelError, match=r"its train split has 2 shards for 3 workers.*output.shards = 3 or more"):
+        data.train_input(batch_size=30, shuffle_buffer=8, seed=1)(tf.distribute.InputContext(3, 0, 3))
+
+
+@pytest.mark.parametrize(("name", "bad", "rows"), [("item", 30, 30), ("user", -1, 40)])
+def test_an_id_outside_its_table_is_refused(tmp_path, name, bad, rows):
+    write_data(tmp_path)
+    estimator = make_estimator(tmp_path, steps=1)
+    estimator.train()
+    slot = SPEC.id_slots[name].start
+
+    def spoilt(context):
+        def spoil(batch):
+            ids = tf.tensor_scatter_nd_update(batch["ids"], [[3, slot]], tf.constant([bad], tf.int64))
+            return batch | {"ids": ids}
+
+        return estimator.train_input(context).map(spoil)
+
+    said = rf"features\.{name} has the id {bad}, its table the rows 0 … {rows} − 1"
+    with pytest.raises(FunnelError, match=said):
+        RankingEstimator.predict(estimator, spoilt)
+    with pytest.raises(FunnelError, match=said):
+        RankingEstimator.train(make_estimator(tmp_path, anew=True), spoilt, max_steps=2)

@@ -6,14 +6,13 @@ import gzip
 import io
 import json
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystems import FileSystems
 from log_files import T0
-from moto.server import ThreadedMotoServer
 from pipeline_logs import make_config, read_examples
+from s3_server import bucket, server  # noqa: F401  fixtures
 
 from features.errors import FunnelError
 from pipeline import formats
@@ -26,28 +25,10 @@ CLICKS = [{"id": str(i), "ts": T0 + i + 5} for i in range(0, 40, 3)]
 END = {"id": "nobody", "ts": T0 + 40 * 86_400}
 
 
-@pytest.fixture(scope="module")
-def server():
-    """The address of an S3 server that holds everything in memory."""
-    moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    moto.start()
-    yield "http://{}:{}".format(*moto.get_host_and_port())
-    moto.stop()
-
-
-@pytest.fixture
-def bucket(server, monkeypatch):
-    """Puts bytes under keys of the bucket `logs`."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "of-no-worth")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    client = boto3.client("s3", endpoint_url=server)
-    client.create_bucket(Bucket="logs")
-    yield lambda key, data: client.put_object(Bucket="logs", Key=key, Body=data)
-    for held in client.list_objects_v2(Bucket="logs").get("Contents", []):
-        client.delete_object(Bucket="logs", Key=held["Key"])
-    client.delete_bucket(Bucket="logs")
+@pytest.fixture(autouse=True)
+def afterwards():
+    """Beam forgets the server."""
+    yield
     FileSystems.set_options(None)
 
 

@@ -1,0 +1,137 @@
+"""Preprocessed directories elsewhere (s3://, gs://, hdfs://): copied into a bounded cache, or read in place by tensorflow-io."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import tensorflow as tf
+from pyarrow import fs
+
+from features.errors import FunnelError
+
+SMALL = ("manifest.json", "fitted.json", "spec.json", "sample.parquet")  # fetched whenever the directory is opened
+COPIES_AT_ONCE = 8
+CHUNK = 1 << 22  # bytes
+GIB = 1 << 30
+Shards = Iterable[Mapping[str, Any]]
+
+
+def is_remote(uri: str | Path) -> bool:
+    return bool(urlsplit(str(uri)).netloc) and "://" in str(uri)
+
+
+def cache_root() -> Path:
+    """Where remote data is kept: $FUNNEL_CACHE, or funnel/ in the user's cache."""
+    own = os.environ.get("FUNNEL_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "funnel"
+
+
+class RemoteDirectory:
+    """The local copy of a remote preprocessed directory; FunnelError where it cannot be had.
+
+    `directory` holds the small files, fetched anew each time, and the shards that `stage` was asked for. The cache keeps whole directories;
+    those used longest ago make room, but none that a process has open.
+    """
+
+    def __init__(self, uri: str, cache_gib: float) -> None:
+        self.uri, self.cache_gib = uri.rstrip("/"), cache_gib
+        self.in_place = importlib.util.find_spec("tensorflow_io") is not None
+        if self.in_place:
+            import tensorflow_io  # noqa: F401  its import teaches tf.io.gfile and tf.data the schemes
+        name = f"{urlsplit(uri).path.strip('/').replace('/', '-')}-{hashlib.sha256(self.uri.encode()).hexdigest()[:12]}"
+        self.directory = cache_root() / name
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.directory, fcntl.LOCK_SH)  # held as long as this object lives
+        (self.directory / ".lock").touch()  # used last
+        for file in SMALL:
+            self._copy(file)
+
+    def stage(self, shards: Shards) -> list[str]:
+        """Paths of shards as tf.data opens them: copied, and checked against the manifest, unless they are read in place."""
+        shards = list(shards)
+        if self.in_place:
+            return [f"{self.uri}/{shard['file']}" for shard in shards]
+        missing = [shard for shard in shards if not self._has(shard)]
+        self._make_room(sum(shard["bytes"] for shard in missing))
+        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+            list(pool.map(lambda shard: self._copy(shard["file"], shard["sha256"]), missing))
+        return [str(self.directory / shard["file"]) for shard in shards]
+
+    def _has(self, shard: Mapping[str, Any]) -> bool:
+        """Whether a checked copy is there: its name carries the checksum where the content may have changed since."""
+        path = self.directory / shard["file"]
+        noted = path.with_name(f"{path.name}.sha256")
+        return path.exists() and path.stat().st_size == shard["bytes"] and noted.exists() and noted.read_text() == shard["sha256"]
+
+    def _copy(self, file: str, sha256: str | None = None) -> None:
+        """Fetches a file, which appears whole or not at all."""
+        path = self.directory / file
+        beside, digest = path.with_name(f".{path.name}.{os.getpid()}"), hashlib.sha256()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._open(file) as source, beside.open("wb") as target:
+                while chunk := source.read(CHUNK):
+                    digest.update(chunk)
+                    target.write(chunk)
+            if sha256 not in (None, digest.hexdigest()):
+                raise FunnelError(f"{self.uri}/{file}: its sha256 is {digest.hexdigest()}, its manifest says {sha256}; upload it again")
+            beside.rename(path)
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise FunnelError(
+                f"{self.uri}/{file}: cannot be read ({error}). Remote data is staged by pyarrow.fs (s3://, gs://, hdfs:// and their "
+                "usual credentials; AWS_ENDPOINT_URL for a server of your own) into $FUNNEL_CACHE, or read in place where tensorflow-io "
+                "is installed (requirements-tfio.txt)"
+            ) from None
+        finally:
+            beside.unlink(missing_ok=True)
+        if sha256:
+            path.with_name(f"{path.name}.sha256").write_text(sha256)
+
+    def _open(self, file: str) -> IO[bytes]:
+        if self.in_place:
+            return tf.io.gfile.GFile(f"{self.uri}/{file}", "rb")
+        filesystem, path = fs.FileSystem.from_uri(self.uri)
+        return filesystem.open_input_stream(f"{path}/{file}")
+
+    def _make_room(self, wanted: int) -> None:
+        """Removes directories that no process uses, the one used longest ago first, until `wanted` bytes more fit."""
+        root, bound = self.directory.parent, self.cache_gib * GIB
+        others = sorted((p for p in root.iterdir() if (p / ".lock").exists()), key=lambda p: (p / ".lock").stat().st_mtime)
+        sizes = {other: _size(other) for other in others}
+        for other in others:
+            if sum(sizes.values()) + wanted <= bound:
+                break
+            if lock := _lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(other)
+                lock.close()
+                del sizes[other]
+        held = sum(sizes.values())
+        if held + wanted > bound:
+            raise FunnelError(
+                f"{self.uri}: {wanted / GIB:.2f} GiB more are to be staged, and {root} may hold {self.cache_gib:g} GiB, of which "
+                f"{held / GIB:.2f} are in use: raise train.cache_gib, or read in place with tensorflow-io (requirements-tfio.txt)"
+            )
+
+
+def _lock(directory: Path, how: int) -> IO[str] | None:
+    """The directory's lock, held until the file is closed; None where another process has it."""
+    file = (directory / ".lock").open("a")
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

@@ -1,0 +1,117 @@
+"""Preprocessed data on s3://: staged into a bounded cache, checked against its manifest, and trained on like local data."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from model_data import batches, make_estimator, make_model, make_spec, make_train, write_data
+from s3_server import bucket, put_folder, server  # noqa: F401  fixtures
+
+from features.errors import FunnelError
+from model.estimator import RankingEstimator
+from model.identity import RankingConfig
+from model.input import Data
+from model.staging import GIB, RemoteDirectory, is_remote
+
+SPEC = make_spec()
+URI = "s3://logs/ads/data"
+
+
+@pytest.fixture
+def remote(tmp_path, server, bucket, monkeypatch):  # noqa: F811
+    """A preprocessed directory at URI; returns how files are put beside it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("FUNNEL_CACHE", str(tmp_path / "cache"))
+    put_folder(bucket, write_data(tmp_path), "ads/data")
+    return bucket
+
+
+def ids(data, split="eval"):
+    return [b["id"].numpy().tolist() for b in batches(data, 16, split=split).take(4)]
+
+
+@pytest.mark.parametrize(
+    ("uri", "remote"), [("s3://b/k", True), ("hdfs://host:1/k", True), ("/tmp/data", False), ("runs/a:/b", False), ("C://x", True)]
+)
+def test_what_is_elsewhere(uri, remote):
+    assert is_remote(uri) == remote
+
+
+def test_staged_data_is_the_local_data(tmp_path, remote):
+    staged, local = Data(URI, SPEC), Data(tmp_path / "data", SPEC)
+    assert (staged.manifest, staged.fitted) == (local.manifest, local.fitted)
+    assert ids(staged) == ids(local)
+    assert ids(staged, "train") == ids(local, "train")
+    assert staged.sample.read_bytes() == local.sample.read_bytes()
+
+
+def test_training_on_it_gives_the_same_weights(tmp_path, remote):
+    write_data(tmp_path / "local")
+    plain = make_estimator(tmp_path / "local")
+    plain.train()
+    data, train = Data(URI, SPEC), make_train()
+    estimator = RankingEstimator(RankingConfig.of(data, make_model(), train), tmp_path / "model")
+    estimator.train(data.train_input(batch_size=16, shuffle_buffer=50, seed=train.seed), max_steps=4)
+    found = estimator.load().state
+    assert all((found[name].numpy() == kept.numpy()).all() for name, kept in plain.load().state.items())
+
+
+def test_only_the_split_that_is_read_is_copied_and_only_once(remote):
+    data = Data(URI, SPEC)
+    ids(data)
+    shards = sorted(data.directory.rglob("*.tfrecord"))
+    assert [path.parent.name for path in shards] == ["eval", "eval"]
+    before = [path.stat().st_mtime_ns for path in shards]
+    ids(Data(URI, SPEC))
+    assert [path.stat().st_mtime_ns for path in shards] == before
+
+
+def test_new_content_under_the_same_name_is_copied_anew(tmp_path, remote):
+    ids(Data(URI, SPEC))
+    put_folder(remote, write_data(tmp_path / "later", labels={"click": 1}), "ads/data")
+    found = next(iter(batches(Data(URI, SPEC), 20, split="eval")))
+    assert set(found["click"].numpy()) == {1}
+
+
+def test_a_shard_unlike_its_manifest_is_refused_and_not_kept(remote):
+    shard = Data(URI, SPEC).manifest["shards"]["eval"][1]["file"]
+    remote(f"ads/data/{shard}", b"damaged")
+    data = Data(URI, SPEC)
+    with pytest.raises(FunnelError, match=rf"{URI}/{shard}: its sha256 is [0-9a-f]{{64}}, its manifest says .*; upload it again"):
+        ids(data)
+    assert not (data.directory / shard).exists()
+    assert not list(data.directory.rglob(".part*"))
+
+
+def shard_bytes(data):
+    return sum(s["bytes"] for s in data.manifest["shards"]["eval"])
+
+
+def test_the_directory_used_longest_ago_makes_room(tmp_path, remote):
+    for name in ("one", "two"):
+        put_folder(remote, tmp_path / "data", name)
+    opened = {name: Data(f"s3://logs/{name}", SPEC) for name in ("one", "two")}
+    for data in opened.values():
+        ids(data)
+    folders = {name: data.directory for name, data in opened.items()}
+    del opened, data  # no process uses them any longer
+    new = RemoteDirectory(URI, 1)
+    shards = json.loads((new.directory / "manifest.json").read_text())["shards"]["train"]
+    held = sum(path.stat().st_size for path in new.directory.parent.rglob("*") if path.is_file())
+    new.cache_gib = (held + sum(shard["bytes"] for shard in shards) - 1) / GIB  # a byte too few
+    new.stage(shards)
+    assert [folder.exists() for folder in folders.values()] == [False, True]
+
+
+def test_what_is_in_use_stays_and_the_error_says_what_helps(remote):
+    data = Data(URI, SPEC, cache_gib=shard_bytes(Data(URI, SPEC)) / 2 / GIB)
+    with pytest.raises(FunnelError, match=r"raise train.cache_gib, or read in place with tensorflow-io \(requirements-tfio.txt\)"):
+        ids(data)
+    assert data.sample.exists()
+
+
+@pytest.mark.parametrize("uri", ["s3://logs/nothing", "nope://host/path"])
+def test_what_cannot_be_read_names_both_ways(remote, uri):
+    with pytest.raises(FunnelError, match=rf"{uri}/manifest.json: cannot be read .*pyarrow.fs.*FUNNEL_CACHE.*tensorflow-io"):
+        Data(uri, SPEC)
