@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow lint bench bench-peers lock clean
+.PHONY: setup demo test test-slow test-tfio lint bench bench-peers lock clean
 
 setup: .venv/.installed
 
@@ -24,6 +24,17 @@ test: setup
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
+
+test-tfio: setup .venv-tfio/.installed
+	@PYTHONPATH=tests $(BIN)/python tests/tfio_data.py .venv-tfio/data
+	@FUNNEL_TFIO_DATA=.venv-tfio/data .venv-tfio/bin/python -m pytest tests/test_tfio.py
+
+.venv-tfio/.installed: requirements-tfio.txt setup.py
+	@echo "· making .venv-tfio and installing requirements-tfio.txt (2 GB; some minutes the first time)"
+	@$(PYTHON) -m venv --clear .venv-tfio
+	@.venv-tfio/bin/pip install -qq --disable-pip-version-check -r requirements-tfio.txt
+	@.venv-tfio/bin/pip install -qq --disable-pip-version-check --no-deps --editable .
+	@touch $@
 
 lint: setup
 	@$(BIN)/ruff check --no-cache .
@@ -55,4 +66,4 @@ lock:
 	@echo "✓ requirements.txt: $$(grep -c == requirements.txt) packages"
 
 clean:
-	rm -rf .venv .venv-lock .venv-peers-* build funnel.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-tfio .venv-lock .venv-peers-* build funnel.egg-info .pytest_cache .ruff_cache .hypothesis

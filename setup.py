@@ -25,5 +25,5 @@ setup(
         "all": [*PIPELINE, *TRAIN, *REPORT, *S3],
         "dev": [*PIPELINE, *TRAIN, *REPORT, *S3, *DEV],
     },
-    entry_points={"console_scripts": ["funnel=funnel.cli:main"]},
+    entry_points={"console_scripts": ["funnel=funnel.cli:program"]},
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from features.errors import FunnelError, nearest
 from funnel.interrupted import Interrupted
@@ -76,6 +78,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
     return int(text)
+
+
+def program() -> NoReturn:
+    """The `funnel` command: `main`, and its code as the process's."""
+    code = main()
+    if "tensorflow_io" in sys.modules:  # whose S3 client, once used, aborts the process where Python unloads it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

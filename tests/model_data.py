@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +203,10 @@ def fit_training(spec: Spec, rows: Rows) -> Fitted:
 
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def upload(put: Callable[[str, bytes], object], folder: Path, prefix: str) -> None:
+    """Puts every file below a folder under keys of a bucket."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            put(f"{prefix}/{path.relative_to(folder)}", path.read_bytes())

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from model_data import batches, make_estimator, make_model, make_spec, make_train, write_data
-from s3_server import bucket, put_folder, server  # noqa: F401  fixtures
+from model_data import batches, make_estimator, make_model, make_spec, make_train, upload, write_data
 
 from features.errors import FunnelError
 from model.estimator import RankingEstimator
@@ -19,11 +18,11 @@ URI = "s3://logs/ads/data"
 
 
 @pytest.fixture
-def remote(tmp_path, server, bucket, monkeypatch):  # noqa: F811
+def remote(tmp_path, server, bucket, monkeypatch):
     """A preprocessed directory at URI; returns how files are put beside it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     monkeypatch.setenv("FUNNEL_CACHE", str(tmp_path / "cache"))
-    put_folder(bucket, write_data(tmp_path), "ads/data")
+    upload(bucket, write_data(tmp_path), "ads/data")
     return bucket
 
 
@@ -69,7 +68,7 @@ def test_only_the_split_that_is_read_is_copied_and_only_once(remote):
 
 def test_new_content_under_the_same_name_is_copied_anew(tmp_path, remote):
     ids(Data(URI, SPEC))
-    put_folder(remote, write_data(tmp_path / "later", labels={"click": 1}), "ads/data")
+    upload(remote, write_data(tmp_path / "later", labels={"click": 1}), "ads/data")
     found = next(iter(batches(Data(URI, SPEC), 20, split="eval")))
     assert set(found["click"].numpy()) == {1}
 
@@ -90,7 +89,7 @@ def shard_bytes(data):
 
 def test_the_directory_used_longest_ago_makes_room(tmp_path, remote):
     for name in ("one", "two"):
-        put_folder(remote, tmp_path / "data", name)
+        upload(remote, tmp_path / "data", name)
     opened = {name: Data(f"s3://logs/{name}", SPEC) for name in ("one", "two")}
     for data in opened.values():
         ids(data)

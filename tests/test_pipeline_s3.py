@@ -12,7 +12,6 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 from log_files import T0
 from pipeline_logs import make_config, read_examples
-from s3_server import bucket, server  # noqa: F401  fixtures
 
 from features.errors import FunnelError
 from pipeline import formats
