@@ -47,7 +47,7 @@ bench: setup
 	@$(BIN)/python benchmarks/architectures.py
 
 bench-peers: setup .venv-peers-deepctr/.installed .venv-peers-rechub/.installed .venv-peers-tft/.installed
-	@$(BIN)/python benchmarks/peers.py --deepctr .venv-peers-deepctr/bin/python --rechub .venv-peers-rechub/bin/python
+	@$(BIN)/python benchmarks/train.py --only times_deepctr_10k times_rechub_10k best_times_deepctr_10k times_deepctr_400k times_rechub_400k
 	@$(BIN)/python benchmarks/pipeline.py --only tft
 
 .venv-peers-%/.installed: benchmarks/requirements-%.txt

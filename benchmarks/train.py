@@ -1,134 +1,217 @@
-"""Training speed from tensors in memory: does a step depend on the tables' size, and how far is it from its matrix products?
+"""How fast the trainer is: next to its own matrix products, to larger tables, to its peers, from disk and in bfloat16.
 
-MMoE, 26 categorical × 16 + 13 numeric, 4 experts 256-128, towers 64, batch 4096, one device. Everything runs interleaved in
-one process. `vocabulary` times the trainer's steps at each table size; `of_limit` is the time of the step's dense matrix
-products alone, forward and backward, over the time of the whole step.
+MMoE, 26 categorical × 16 + 13 numeric, 4 experts 256-128, towers 64, batch 4096, one device. What is compared takes turns,
+so that a machine that drifts slows all alike; every figure is the median of the rounds' own ratios.
+
+  of_limit             float32: time of the step's dense matrix products, forward and backward, over that of the step (with XLA)
+  best_over_float32    rows/s of train.precision = "auto" over those of float32 without XLA
+  vocabulary_400k, 2m  time of a step with 400,000 (2,000,000) rows a table over that with 10,000
+  times_<peer>_<rows>  rows/s of ours, lazy Adam in float32, over the peer's, Adam; best_times_…: ours in its best mode
+  best_auc_difference  the largest difference of a task's AUC between the best mode and float32, on the simulator
+  disk_over_memory     rows/s from TFRecords over those from tensors in memory
+  packed_over_columns  rows/s parsed of the packed layout over those of the columns layout
+  extra_gib            peak memory − tables − slots, 26 × 2,000,000 rows, with a checkpoint saved
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
 import tensorflow as tf
 
-from benchmarks import machine, shape
-from features.fitted import Fitted
-from features.spec import Spec
-from model.config import ModelConfig
-from model.strategy import make_strategy
-from model.train_config import TrainConfig
-from model.trainer import Trainer
+from benchmarks import machine, shape, train_data
+from benchmarks.train_steps import BEST, COMPILED, FLOAT32, in_memory, kernels, make_spec, make_trainer, products, stepper
 
-LIMIT = "matrix products"
+ADAM = {"embedding_optimizer": "lazy_adam"}
+PEERS = ("deepctr", "rechub")
+Result = tuple[list[list[str]], dict[str, float]]
 
 
-def make_spec(rows_per_table: int) -> Spec:
-    """26 categorical and 13 numeric features; both tasks on all rows, as the peers train them."""
-    categorical = {"kind": "categorical", "buckets": rows_per_table, "dim": shape.DIM}
-    return Spec.parse(
-        {
-            "features": {f"c{i}": categorical for i in range(shape.CATEGORICAL)}
-            | {f"n{i}": {"kind": "numeric"} for i in range(shape.NUMERIC)},
-            "labels": {task: {"column": f"label_{task}"} for task in shape.TASKS},
-            "tasks": {task: {"label": task} for task in shape.TASKS},
+class Effort(NamedTuple):
+    """How long is measured, at which sizes of the tables, and with which peers' Pythons."""
+
+    steps: int
+    rounds: int
+    small: int
+    large: int
+    huge: int
+    impressions: int
+    pythons: dict[str, str]
+
+
+def rows(times: dict[str, list[float]]) -> list[list[str]]:
+    """Of the table that is printed."""
+    return [[name, f"{1000 * median(t):.1f}", f"{shape.BATCH / median(t):,.0f}"] for name, t in times.items()]
+
+
+def speed(effort: Effort) -> Result:
+    """Modes against each other and against their matrix products."""
+    modes = {"float32": FLOAT32, "float32 with XLA": COMPILED, "best mode": BEST}
+    trainers = {name: make_trainer(effort.small, **mode) for name, mode in modes.items()}
+    best = trainers["best mode"].mode
+    print(f"· best mode: {best}", flush=True)
+    measured = {name: stepper(trainer, in_memory(effort.small), effort.steps) for name, trainer in trainers.items()}
+    shapes = kernels(trainers["float32"].model, make_spec(effort.small))
+    measured["matrix products"] = products(shapes, effort.steps)
+    measured["matrix products, best mode"] = products(shapes, effort.steps, getattr(tf, best.precision))
+    times = machine.interleave(measured, effort.rounds)
+    found = {
+        "of_limit": machine.ratio(times["matrix products"], times["float32 with XLA"]),
+        "best_over_float32": machine.ratio(times["float32"], times["best mode"]),
+        "best_of_limit": machine.ratio(times["matrix products, best mode"], times["best mode"]),
+    }
+    return rows(times), found
+
+
+def vocabulary(effort: Effort) -> Result:
+    """The step's time by the tables' rows."""
+    sizes = [effort.small, effort.large, effort.huge]
+    measured = {
+        f"{shape.size_label(size)} rows a table": stepper(make_trainer(size, **COMPILED), in_memory(size), effort.steps) for size in sizes
+    }
+    times = machine.interleave(measured, effort.rounds)
+    first, *others = times.values()
+    labels = map(shape.size_label, sizes[1:])
+    return rows(times), {f"vocabulary_{label}": machine.ratio(own, first) for label, own in zip(labels, others, strict=True)}
+
+
+def peer(python: str, name: str, size: int, steps: int) -> float:
+    """Seconds a step of a peer, in its own environment. RuntimeError with the end of its output when it fails."""
+    return shape.BATCH / worker([python, f"peer_{name}.py"], size, steps)["rows_per_second"]
+
+
+def worker(command: list[str], size: int, steps: int) -> dict[str, float]:
+    """The JSON of a script's last line."""
+    python, script = command
+    flags = ["--rows-per-table", str(size), "--steps", str(steps)]
+    done = subprocess.run([python, str(ROOT / "benchmarks" / script), *flags], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{script} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peers(effort: Effort, size: int) -> Result:
+    """Ours and the peers' rows/s."""
+    present = {name: python for name, python in effort.pythons.items() if Path(python).exists()}
+    for name in effort.pythons.keys() - present.keys():
+        print(f"· {effort.pythons[name]} is not there, so {name} is left out; `make bench-peers` makes it", flush=True)
+    if not present:
+        return [], {}
+    modes = {"ours, lazy Adam": COMPILED} | ({"ours, lazy Adam, best mode": BEST} if size == effort.small else {})
+    measured = {name: stepper(make_trainer(size, **ADAM, **mode), in_memory(size), effort.steps) for name, mode in modes.items()}
+    measured |= {name: partial(peer, python, name, size, effort.steps) for name, python in present.items()}
+    times, label = machine.interleave(measured, effort.rounds), shape.size_label(size)
+    found = {f"times_{name}_{label}": machine.ratio(times[name], times["ours, lazy Adam"]) for name in present}
+    if size == effort.small and "deepctr" in present:
+        found[f"best_times_deepctr_{label}"] = machine.ratio(times["deepctr"], times["ours, lazy Adam, best mode"])
+    return [[f"{name}, {label} rows", *rest] for name, *rest in rows(times)], found
+
+
+def auc_difference(effort: Effort) -> Result:
+    """Both modes on the simulator's rows, from the same start and over the same steps."""
+    from funnel import stages
+    from funnel.config import load
+    from funnel.training import Run
+
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = [f"run={folder}", f"simulate.impressions={effort.impressions}", "train.tensorboard=false"]
+        config = load(ROOT / "examples" / "demo.toml", overrides)
+        stages.simulate(config)
+        stages.preprocess(config)
+        results = {}
+        for name, mode in {"float32": FLOAT32, "best": BEST}.items():
+            changes = [f"train.{key}={str(value).lower()}" for key, value in mode.items()]
+            run = Run(load(ROOT / "examples" / "demo.toml", overrides + changes), model_dir=Path(folder) / name)
+            run.train()
+            results[name] = run.estimator.evaluate(run.eval_input)
+    aucs = {name: {task: result["auc"] for task, result in found.items()} for name, found in results.items()}
+    table = [[f"AUC of {task}: float32, best mode", f"{aucs['float32'][task]:.4f}", f"{aucs['best'][task]:.4f}"] for task in aucs["best"]]
+    return table, {"best_auc_difference": max(abs(auc - aucs["float32"][task]) for task, auc in aucs["best"].items())}
+
+
+def disk(effort: Effort) -> Result:
+    """From TFRecords and from memory; and the parsing alone, of both layouts."""
+    with tempfile.TemporaryDirectory() as folder:
+        layouts = {name: train_data.write(Path(folder) / name, effort.small, name) for name in ("packed", "columns")}
+        inputs = {
+            name: data.train_input(batch_size=shape.BATCH, shuffle_buffer=10_000, seed=1)(tf.distribute.InputContext()).prefetch(2)
+            for name, data in layouts.items()
         }
-    )
+        trainer = make_trainer(effort.small, **COMPILED)
+        measured = {"from memory": stepper(trainer, in_memory(effort.small), effort.steps)}
+        measured["from disk"] = stepper(make_trainer(effort.small, **COMPILED), inputs["packed"], effort.steps)
+        for name, dataset in inputs.items():
+            measured[f"parsing {name}"] = parser(dataset, 4 * effort.steps)
+        times = machine.interleave(measured, effort.rounds)
+    found = {"disk_over_memory": machine.ratio(times["from memory"], times["from disk"])}
+    return rows(times), found | {"packed_over_columns": machine.ratio(times["parsing columns"], times["parsing packed"])}
 
 
-def make_batches(rows_per_table: int) -> tf.data.Dataset:
-    """Endless batches as model.input parses them."""
-    ids, dense, labels = shape.draw(rows_per_table)
-    columns = {"ids": ids, "dense": dense} | {task: labels[..., i] for i, task in enumerate(shape.TASKS)}
-    return tf.data.Dataset.from_tensor_slices(columns).repeat().prefetch(2)
+def parser(dataset: tf.data.Dataset, count: int) -> Callable[[], float]:
+    """Seconds a batch, without a step."""
+    batches = iter(dataset)
+    next(batches)
+    return lambda: machine.seconds(lambda: [next(batches) for _ in range(count)]) / count
 
 
-def stepper(rows_per_table: int, steps: int) -> Callable[[], float]:
-    """Seconds a step, over `steps` of the trainer's."""
-    spec = make_spec(rows_per_table)
-    config = ModelConfig.parse(
-        {
-            "sharing": {"name": "mmoe", "experts": shape.EXPERTS, "expert_units": shape.EXPERT_UNITS},
-            "funnel": {"name": "independent", "tower_units": shape.TOWER_UNITS},
-        }
-    )
-    fitted = Fitted(moments=dict.fromkeys(spec.numeric, (0.0, 1.0)))
-    trainer = Trainer(spec, config, TrainConfig(batch_size=shape.BATCH), fitted, make_strategy(None))
-    batches = iter(make_batches(rows_per_table))
-    trainer.steps(batches, tf.constant(shape.WARM_UP, tf.int64))
-    count = tf.constant(steps, tf.int64)
-    return lambda: machine.seconds(lambda: [loss.numpy() for loss in trainer.steps(batches, count).values()]) / steps
+def memory(effort: Effort) -> Result:
+    """In a process of its own."""
+    found = worker([sys.executable, "train_memory.py"], effort.huge, effort.steps)
+    table = [[f"{name}, GiB", "", f"{value:.2f}"] for name, value in found.items()]
+    return table, {"extra_gib": found["peak"] - found["tables"] - found["slots"]}
 
 
-def products(steps: int) -> Callable[[], float]:
-    """Seconds of a step's dense matrix products alone: for each kernel x·W, xᵀ·dy and dy·Wᵀ, in float32."""
-    width, (first, last), (tower,) = shape.CATEGORICAL * shape.DIM + shape.NUMERIC, shape.EXPERT_UNITS, shape.TOWER_UNITS
-    tasks, rows = len(shape.TASKS), shape.BATCH
-    kernels = [((rows, width), (width, shape.EXPERTS * first)), ((shape.EXPERTS, rows, first), (shape.EXPERTS, first, last))]
-    kernels += [((rows, width), (width, shape.EXPERTS)), ((rows, last), (last, tower)), ((rows, tower), (tower, 1))] * tasks
-    operands = [(tf.random.normal(x), tf.random.normal(w), tf.random.normal((*x[:-1], w[-1]))) for x, w in kernels]
-
-    @tf.function
-    def run(operands: list[tuple[tf.Tensor, ...]]) -> list[tf.Tensor]:
-        return [
-            product
-            for x, w, dy in operands
-            for product in (tf.matmul(x, w), tf.matmul(x, dy, transpose_a=True), tf.matmul(dy, w, transpose_b=True))
-        ]
-
-    def many() -> None:
-        for _ in range(steps):
-            run(operands)[-1].numpy()
-
-    many()
-    return lambda: machine.seconds(many) / steps
-
-
-def measure(sizes: list[int], steps: int, rounds: int, only: str | None) -> tuple[list[list[str]], dict[str, float]]:
-    """(table, result). The smallest table size is what the others and the limit are compared with."""
-    smallest = min(sizes)
-    wanted = [smallest] if only == "of_limit" else sizes
-    measured = {shape.size_label(size): stepper(size, steps) for size in wanted}
-    if only != "vocabulary":
-        measured[LIMIT] = products(steps)
-    times = machine.interleave(measured, rounds)
-    result, base = {}, times[shape.size_label(smallest)]
-    table = [["", "ms a step", "rows/s", "× the time of " + shape.size_label(smallest)]]
-    for name, seconds in times.items():
-        relative = machine.ratio(seconds, base)
-        table.append([name, f"{1000 * median(seconds):.1f}", f"{shape.BATCH / median(seconds):,.0f}", f"{relative:.3f}"])
-        if name == LIMIT:
-            result["of_limit"] = relative
-            continue
-        result[f"rows_per_second_{name}"] = shape.BATCH / median(seconds)
-        if name != shape.size_label(smallest):
-            result[f"vocabulary_{name}"] = relative
-    return table, result
+MEASUREMENTS: dict[Callable[[Effort], Result], tuple[str, ...]] = {
+    speed: ("of_limit", "best_over_float32", "best_of_limit"),
+    vocabulary: ("vocabulary_400k", "vocabulary_2m"),
+    lambda effort: peers(effort, effort.small): ("times_deepctr_10k", "times_rechub_10k", "best_times_deepctr_10k"),
+    lambda effort: peers(effort, effort.large): ("times_deepctr_400k", "times_rechub_400k"),
+    auc_difference: ("best_auc_difference",),
+    disk: ("disk_over_memory", "packed_over_columns"),
+    memory: ("extra_gib",),
+}
 
 
 def main() -> None:
+    names = [name for group in MEASUREMENTS.values() for name in group]
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example: python benchmarks/train.py --only of_limit",
     )
-    parser.add_argument(
-        "--rows-per-table", type=int, nargs="+", default=[10_000, 400_000], metavar="N", help="table sizes (default: %(default)s)"
-    )
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="some of the figures above instead of all")
     parser.add_argument("--steps", type=int, default=20, help="steps of each round (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: %(default)s)")
-    parser.add_argument("--only", choices=["vocabulary", "of_limit"], help="one measurement instead of both")
-    parser.add_argument("--quick", action="store_true", help="one round of three steps: shows that it runs, measures nothing")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds in which all take turns (default: %(default)s)")
+    for name in PEERS:
+        place = ROOT / f".venv-peers-{name}" / "bin" / "python"
+        parser.add_argument(f"--{name}", metavar="PYTHON", default=str(place), help="its environment's Python (default: make bench-peers')")
+    parser.add_argument("--quick", action="store_true", help="one round of two steps: shows that it runs, measures nothing")
     arguments = parser.parse_args()
-    steps, rounds = (3, 1) if arguments.quick else (arguments.steps, arguments.rounds)
-    machine.finish(*measure(arguments.rows_per_table, steps, rounds, arguments.only))
+    pythons = {name: getattr(arguments, name) for name in PEERS}
+    effort = Effort(arguments.steps, arguments.rounds, 10_000, 400_000, 2_000_000, 1_000_000, pythons)
+    if arguments.quick:
+        effort = effort._replace(steps=2, rounds=1, impressions=20_000)
+    wanted, table, result = arguments.only or names, [["", "ms a step", "rows/s"]], {}
+    for measure, own in MEASUREMENTS.items():
+        if set(own) & set(wanted):
+            lines, found = measure(effort)
+            table += lines
+            result |= {name: value for name, value in found.items() if name in wanted}
+    machine.finish(table, result)
 
 
 if __name__ == "__main__":

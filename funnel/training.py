@@ -27,6 +27,10 @@ def warn(line: str) -> None:
     console.print(f"[yellow]warning:[/yellow] {escape(line)}")
 
 
+def inform(line: str) -> None:
+    console.print(f"[dim]· {escape(line)}[/dim]")
+
+
 class Run:
     """The estimator of a configuration over its preprocessed data (default: the run's own), and the input_fns of both splits."""
 
@@ -41,6 +45,7 @@ class Run:
             anew=anew,
             warm_start=WarmStart(Path(start.run) / "model", start.refresh_statistics) if start.run else None,
             warn=warn,
+            inform=inform,
         )
 
     @property

@@ -13,10 +13,10 @@ from model.trainer import Stretch, Trainer
 
 
 def check_finite(config: RankingConfig, trainer: Trainer, fitted: Fitted, stretch: Stretch) -> None:
-    """Raises FunnelError when a loss is NaN or infinite; the trainer stops at the first step whose is."""
+    """Raises FunnelError when a loss or gradient is NaN or infinite; the trainer stops at the first step whose is."""
     losses = dict(zip(trainer.objectives, stretch.losses.numpy().tolist(), strict=True))
     bad = next((name for name, loss in losses.items() if not np.isfinite(loss)), None)
-    if bad is None:
+    if bad is None and stretch.finite:
         return
     cause = find_cause(config, fitted, stretch.last)
     train = config.train
@@ -24,7 +24,8 @@ def check_finite(config: RankingConfig, trainer: Trainer, fitted: Fitted, stretc
         "all features and labels of the batch are finite, so the weights diverged: lower train.learning_rate = "
         f"{train.learning_rate} or train.embedding_learning_rate = {train.embedding_learning_rate}, or give train.clip_norm"
     )
-    raise FunnelError(f"the loss of {bad} is {losses[bad]} in step {int(trainer.step_number)}: {said}")
+    what = "gradients are not finite" if bad is None else f"the loss of {bad} is {losses[bad]}"
+    raise FunnelError(f"{what} in step {trainer.reached}: {said}")
 
 
 def find_cause(config: RankingConfig, fitted: Fitted, batch: dict[str, tf.Tensor]) -> str | None:

@@ -29,7 +29,7 @@ from model.trainer import Trainer
 from model.warm_start import WarmStart
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
-Warn = Callable[[str], None]
+Say = Callable[[str], None]
 READY = 2  # batches made ahead; not on the GPU itself, where tf.data cannot tell its position for a checkpoint
 RESPONSIVE = 2.0  # seconds that a signal may wait for the steps under way
 
@@ -58,7 +58,8 @@ class RankingEstimator:
 
     `model_dir` receives checkpoints/ and model.json, which says what the checkpoints are of. A directory whose model.json says otherwise is
     refused with a FunnelError. `anew`: whatever is there is replaced, once a new training is ready to begin. `warm_start`: where a
-    training begins that has no checkpoint yet. `warn` is told, in a line each, what the user should know.
+    training begins that has no checkpoint yet. `warn` is told, in a line each, what the user should know, `inform` in what
+    numbers and on how many replicas a training computes.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class RankingEstimator:
         *,
         anew: bool = False,
         warm_start: WarmStart | None = None,
-        warn: Warn = print,
+        warn: Say = print,
+        inform: Say = print,
     ) -> None:
         self.config, self.model_dir, self.run_config = config, Path(model_dir), run_config or RunConfig()
-        self.anew, self.warm_start, self.warn = anew, warm_start, warn
+        self.anew, self.warm_start, self.warn, self.inform = anew, warm_start, warn, inform
         self.identity = Identity(self.model_dir)
         self._session: _Session | None = None
         known = None if anew else self.identity.known()
@@ -98,7 +100,7 @@ class RankingEstimator:
         if session is None or session.input_fn is not input_fn:
             session = self._begin(input_fn)
         try:
-            total = max_steps if max_steps is not None else int(session.trainer.step_number) + steps
+            total = max_steps if max_steps is not None else session.trainer.reached + steps
             trained = self._loop(session, total, actions)
         finally:
             session.checkpoints.close()
@@ -111,6 +113,7 @@ class RankingEstimator:
         strategy = make_strategy(run.cpu_devices)
         trainer = Trainer(config.spec, config.model, config.train, self.fitted, strategy)
         mode = {"precision": trainer.mode.precision, "xla": trainer.mode.xla}
+        self.inform(f"training in {trainer.mode}, replicas: {trainer.replicas}")
         check_agreement(strategy, config.identity | config.course | mode)
         if self.anew and worker() == 0:
             shutil.rmtree(self.model_dir, ignore_errors=True)
@@ -134,7 +137,7 @@ class RankingEstimator:
 
     def _loop(self, session: _Session, total: int, actions: Sequence[Action]) -> Trained:
         run, trainer = self.run_config, session.trainer
-        step = saved = int(trainer.step_number)
+        step = saved = trainer.reached
         saved_at, ended = time.monotonic(), "steps"
         reporter = Reporter(trainer, total)
         cuts = sorted({cut for action in actions for cut in getattr(action, "cuts", ())})
@@ -156,13 +159,10 @@ class RankingEstimator:
     def _stretch(self, session: _Session, count: int, reporter: Reporter) -> int:
         """Takes up to `count` steps; returns the step that it reached: an earlier one where the input ended."""
         begun, trainer = time.perf_counter(), session.trainer
-        try:
-            with explained():
-                stretch = trainer.steps(session.batches, tf.constant(count, tf.int64))
-            check_finite(self.config, trainer, self.fitted, stretch)
-        except tf.errors.OutOfRangeError:
-            stretch = None
-        reached = int(trainer.step_number)
+        with explained():
+            stretch = trainer.steps(session.batches, tf.constant(count, tf.int64))
+        check_finite(self.config, trainer, self.fitted, stretch)
+        reached = trainer.reached
         reporter.add(stretch, reached, time.perf_counter() - begun)
         return reached
 

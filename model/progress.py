@@ -43,7 +43,7 @@ class Reporter:
     """Adds up what stretches of steps tell until the next report."""
 
     def __init__(self, trainer: Trainer, total: int) -> None:
-        self.trainer, self.total, self.step = trainer, total, int(trainer.step_number)
+        self.trainer, self.total, self.step = trainer, total, trainer.reached
         self.losses: dict[str, float] = {}
         self.last: Progress | None = None
         self._pace: float | None = None  # seconds a step, of the last stretch
@@ -54,10 +54,10 @@ class Reporter:
         self._since, self._begun = self.step, time.perf_counter()
         self._sums, self._waited, self._counted = np.zeros(len(self.trainer.objectives)), 0.0, 0
 
-    def add(self, stretch: Stretch | None, reached: int, seconds: float) -> None:
-        """A stretch that ended at step `reached`; None where the input ended in it."""
+    def add(self, stretch: Stretch, reached: int, seconds: float) -> None:
+        """A stretch that ended at step `reached`."""
         steps = reached - self.step
-        if stretch is not None:
+        if steps:
             self._sums += stretch.losses.numpy() * steps
             self._waited += float(stretch.waited)
             self._counted += steps

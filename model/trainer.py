@@ -40,9 +40,10 @@ class Gradients(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """What n steps tell: the mean losses [K], the seconds spent waiting for input, and the last batch."""
+    """What n steps tell: the mean losses [K], whether all gradients were finite, the seconds spent waiting for input, the last batch."""
 
     losses: tf.Tensor
+    finite: tf.Tensor
     waited: tf.Tensor
     last: Batch
 
@@ -95,6 +96,11 @@ class Trainer(tf.Module):
         return self.model.state | slots | weighting | scale | optimizer | {"step": self.step_number}
 
     @property
+    def reached(self) -> int:
+        """The steps taken."""
+        return int(self.step_number.numpy())
+
+    @property
     def objective_weights(self) -> dict[str, float]:
         """What each objective weighs now."""
         return dict(zip(self.objectives, self.weighting.current().numpy().tolist(), strict=True))
@@ -114,21 +120,28 @@ class Trainer(tf.Module):
     def _steps(self, batches: Iterator[Batch], count: tf.Tensor) -> Stretch:
         """Takes `count` steps; the losses are means over them, before the objectives' weights.
 
-        It stops after a step whose loss is not finite.
+        It stops where the input of a process ends, and after a step whose losses or gradients are not finite.
         """
-        totals, waited = tf.zeros([len(self.objectives)]), tf.zeros([], tf.float64)
+        totals, waited, taken = tf.zeros([len(self.objectives)]), tf.zeros([], tf.float64), tf.zeros([])
+        finite = tf.constant(True)
         batch = {name: tf.zeros([0, *like.shape[1:]], like.dtype) for name, like in batches.element_spec.items()}
         shapes = {name: tf.TensorShape([None, *like.shape[1:]]) for name, like in batches.element_spec.items()}
         for _ in tf.range(count):
             tf.autograph.experimental.set_loop_options(shape_invariants=[(batch, shapes)])
             asked = tf.timestamp()
-            batch = next(batches)
+            found = batches.get_next_as_optional()  # next() would raise beside a step that no tensor makes wait for it
+            present = found.has_value()
             waited += tf.timestamp() - asked
-            losses = self.strategy.run(self.step, args=(batch,))
-            totals += self.strategy.experimental_local_results(losses)[0]
-            if not tf.reduce_all(tf.math.is_finite(totals)):
+            if not (present if workers() == 1 else self._sum(tf.cast(present, tf.float32)) == self.replicas):
                 break
-        return Stretch(totals / tf.cast(count, tf.float32), waited, batch)
+            batch = found.get_value()
+            taken += 1
+            told = self.strategy.run(self.step, args=(batch,))
+            losses, bad = self.strategy.experimental_local_results(told)[0]
+            totals, finite = totals + losses, bad == 0
+            if not (finite and tf.reduce_all(tf.math.is_finite(totals))):
+                break
+        return Stretch(tf.math.divide_no_nan(totals, taken), finite, waited, batch)
 
     @tf.function
     def _observe(self, ids: tf.Tensor, dense: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
@@ -153,11 +166,16 @@ class Trainer(tf.Module):
 
     @tf.function
     def _most(self, wish: tf.Tensor) -> tf.Tensor:
-        wishes = self.strategy.run(lambda: tf.distribute.get_replica_context().all_reduce(SUM, wish))
-        return self.strategy.experimental_local_results(wishes)[0]
+        return self._sum(tf.cast(wish, tf.float32))
 
-    def step(self, batch: Batch) -> tf.Tensor:
-        """One step of one replica on its slice of the batch; returns the global losses [objectives].
+    def _sum(self, value: tf.Tensor) -> tf.Tensor:
+        """Over all replicas."""
+        sums = self.strategy.run(lambda: tf.distribute.get_replica_context().all_reduce(SUM, tf.identity(value)))
+        return self.strategy.experimental_local_results(sums)[0]
+
+    def step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """One step of one replica on its slice of the batch; returns the global losses [objectives], and on how many replicas gradients
+        were not finite: a relu may turn NaN into 0, and the loss show nothing. float16 skips such steps, and expects them.
 
         Gradients are added up over replicas, then looked at (clipped, checked), then applied.
         """
@@ -173,10 +191,11 @@ class Trainer(tf.Module):
         rate, number = self._factor() * self.config.embedding_learning_rate, tf.cast(self.optimizer.iterations + 1, tf.float32)
         self.table_optimizer.apply(tables, rate, number, keep=finite)
         self._apply_dense([*gradients, *own], finite)
-        losses = replica.all_reduce(SUM, losses)
+        bad = tf.zeros([]) if self.loss_scale else tf.cast(~all_finite(gradients), tf.float32)
+        losses, bad = replica.all_reduce(SUM, [losses, bad])
         self.weighting.advance(losses, present)
         self.step_number.assign_add(1)
-        return losses
+        return losses, bad
 
     def _clip(
         self, tables: list[RowGradients], dense: list[tf.Tensor], replica: tf.distribute.ReplicaContext

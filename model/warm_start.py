@@ -138,7 +138,7 @@ class WarmStart:
         """The old value; along an axis that is as long as the model's flat input, column by column of the features' names."""
         mine, theirs = flat_columns(spec), flat_columns(self.spec)
         shape = tuple(variable.shape)
-        if mine == theirs or len(old.shape) != len(shape):
+        if mine == theirs or not shape or len(old.shape) != len(shape):
             return old if old.shape == shape else None
         axes = [axis for axis in range(len(shape)) if shape[axis] == len(mine) and old.shape[axis] == len(theirs)]
         if any(old.shape[axis] != shape[axis] for axis in range(len(shape)) if axis not in axes):
