@@ -96,6 +96,8 @@ def kernels(model: RankingModel, spec: Spec, sequence: int = 1) -> list[tuple[li
         for op in function.get_operations():
             if op.type in ("MatMul", "BatchMatMulV2"):
                 x, w = (list(given.shape) if given.shape.rank else None for given in op.inputs)
+                if w[0] == shape.BATCH:  # no layer's weights: how a row mixes its experts
+                    continue
                 inside = x is None or None in x
                 found += [([shape.BATCH, w[-2]] if inside else x, w)] * (sequence if inside else 1)
     return found

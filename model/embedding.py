@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -104,8 +105,25 @@ class Embeddings(tf.Module):
                 if feature.kind == "sequence":
                     sequences[name] = History(piece, values > 0)
         fields = {name: fields[name] for name in self.spec.embedded}
-        fields |= {name: fields[product.of[0]] * fields[product.of[1]] for name, product in self.spec.products.items()}
-        return Inputs(tf.concat([*fields.values(), columns.numbers], 1), fields, sequences)
+        products = {name: fields[product.of[0]] * fields[product.of[1]] for name, product in self.spec.products.items()}
+        flat = [*self._side_by_side(fields, dict(zip(self.tables, embedded, strict=True))), *products.values(), columns.numbers]
+        return Inputs(tf.concat(flat, 1), fields | products, sequences)
+
+    def _layout(self, name: str) -> tuple[str, bool]:
+        """(the table, whether the feature is single)."""
+        feature = self.spec.embedded[name]
+        return str(feature.dim), feature.max_length is None
+
+    def _side_by_side(self, fields: dict[str, tf.Tensor], embedded: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+        """The fields, [B, width] each. Single features of one dimension that follow each other are one reshape, and no copy of each."""
+        found, taken = [], dict.fromkeys(self.tables, 0)
+        for (dim, single), run in itertools.groupby(self.spec.embedded, self._layout):
+            names = list(run)
+            slots, begin = sum(self.spec.embedded[name].slots for name in names), taken[dim]
+            taken[dim] += slots
+            rows = embedded[dim][:, begin : begin + slots]
+            found += [tf.reshape(rows, [-1, slots * int(dim)])] if single else [fields[name] for name in names]
+        return found
 
 
 def row_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], int]:

@@ -72,7 +72,10 @@ class Trainer(tf.Module):
             self.table_optimizer = TableOptimizer(train.rule, self.model.tables, rates, l2)
             self.loss_scale = LossScale() if self.mode.precision == "float16" else None
         self.steps = tf.function(self._steps)  # of this trainer alone: another one's would count as tracing it again
-        self._differentiate = tf.function(self._differentiate, jit_compile=True) if self.mode.xla else self._differentiate
+        if self.mode.xla:
+            self._differentiate = tf.function(self._differentiate, jit_compile=True)
+        if self.mode.xla and self.replicas == 1:
+            self._apply_dense = tf.function(self._apply_dense, jit_compile=True)
 
     def _check_shared(self, model: ModelConfig) -> None:
         if self.weighting.of_last_layer and not self.model.last_shared:

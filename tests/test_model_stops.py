@@ -31,7 +31,7 @@ def test_the_objective_and_the_label_are_named(tmp_path, value):
     estimator = make_estimator(tmp_path, SPEC)
     with pytest.raises(
         FunnelError,
-        match=rf"(the loss of dwell is (inf|nan)|gradients are not finite) in step \d: label 'dwell' is {value} in row 3 of the batch; its id is '\d+'",
+        match=said,
     ):
         RankingEstimator.train(estimator, spoilt(estimator, "dwell", value, None), max_steps=2)
 

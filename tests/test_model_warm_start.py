@@ -9,7 +9,6 @@ from features.errors import FunnelError
 from model.embedding import row_ranges
 from model.warm_start import WarmStart
 
-
 TINY = 1e-30
 
 

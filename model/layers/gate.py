@@ -31,7 +31,7 @@ class Gate(Network):
 
     def call(self, x: tf.Tensor, experts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         weights = self.dense(self.hidden(x))
-        return tf.squeeze(tf.matmul(weights[:, tf.newaxis, :], experts), 1), weights
+        return tf.reduce_sum(weights[:, :, tf.newaxis] * experts, 1), weights
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"count": self.count}
