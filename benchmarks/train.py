@@ -129,7 +129,8 @@ def auc_difference(effort: Effort) -> Result:
     from funnel.training import Run
 
     with tempfile.TemporaryDirectory() as folder:
-        overrides = [f"run={folder}", f"simulate.impressions={effort.impressions}", f"simulate.out={folder}/logs", "train.tensorboard=false"]
+        small = [f"simulate.impressions={effort.impressions}", f"simulate.out={folder}/logs"]
+        overrides = [f"run={folder}", *small, "train.tensorboard=false"]
         config = load(ROOT / "examples" / "demo.toml", overrides)
         stages.simulate(config)
         stages.preprocess(config)
