@@ -26,7 +26,7 @@ def test_the_python(tmp_path, monkeypatch, capsys):
     assert names["ended"].step == 60
     assert len(names["scores"]) == 200
     assert [len(list((tmp_path / "runs/mine" / made).glob("1*"))) for made in ("export", "final")] == [1, 1]
-    assert capsys.readouterr().out.count("\n60 {'ctr'") == 1
+    assert capsys.readouterr().out.count("\n60 {'ctr'") == 2  # the report, and the evaluation
 
 
 def test_the_configuration(tmp_path):
