@@ -62,12 +62,11 @@ def test_census_is_reconciled(census):
     ['{name="mmoe", experts=4, expert_units=[64, 32]}', '{name="ple", levels=2, shared_experts=2, task_experts=2, expert_units=[64, 32]}'],
 )
 def test_census_reaches_the_published_auc(census, tmp_path, sharing):
-    from model.estimator import RankingEstimator
+    from funnel.training import Run
 
-    config = load(ROOT / "examples" / "census.toml", [f"model.sharing={sharing}"])
-    estimator = RankingEstimator(config.spec, config.model, config.train, census[2].data, tmp_path)
-    estimator.train()
-    result = estimator.evaluate()
+    run = Run(load(ROOT / "examples" / "census.toml", [f"model.sharing={sharing}"]), census[2].data, tmp_path)
+    run.train()
+    result = run.estimator.evaluate(run.eval_input)
     assert result["income"]["auc"] >= 0.947
     assert result["never_married"]["auc"] >= 0.992
 

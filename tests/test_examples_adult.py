@@ -7,7 +7,7 @@ import pytest
 
 from features.errors import FunnelError
 from funnel.config import load
-from model.estimator import RankingEstimator
+from funnel.training import Run
 from model.funnels import FUNNELS
 from model.sharing import SHARING
 from pipeline.job import preprocess
@@ -34,10 +34,9 @@ def data(tmp_path_factory):
 
 
 def evaluation(data, folder, *overrides):
-    config = load(EXAMPLE, [TRAIN, *overrides])
-    estimator = RankingEstimator(config.spec, config.model, config.train, data, folder)
-    estimator.train()
-    return estimator.evaluate()
+    run = Run(load(EXAMPLE, [TRAIN, *overrides]), data, folder)
+    run.train()
+    return run.estimator.evaluate(run.eval_input)
 
 
 @needs_data
