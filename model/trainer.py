@@ -234,7 +234,8 @@ class Trainer(tf.Module):
         columns = model.read(batch["ids"], batch["dense"])
         places = model.places(columns)
         labels = {name: batch[name] for name in [*self.spec.labels, "weight"] if name in batch}
-        counts = [objective.sums(labels.get("weight", 1.0))[1] for objective in model.funnel.objectives(model.blank, labels)]
+        blank = tf.nest.map_structure(lambda p: tf.broadcast_to(p, tf.shape(batch["ids"])[:1]), model.blank)
+        counts = [objective.sums(labels.get("weight", 1.0))[1] for objective in model.funnel.objectives(blank, labels)]
         rows = replica.all_reduce(SUM, tf.stack(counts))
         scale = self.loss_scale.value.read_value() if self.loss_scale else tf.ones([])
         losses, each = self._differentiate(columns, model.look_up(places), labels, rows, self.weighting.current(), scale)
