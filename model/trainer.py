@@ -13,6 +13,7 @@ from features.fitted import Fitted
 from features.spec import Spec
 from model.config import ModelConfig
 from model.embedding import Columns
+from model.optimizers.dense import optimizer_state
 from model.optimizers.loss_scale import LossScale, all_finite
 from model.optimizers.tables import RowGradients, TableOptimizer, add_up
 from model.precision import choose, policy
@@ -95,7 +96,7 @@ class Trainer(tf.Module):
         slots = {f"slots_{i}/{name}": v for i, own in enumerate(self.table_optimizer.slots) for name, v in own.items()}
         weighting = {f"weighting/{name}": v for name, v in self.weighting.state.items()}
         scale = self.loss_scale.state if self.loss_scale else {}
-        optimizer = {f"optimizer/{v.path}": v.value for v in self.optimizer.variables}
+        optimizer = {f"optimizer/{name}": v for name, v in optimizer_state(self.optimizer).items()}
         return self.model.state | slots | weighting | scale | optimizer | {"step": self.step_number}
 
     @property

@@ -1,5 +1,6 @@
 """Rules for embedding tables on paper, and what a table optimizer touches."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +8,7 @@ import tensorflow as tf
 from features.errors import FunnelError
 from model.embedding import Table
 from model.optimizers import RULES
+from model.optimizers.dense import KINDS, optimizer_state
 from model.optimizers.tables import TableOptimizer, add_up
 from model.train_config import TrainConfig
 
@@ -166,3 +168,15 @@ def test_schedules(schedule, factors):
     found = TrainConfig.parse({"schedule": schedule}).schedule
     for at, factor in factors.items():
         assert float(found(tf.constant(at, tf.int64))) == pytest.approx(factor, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_second_optimizer_of_a_process_keeps_its_state_under_the_same_names(name):
+    def names() -> list[str]:
+        optimizer, weight = TrainConfig.parse({"optimizer": name}).optimizer.make(), keras.Variable([[1.0, 2.0]], name="kernel")
+        optimizer.build([weight])
+        return list(optimizer_state(optimizer))
+
+    first = names()
+    assert names() == first
+    assert all(known.startswith(f"{name}/") for known in first)

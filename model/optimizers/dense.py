@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import keras
+import tensorflow as tf
 from pydantic import ConfigDict, model_validator
 
 from features.errors import FunnelError, nearest
@@ -55,6 +56,14 @@ class DenseParams(Settings):
             return KINDS[self.name](**self.model_extra, learning_rate=1.0, name=self.name)
         except (TypeError, ValueError) as error:
             raise FunnelError(f"train.optimizer = {self.model_dump()}: Keras refuses its options ({error})") from None
+
+
+def optimizer_state(optimizer: keras.Optimizer) -> dict[str, tf.Variable]:
+    """Its variables by name. One that Keras leaves nameless (nadam's) would be called by the number of such variables in the process: it
+    goes by its place among the optimizer's.
+    """
+    own = f"{optimizer.name}/"
+    return {v.path if v.path.startswith(own) else f"{own}{i}": v.value for i, v in enumerate(optimizer.variables)}
 
 
 def _options(name: str) -> list[str]:
