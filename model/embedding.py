@@ -13,6 +13,8 @@ from features.fitted import Fitted
 from features.spec import Spec
 
 RANGE = 0.05  # rows start uniform in ±RANGE
+PHILOX = tf.random.Algorithm.PHILOX.value
+BLOCK = 1 << 18  # rows drawn at a time; a multiple of 4, the numbers of one count of Philox
 
 
 class History(NamedTuple):
@@ -81,8 +83,8 @@ class Embeddings(tf.Module):
             begins, total = row_ranges(spec, fitted, dim)
             self.slots[str(dim)] = np.concatenate([spec.embedded_slots[n].range for n in members])
             self.offsets[str(dim)] = np.concatenate([np.full(f.slots, begins[spec.owner(n)], np.int64) for n, f in members.items()])
-            start = tf.random.stateless_uniform([total, dim], [seed, number], -RANGE, RANGE)
-            self.tables[str(dim)] = Table(tf.Variable(start, name=f"embedding_{dim}"), begins)
+            self.tables[str(dim)] = Table(tf.Variable(tf.zeros([total, dim]), name=f"embedding_{dim}"), begins)
+            draw(self.tables[str(dim)].variable, [seed, number])
 
     def _members(self, dim: int) -> dict[str, Embedded]:
         return {name: f for name, f in self.spec.embedded.items() if f.dim == dim}
@@ -124,6 +126,20 @@ class Embeddings(tf.Module):
             rows = embedded[dim][:, begin : begin + slots]
             found += [tf.reshape(rows, [-1, slots * int(dim)])] if single else [fields[name] for name in names]
         return found
+
+
+def draw(table: tf.Variable, seed: list[int], block: int = BLOCK) -> None:
+    """Fills each replica's copy with what tf.random.stateless_uniform draws for its shape and ±RANGE, a block of rows at a time: the
+    temporaries of a whole draw are twice the table.
+    """
+    rows, dim = table.shape
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    for begin in range(0, rows, block):
+        end = min(begin + block, rows)
+        at = counter + tf.constant([begin * dim // 4, 0], tf.uint64)
+        unit = tf.raw_ops.StatelessRandomUniformV2(shape=[end - begin, dim], key=key, counter=at, alg=PHILOX)
+        for copy in tf.distribute.get_strategy().experimental_local_results(table):
+            copy.scatter_update(tf.IndexedSlices(unit * (2 * RANGE) - RANGE, tf.range(begin, end)))
 
 
 def row_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], int]:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from model_data import make_spec
 
 from features.fitted import Fitted
-from model.embedding import Columns, Embeddings, Inputs, pool
+from model.embedding import Columns, Embeddings, Inputs, draw, pool
 
 SPEC = make_spec(
     features={
@@ -108,6 +108,13 @@ def test_rows_start_small_and_by_the_seed():
     np.testing.assert_array_equal(one, same)
     assert (one != other).all()
     assert np.abs(one).max() <= 0.05
+
+
+@pytest.mark.parametrize("block", [4, 8, 100])
+def test_rows_are_one_draw_in_blocks_of_any_size(block):
+    table = tf.Variable(tf.zeros([19, 3]))
+    draw(table, [7, 1], block)
+    np.testing.assert_array_equal(table, tf.random.stateless_uniform([19, 3], [7, 1], -0.05, 0.05))
 
 
 def test_no_embedded_feature_leaves_the_numbers():
