@@ -130,7 +130,8 @@ def auc_difference(effort: Effort) -> Result:
 
     with tempfile.TemporaryDirectory() as folder:
         small = [f"simulate.impressions={effort.impressions}", f"simulate.out={folder}/logs"]
-        overrides = [f"run={folder}", *small, "train.tensorboard=false"]
+        logs = [f"logs.{name}.files={folder}/logs/{name}/*/*" for name in ("impressions", "clicks", "conversions")]
+        overrides = [f"run={folder}", *small, *logs, "train.tensorboard=false"]
         config = load(ROOT / "examples" / "demo.toml", overrides)
         stages.simulate(config)
         stages.preprocess(config)
