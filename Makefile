@@ -2,6 +2,8 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
+# A process for each core; the tests of one file stay together, since they share what is made once.
+EACH_CORE := -n auto --dist loadfile
 
 .PHONY: setup demo test test-slow test-tfio lint bench bench-peers lock clean
 
@@ -20,10 +22,10 @@ demo: setup
 	@$(BIN)/funnel run examples/demo.toml
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(EACH_CORE)
 
 test-slow: setup
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow $(EACH_CORE)
 
 test-tfio: setup .venv-tfio/.installed
 	@PYTHONPATH=tests $(BIN)/python tests/tfio_data.py .venv-tfio/data

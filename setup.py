@@ -6,7 +6,7 @@ PIPELINE = ["apache-beam>=2.77,<3", "tfx-bsl>=1.21,<2", "tensorflow-metadata>=1.
 TRAIN = ["tensorflow>=2.21,<2.22", "keras>=3.10,<4", "scikit-learn>=1.5,<2", "tensorboard>=2.19,<3"]
 REPORT = ["matplotlib>=3.9,<4", "jinja2>=3.1,<4", "scipy>=1.13,<2"]
 S3 = ["boto3>=1.35,<2"]
-DEV = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "moto[server]>=5.1,<6"]
+DEV = ["pytest>=8", "pytest-xdist>=3.6,<4", "hypothesis>=6.100", "ruff>=0.12", "moto[server]>=5.1,<6"]
 
 setup(
     name="funnel",

@@ -34,6 +34,7 @@ import tensorflow as tf
 
 from benchmarks import machine, shape, train_data
 from benchmarks.train_steps import BEST, COMPILED, FLOAT32, in_memory, kernels, make_spec, make_trainer, products, stepper
+from funnel import huge_pages
 from model.input import Data
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -188,6 +189,7 @@ MEASUREMENTS: dict[Callable[[Effort], Result], tuple[str, ...]] = {
 
 
 def main() -> None:
+    huge_pages.ask()
     names = [name for group in MEASUREMENTS.values() for name in group]
     parser = argparse.ArgumentParser(
         description=__doc__,

@@ -1,7 +1,5 @@
 """python -m funnel."""
 
-import sys
+from funnel.cli import program
 
-from funnel.cli import main
-
-sys.exit(main())
+program()

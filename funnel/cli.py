@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from features.errors import FunnelError, nearest
+from funnel import huge_pages
 from funnel.interrupted import Interrupted
 
 COMMANDS = {
@@ -82,6 +83,7 @@ def _count(text: str) -> int:
 
 def program() -> NoReturn:
     """The `funnel` command: `main`, and its code as the process's."""
+    huge_pages.ask()
     code = main()
     if "tensorflow_io" in sys.modules:  # whose S3 client, once used, aborts the process where Python unloads it
         sys.stdout.flush()

@@ -123,8 +123,11 @@ class Embeddings(tf.Module):
             names = list(run)
             slots, begin = sum(self.spec.embedded[name].slots for name in names), taken[dim]
             taken[dim] += slots
-            rows = embedded[dim][:, begin : begin + slots]
-            found += [tf.reshape(rows, [-1, slots * int(dim)])] if single else [fields[name] for name in names]
+            if single:
+                rows = embedded[dim] if slots == len(self.slots[dim]) else embedded[dim][:, begin : begin + slots]
+                found.append(tf.reshape(rows, [-1, slots * int(dim)]))
+            else:
+                found += [fields[name] for name in names]
         return found
 
 

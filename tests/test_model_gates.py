@@ -81,6 +81,15 @@ def test_an_estimator_reads_the_eval_split(tmp_path, sharing):
     assert json.loads((tmp_path / "model/gates.json").read_text()) == found
 
 
+@pytest.mark.parametrize("sharing", ["moe", "mmoe", "ml_mmoe", "cgc"])
+def test_gates_are_read_in_half_precision_too(tmp_path, sharing):
+    write_data(tmp_path)
+    estimator = make_estimator(tmp_path, model=make_model(sharing), steps=2, precision="bfloat16")
+    estimator.train()
+    gates = estimator.gates()["gates"].values()
+    np.testing.assert_allclose([sum(gate["weights"].values()) for gate in gates], 1, atol=1e-2)  # bfloat16 has three digits
+
+
 def test_without_gates_there_is_nothing_to_read(tmp_path):
     write_data(tmp_path)
     estimator = make_estimator(tmp_path, model=make_model("shared_bottom"), steps=1)

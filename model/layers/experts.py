@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from model.layers.network import Network
+from model.layers.network import Network, add_bias
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -50,11 +50,13 @@ class Experts(Network):
 
     def _layer(self, layer: int, x: tf.Tensor) -> tf.Tensor:
         """[B, I] where all read the same, or [B, n, I] → [B, n, U]."""
-        kernel, bias, units = self.kernels[layer], self.biases[layer] if self.biases else 0.0, self.units[layer]
+        kernel, bias, units = self.kernels[layer], self.biases[layer] if self.biases else None, self.units[layer]
         if len(x.shape) == 2:
-            h, before = tf.matmul(x, kernel) + bias, None
+            h, before = tf.matmul(x, kernel), None
+            h = h if bias is None else add_bias(h, tf.convert_to_tensor(bias))
         else:
-            own = tf.matmul(tf.transpose(x, [1, 0, 2]), kernel) + bias  # [n, B, U]: a matrix product per expert
+            own = tf.matmul(tf.transpose(x, [1, 0, 2]), kernel)  # [n, B, U]: a matrix product per expert
+            own = own if bias is None else own + bias
             h, before = (tf.reshape(t, [-1, self.count * t.shape[-1]]) for t in (tf.transpose(own, [1, 0, 2]), x))
         return tf.reshape(self.finish(layer, h, before), [-1, self.count, units])  # the units of an expert are columns of [B, n·U]
 

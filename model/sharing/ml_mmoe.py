@@ -10,6 +10,7 @@ from pydantic import Field
 
 from model.embedding import Inputs
 from model.layers import Gate
+from model.layers.gate import mix
 from model.sharing.base import Sharing, make_experts, run_experts
 from model.sharing.mmoe import MMoE
 
@@ -60,7 +61,7 @@ class GatedLevel(keras.Layer):
 
     def call(self, read: Inputs, selector: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         experts = run_experts(self.experts, read, self.params.sequences)  # [B, n, H]
-        mixed = {reader: gate(selector, experts) for reader, gate in self.gates.items()}
+        mixed = mix(self.gates, selector, experts)
         weights = {f"level_{self.level}/{reader}": w for reader, (_, w) in mixed.items()}
         return {reader: mixture for reader, (mixture, _) in mixed.items()}, weights
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from model.embedding import Inputs
 from model.layers import Gate
+from model.layers.gate import mix
 from model.sharing.base import ExpertParams, HiddenUnits, Sharing, make_experts, run_experts
 
 
@@ -33,7 +34,7 @@ class MMoE(Sharing):
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         experts = run_experts(self.experts, inputs, self.params.sequences)  # [B, n, H]
-        mixed = {head: gate(inputs.flat, experts) for head, gate in self.gates.items()}
+        mixed = mix(self.gates, inputs.flat, experts)
         return {head: mixture for head, (mixture, _) in mixed.items()}, {f"level_0/{head}": weights for head, (_, weights) in mixed.items()}
 
     @property

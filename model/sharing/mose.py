@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from features.spec import Spec
 from model.embedding import Inputs
 from model.layers import Gate, LSTMExperts
+from model.layers.gate import mix
 from model.sharing.base import HiddenUnits, Sharing, SharingParams, check_sequences
 
 
@@ -56,7 +57,7 @@ class MoSE(Sharing):
         experts = self.experts(x, below, present)  # [B, n, T, U]
         steps, units = experts.shape[2:]
         flat = tf.reshape(experts, [-1, self.params.experts, steps * units])
-        mixed = {head: gate(x, flat) for head, gate in self.gates.items()}
+        mixed = mix(self.gates, x, flat)
         streams = tf.reshape(tf.stack([mixture for mixture, _ in mixed.values()], 1), [-1, len(mixed), steps, units])
         states = tf.unstack(self.lstms(x, streams, present), axis=1)  # [B, U] each
         representations = {head: tf.concat([state, x], 1) for head, state in zip(self.heads, states, strict=True)}
