@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -104,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FunnelError as error:
         return _fail(error, 2, str(error), debug=options.debug)
     except Interrupted as interrupted:
-        print(f"training was ended at step {interrupted.step} by a signal; to go on: {_command(arguments)}")
+        where = "before its first step" if interrupted.step is None else f"at step {interrupted.step}"
+        print(f"training was ended {where} by a signal; to go on: {_command(arguments, begun=interrupted.step is not None)}")
         return 0
     except KeyboardInterrupt:
         return _fail(None, 130, "interrupted; the same command goes on from the last checkpoint or finished stage", debug=False)
@@ -114,9 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _command(arguments: list[str]) -> str:
-    """How to go on: what was called, but not anew."""
-    return shlex.join(["funnel", *(a for a in arguments if a != "--force")])
+def _command(arguments: list[str], *, begun: bool) -> str:
+    """How to go on: what was called, but not anew a second time."""
+    return shlex.join(["funnel", *(a for a in arguments if not (begun and a == "--force"))])
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -147,8 +149,9 @@ def _handler(command: str) -> Callable[[argparse.Namespace, list[str]], None]:
 
 def _overrides(options: argparse.Namespace) -> list[str]:
     given = {"dates": getattr(options, "dates", None), "warm_start.run": getattr(options, "warm_start", None)}
-    given["warm_start.refresh_statistics"] = "true" if getattr(options, "refresh_statistics", False) else None
-    return options.set + [f"{key}={value}" for key, value in given.items() if value]
+    texts = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]  # a string of JSON is one of TOML
+    refresh = ["warm_start.refresh_statistics=true"] if getattr(options, "refresh_statistics", False) else []
+    return options.set + texts + refresh
 
 
 def _run(options: argparse.Namespace, beam_args: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +179,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def _override(content: dict[str, Any], override: str) -> None:
-    """Sets content[section][key] = value; the value is TOML, or a bare text."""
+    """Sets content[section][key] = value; the value is TOML, or a bare text. A date is left as text, which settings of times read too."""
     key, equals, text = override.partition("=")
     *parents, last = key.strip().split(".")
     if not equals or not all([*parents, last]):
@@ -191,6 +192,7 @@ def _override(content: dict[str, Any], override: str) -> None:
     if not parents and last not in Sections.model_fields:
         raise FunnelError(f"--set {override}: unknown section '{last}': {nearest(last, Sections.model_fields)}")
     try:
-        at[last] = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        at[last] = text
+        value = text
+    at[last] = text.strip() if isinstance(value, date | time) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -15,10 +16,11 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 
 from features.errors import FunnelError
-from funnel import summary
+from funnel import stages_done, summary
 from funnel.config import Config
 from funnel.console import console, load_tensorflow, progress_bar, text
 from funnel.interrupted import Interrupted
+from model.interrupts import Interrupts
 
 
 def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
@@ -46,18 +48,26 @@ def preprocess(config: Config, beam_args: Sequence[str] = ()) -> None:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
 
 
-def train(config: Config, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
-    """data/ → model/checkpoints, from the latest checkpoint if there is one, unless `anew`."""
-    load_tensorflow()
-    from funnel.training import Run
+def train(config: Config, beam_args: Sequence[str] = (), *, anew: bool = False, begun: Callable[[], None] = lambda: None) -> None:
+    """data/ → model/checkpoints, from the latest checkpoint if there is one, unless `anew`; `begun` hears when the first step is next.
 
-    with _stage(config, "train") as done:
-        trained = Run(config, anew=anew).train()
-        losses = trained.report.losses if trained.report else {}
-        shown = ", ".join(f"{name} {text(loss)}" for name, loss in losses.items())
-        done(f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}")
-    if trained.ended == "signal":
-        raise Interrupted(trained.step)
+    Raises Interrupted after SIGTERM: at once before that, with a checkpoint afterwards.
+    """
+    with Interrupts(at_once=Interrupted(None)) as interrupts:
+        _fix_devices(config)
+        from funnel.training import Run
+
+        with _stage(config, "train") as done:
+            run = Run(config, anew=anew)
+            run.prepare()
+            begun()
+            interrupts.at_once = None
+            trained = run.train()
+            losses = trained.report.losses if trained.report else {}
+            shown = ", ".join(f"{name} {text(loss)}" for name, loss in losses.items())
+            done(f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}")
+        if interrupts.asked or trained.ended == "signal":  # here, or at another worker
+            raise Interrupted(trained.step)
     reasons = {"action": "as an action asked", "data": "since the input is exhausted"}
     if trained.ended in reasons:
         console.print(f"[yellow]warning:[/yellow] training ended at step {trained.step:,}, {reasons[trained.ended]}")
@@ -112,11 +122,15 @@ def report(config: Config, beam_args: Sequence[str] = ()) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, what it depends on besides the stages before it, and the file that shows it was done."""
+    """A stage, what it depends on besides the stages before it, and the file that shows it was done.
+
+    A change of `goes_on` has it run again, but not start over.
+    """
 
     run: Callable[..., None]
     inputs: Callable[[Config], Any]
     output: Callable[[Config], Path]
+    goes_on: Callable[[Config], Any] = lambda config: None
 
 
 def _preprocess_inputs(config: Config) -> Any:
@@ -130,8 +144,14 @@ def _preprocess_inputs(config: Config) -> Any:
 
 def _train_inputs(config: Config) -> Any:
     load_tensorflow()
-    sections = [config.spec, config.model, config.train, config.warm_start, config.exporters]
-    return [str(config.source), config.evaluation.every, *(section.model_dump(mode="json") for section in sections)]
+    sections = [config.spec, config.model, config.warm_start]
+    course = config.train.model_dump(mode="json", exclude={"steps", "epochs"})
+    return [str(config.source), course, *(section.model_dump(mode="json") for section in sections)]
+
+
+def _train_goes_on(config: Config) -> Any:
+    sections = [config.exporters.model_dump(mode="json"), config.evaluation.model_dump(mode="json", exclude={"truth"})]
+    return [config.train.steps, config.train.epochs, *sections]
 
 
 def _exported(config: Config) -> Path:
@@ -141,7 +161,7 @@ def _exported(config: Config) -> Path:
 STAGES = {
     "simulate": Stage(simulate, lambda c: c.simulate and c.simulate.model_dump(mode="json"), lambda c: c.logs / "truth.parquet"),
     "preprocess": Stage(preprocess, _preprocess_inputs, lambda c: c.data / "manifest.json"),
-    "train": Stage(train, _train_inputs, lambda c: c.model_dir / "checkpoints" / "checkpoint"),
+    "train": Stage(train, _train_inputs, lambda c: c.model_dir / "checkpoints" / "checkpoint", _train_goes_on),
     "evaluate": Stage(evaluate, lambda c: c.evaluation.model_dump(mode="json"), lambda c: c.model_dir / "reliability.json"),
     "export": Stage(export, lambda c: None, _exported),
     "report": Stage(report, lambda c: None, lambda c: c.run / "report.html"),
@@ -150,26 +170,36 @@ STAGES = {
 
 def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = False) -> None:
     """Runs every stage whose inputs or configuration have changed since it was last done; with `force`, every stage."""
-    load_tensorflow()
+    _fix_devices(config)
     _connect(beam_args)
     config.save()  # validates every section before the first stage runs
     for name in STAGES if config.simulate else list(STAGES)[1:]:
-        key, recorded = _key(config, name), _read_state(config).get(name, {})
+        key, recorded = _key(config, name), stages_done.read(config.run).get(name, {})
         if not force and recorded == {"key": key, "done": True} and STAGES[name].output(config).exists():
             console.print(f"[dim]· {name:<10}  unchanged[/dim]")
         else:
-            run_stage(config, name, beam_args, anew=force or recorded.get("key") != key)
+            run_stage(config, name, beam_args, anew=force or recorded.get("key", [None])[0] != key[0])
 
 
 def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
     """Runs one stage and records what it was done with. `anew`: a training starts over, where it would go on."""
     if name == "preprocess":
         _connect(beam_args)
-    key, state = _key(config, name), _read_state(config)
-    config.run.mkdir(parents=True, exist_ok=True)
-    _write_state(config, state | {name: {"key": key, "done": False}})
-    STAGES[name].run(config, beam_args, **({"anew": anew} if name == "train" else {}))
-    _write_state(config, state | {name: {"key": key, "done": True}})
+    key = functools.cache(lambda: _key(config, name))  # of what is there before the stage runs
+    if name == "train":  # what an earlier one left is there until this one has begun
+        train(config, beam_args, anew=anew, begun=lambda: stages_done.note(config.run, name, key(), done=False))
+    else:
+        stages_done.note(config.run, name, key(), done=False)
+        STAGES[name].run(config, beam_args)
+    stages_done.note(config.run, name, key(), done=True)
+
+
+def _fix_devices(config: Config) -> None:
+    """Makes the devices that a training asks for, before anything runs on others: to check [model] is to compute already."""
+    load_tensorflow()
+    from model.strategy import make_strategy
+
+    make_strategy(config.run_config.cpu_devices)
 
 
 def _connect(beam_args: Sequence[str]) -> None:
@@ -179,21 +209,13 @@ def _connect(beam_args: Sequence[str]) -> None:
     connect(beam_args)
 
 
-def _key(config: Config, name: str) -> str:
-    """Names what a stage depends on: its own inputs and what the stage before it was last done with."""
+def _key(config: Config, name: str) -> list[str]:
+    """Names what a stage depends on: [its own inputs and what the stage before it was last done with, what it goes on with]."""
     names = [None, *STAGES]
     before = names[names.index(name) - 1]
-    content = [STAGES[name].inputs(config), _read_state(config).get(before, {}).get("key", "")]
-    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
-
-
-def _read_state(config: Config) -> dict[str, Any]:
-    path = config.run / ".stages.json"
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _write_state(config: Config, state: dict[str, Any]) -> None:
-    (config.run / ".stages.json").write_text(json.dumps(state, indent=1) + "\n")
+    done = stages_done.read(config.run).get(before, {}).get("key", "")
+    contents = [STAGES[name].inputs(config), done], STAGES[name].goes_on(config)
+    return [hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16] for content in contents]
 
 
 @contextmanager

@@ -61,10 +61,14 @@ class Run:
     def eval_input(self) -> InputFn:
         return self.data.eval_input(batch_size=self.config.train.batch_size)
 
+    def prepare(self) -> int:
+        """Makes the next step ready, which fixes the devices and removes what a training anew replaces; the step reached."""
+        return self.estimator.train(self.train_input, steps=0).step
+
     def train(self) -> Trained:
         """Trains to the configured step, watched, and evaluates and publishes on the way as configured."""
-        evaluation = self.config.evaluation
-        with self._actions() as actions:
+        evaluation, begins = self.config.evaluation, self.prepare()
+        with self._actions(begins) as actions:
             if not (evaluation.every or self._exporters):
                 return self.estimator.train(self.train_input, max_steps=self.max_steps, actions=actions)
             train_spec = TrainSpec(self.train_input, self.max_steps, actions)
@@ -72,7 +76,7 @@ class Run:
             return train_and_evaluate(self.estimator, train_spec, eval_spec)[0]
 
     @contextmanager
-    def _actions(self) -> Iterator[list[Action]]:
+    def _actions(self, begins: int) -> Iterator[list[Action]]:
         """The progress bar and what is written; the first of several workers alone writes."""
         run_config = self.config.run_config
         with training_bar() as bar:
@@ -80,10 +84,12 @@ class Run:
                 yield []
                 return
             log = MetricsLog(self.model_dir / "metrics.jsonl")
-            log.forget_after(self.estimator.latest_step())
+            log.forget_after(begins)
             actions: list[Action] = [bar, log]
             board = TensorBoard(self.model_dir / "tensorboard") if run_config.tensorboard else None
             profile = Profile(self.model_dir / "profile", *run_config.profile) if run_config.profile else None
+            if profile:
+                profile.reached(begins)
             try:
                 yield actions + [action for action in (board, profile) if action]
             finally:

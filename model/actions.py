@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from features.errors import FunnelError
 from model.metric_rules import Metric
 from model.progress import Progress
 
@@ -59,10 +60,13 @@ def _finite(value: object) -> object:
 
 
 class TensorBoard:
-    """Losses, weights of objectives, learning rates, entropies of gates, embedding rows touched, speed and metrics as scalars."""
+    """Losses, weights of objectives, learning rates, entropies of gates, embedding rows touched, speed and metrics as scalars.
+
+    The file is opened at the first report: to open it fixes TensorFlow's devices, and a training that starts over removes the directory.
+    """
 
     def __init__(self, directory: Path) -> None:
-        self.writer = tf.summary.create_file_writer(str(directory))
+        self.directory, self._writer = directory, None
 
     def __call__(self, progress: Progress) -> None:
         if progress.metrics is not None:
@@ -71,29 +75,39 @@ class TensorBoard:
             groups = {"loss": progress.losses, "weight": progress.weights, "learning_rate": progress.learning_rates}
             groups |= {"entropy": progress.entropies, "touched": progress.touched}
             groups |= {"speed": {"rows_per_second": progress.rows_per_second, "waiting": progress.waiting}}
-        with self.writer.as_default(step=progress.step):
+        self._writer = self._writer or tf.summary.create_file_writer(str(self.directory))
+        with self._writer.as_default(step=progress.step):
             for group, values in groups.items():
                 for name, value in values.items():
                     if value is not None:
                         tf.summary.scalar(f"{group}/{name}", value)
-        self.writer.flush()
+        self._writer.flush()
 
     def close(self) -> None:
-        self.writer.close()
+        if self._writer:
+            self._writer.close()
 
 
 class Profile:
-    """A trace of the steps after `first` up to `last`, for TensorBoard's profiler. Training reports at both: they are its `cuts`."""
+    """A trace of the steps `first` to `last`, for TensorBoard's profiler. Training reports before the first and after the last: they are
+    its `cuts`. Where it begins among them there was no report: `reached` tells its step, and what is left of them is traced.
+    """
 
     def __init__(self, directory: Path, first: int, last: int) -> None:
-        self.directory, self.cuts, self._running = directory, (first, last), False
+        if not 1 <= first <= last:
+            raise FunnelError(f"profile = [{first}, {last}]: must be [first step, last step], with 1 ≤ first ≤ last")
+        self.directory, self.cuts, self._running = directory, (first - 1, last), False
 
     def __call__(self, progress: Progress) -> None:
-        first, last = self.cuts
-        if not self._running and first <= progress.step < last:
+        self.reached(progress.step)
+
+    def reached(self, step: int) -> None:
+        """Begins or ends the trace where it is time."""
+        before, last = self.cuts
+        if not self._running and before <= step < last:
             tf.profiler.experimental.start(str(self.directory))
             self._running = True
-        elif self._running and progress.step >= last:
+        elif step >= last:
             self.close()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from features.errors import FunnelError
+from model import positions
 
 NAME = "ckpt"
 READ_ERRORS = (tf.errors.OpError, OSError, ValueError, AssertionError, LookupError)
@@ -28,9 +30,9 @@ class Checkpoints:
         self.directory, self.state, self.worker, self.workers = directory, dict(state), worker, workers
         self.background = background and _fits_twice(self.state)
         self._copies: dict[str, tf.Variable] = {}
-        self._manager = _manager(directory, self._written(), keep)
+        self._manager = _manager(directory, self._written(), keep) if worker == 0 else None
         self._thread: threading.Thread | None = None
-        self._failed: FunnelError | None = None
+        self._failed: Exception | None = None
 
     def _written(self) -> dict[str, tf.Variable]:
         """What is written: the variables or, in the background, their copies."""
@@ -41,11 +43,12 @@ class Checkpoints:
     def save(self, step: int, batches: Any, barrier: Callable[[], None] = lambda: None) -> None:
         """Writes the checkpoint of `step` and the position of the iterator `batches`; `barrier` waits for all workers.
 
-        Raises FunnelError when this one, or the one before in the background, could not be written; those before stay.
+        Raises FunnelError when this one, or the one before in the background, could not be written; those before stay. What else went
+        wrong in the background is raised as it is.
         """
         self.close()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._guarded(step, lambda: self._write_position(step, batches))
+        self._guarded(step, lambda: positions.write(_position(self.directory, step, self.worker), batches))
         barrier()
         if self.worker == 0:
             for name, copy in self._copies.items():
@@ -56,7 +59,7 @@ class Checkpoints:
                 self.close()
 
     def close(self) -> None:
-        """Waits for what is being written. Raises its FunnelError."""
+        """Waits for what is being written. Raises its error."""
         if self._thread:
             self._thread.join()
             self._thread = None
@@ -67,29 +70,22 @@ class Checkpoints:
     def _save(self, step: int) -> None:
         try:
             self._guarded(step, lambda: self._manager.save(step, check_interval=False))
-            _remove_unlisted(self.directory, self._manager.checkpoints)
-        except FunnelError as error:
+            _remove_unlisted(self.directory, self._manager.checkpoints, step)
+        except Exception as error:  # in a thread: told by `close`
             self._failed = error
 
     def _guarded(self, step: int, write: Callable[[], object]) -> None:
         try:
             write()
         except (tf.errors.OpError, OSError) as error:
-            last = self._manager.checkpoints
-            if self.worker == 0:  # the others' lists are old
-                _remove_unlisted(self.directory, last)
+            last = listed(self.directory)
+            if self.worker == 0:
+                _remove_unlisted(self.directory, last, step)
             kept = f"the last good one is {Path(last[-1]).name}" if last else "there is none before it"
             said = str(error).splitlines()[0][:200]
             raise FunnelError(
                 f"{self.directory}: the checkpoint of step {step} cannot be written ({said}); {kept}: free space, run again"
             ) from None
-
-    def _write_position(self, step: int, batches: Any) -> None:
-        state = tf.raw_ops.SerializeIterator(resource_handle=batches._iterator_resource, external_state_policy=2)  # fails if there is any
-        final = _position(self.directory, step, self.worker)
-        unfinished = final.with_name(final.name + ".unfinished")
-        tf.io.write_file(str(unfinished), tf.io.serialize_tensor(state))
-        tf.io.gfile.rename(str(unfinished), str(final), overwrite=True)
 
     def restore(self, batches: Any, warn: Callable[[str], None]) -> int | None:
         """Restores the latest checkpoint that can be read, and the iterator's position; returns its step, None when there is no checkpoint.
@@ -98,24 +94,34 @@ class Checkpoints:
         """
 
         def read(path: str) -> None:
-            step = step_of(path)
-            positions = [_position(self.directory, step, worker) for worker in range(self.workers)]
-            missing = [p.name for p in positions if not p.exists()]
-            if missing:
-                raise FileNotFoundError(f"{missing[0]} is missing")
-            serialized = tf.io.parse_tensor(tf.io.read_file(str(positions[self.worker])), tf.variant)
+            places = _read_positions(path, self.workers)
             read_into(self.state, path)
-            tf.raw_ops.DeserializeIterator(resource_handle=batches._iterator_resource, serialized=serialized)
+            positions.move(batches, places[self.worker])
 
         found = first_readable(self.directory, read, warn)
         return None if found is None else step_of(found)
 
 
-def first_readable(directory: Path, read: Callable[[str], None], warn: Callable[[str], None]) -> str | None:
-    """Calls `read` with the newest checkpoint's path, with the one before where that fails, and so on; returns the one that was read."""
-    listed = tf.train.get_checkpoint_state(str(directory))
-    paths = [str(directory / Path(p).name) for p in (listed.all_model_checkpoint_paths if listed else [])]
-    reason = ""
+def listed(directory: Path) -> list[str]:
+    """The checkpoints of a directory, the oldest first: TensorFlow's list and, since that file may be lost, those found there."""
+    try:
+        state = tf.train.get_checkpoint_state(str(directory))
+    except READ_ERRORS:
+        state = None
+    names = {Path(path).name for path in (state.all_model_checkpoint_paths if state else [])}
+    names |= {path.stem for path in directory.glob(f"{NAME}-*.index")}
+    own = [name for name in names if name.removeprefix(f"{NAME}-").isdecimal()]
+    return [str(directory / name) for name in sorted(own, key=step_of)]
+
+
+def first_readable(
+    directory: Path, read: Callable[[str], None], warn: Callable[[str], None], remedy: str = "train anew with --force"
+) -> str | None:
+    """Calls `read` with the newest checkpoint's path, with the one before where that fails, and so on; returns the one that was read.
+
+    None where there is no checkpoint. Raises FunnelError, which ends with `remedy`, when none can be read.
+    """
+    paths, reason = listed(directory), ""
     for path in reversed(paths):
         try:
             read(path)
@@ -124,8 +130,25 @@ def first_readable(directory: Path, read: Callable[[str], None], warn: Callable[
             reason = str(error).splitlines()[0][:200]
             warn(f"{path} cannot be read ({reason}): taking the one before")
     if paths:
-        raise FunnelError(f"{directory}: none of its {len(paths)} checkpoints can be read ({reason}); train anew with --force")
+        raise FunnelError(f"{directory}: none of its {len(paths)} checkpoints can be read ({reason}); {remedy}")
     return None
+
+
+def latest_readable(directory: Path, workers: int) -> str | None:
+    """The checkpoint that `Checkpoints.restore` would take, found by reading each to its end, which compares TensorFlow's checksums."""
+
+    def read(path: str) -> None:
+        _read_positions(path, workers)
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+
+    return first_readable(directory, read, lambda line: None)
+
+
+def _read_positions(path: str, workers: int) -> list[bytes]:
+    """Every worker's, so that all of them skip a checkpoint that one of them cannot go on from."""
+    return [positions.read(_position(Path(path).parent, step_of(path), worker)) for worker in range(workers)]
 
 
 def read_into(state: Mapping[str, tf.Variable], path: str, *, partly: bool = False) -> None:
@@ -142,8 +165,23 @@ def step_of(path: str) -> int:
 
 
 def _manager(directory: Path, state: Mapping[str, tf.Variable], keep: int) -> tf.train.CheckpointManager:
+    _write_list(directory)
     checkpoint = tf.train.Checkpoint(state=_tracked(state))
     return tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=keep, checkpoint_name=NAME)
+
+
+def _write_list(directory: Path) -> None:
+    """TensorFlow's list of the checkpoints, anew: its manager forgets those that an old list lacks, or gives times of another clock."""
+    paths = [Path(path) for path in listed(directory)]
+    if not paths:
+        return
+    indices = [path.with_name(path.name + ".index") for path in paths]
+    times = [index.stat().st_mtime if index.exists() else 1.0 for index in indices]
+    lines = [f'model_checkpoint_path: "{paths[-1].name}"', *(f'all_model_checkpoint_paths: "{path.name}"' for path in paths)]
+    lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
+    unfinished = directory / "checkpoint.unfinished"
+    unfinished.write_text("\n".join(lines) + "\n")
+    os.replace(unfinished, directory / "checkpoint")
 
 
 def _tracked(state: Mapping[str, tf.Variable]) -> tf.Module:
@@ -158,12 +196,12 @@ def _position(directory: Path, step: int, worker: int) -> Path:
     return directory / f"{NAME}-{step}.position-{worker:05d}"
 
 
-def _remove_unlisted(directory: Path, listed: list[str]) -> None:
-    """Removes what belongs to no checkpoint that is listed: positions of older ones, and the rest of what could not be written."""
-    steps = {step_of(path) for path in listed}
+def _remove_unlisted(directory: Path, paths: list[str], newest: int) -> None:
+    """Removes what up to step `newest` belongs to none of these checkpoints: older positions, and the rest of what could not be written."""
+    steps = {step_of(path) for path in paths}
     for path in directory.glob(f"{NAME}-*"):
         number = path.name.removeprefix(f"{NAME}-").split(".")[0].split("_")[0]
-        if number.isdigit() and int(number) not in steps:
+        if number.isdecimal() and int(number) <= newest and int(number) not in steps:
             tf.io.gfile.rmtree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
 
 

@@ -7,15 +7,16 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny, field_validator
 
-from features.errors import nearest
+from features.errors import FunnelError, nearest
 from features.settings import Settings
 from features.spec import Spec
 from model.funnels import FUNNELS
 from model.funnels.base import FunnelParams
+from model.objectives import Objective
 from model.sharing import SHARING
 from model.sharing.base import SharingParams
 from model.weighting import WEIGHTING
-from model.weighting.base import WeightingParams
+from model.weighting.base import Weighting, WeightingParams
 
 
 class ModelConfig(Settings):
@@ -33,11 +34,52 @@ class ModelConfig(Settings):
         funnel.check(self.funnel, spec)
         self.sharing.check(spec)
         self.sharing.check_heads(funnel.heads_of(self.funnel, spec))
-        self.weighting.check(self.objectives(spec))
+        self._check_weighting(spec)
 
     def objectives(self, spec: Spec) -> list[str]:
         """The names of what is minimised."""
-        return FUNNELS[self.funnel.name].objective_names(self.funnel, spec)
+        return [objective.name for objective in self.trial(spec)]
+
+    def trial(self, spec: Spec) -> list[Objective]:
+        """What is minimised, on a row of zeros."""
+        return [objective for objective, _ in FUNNELS[self.funnel.name].trial(self.funnel, spec)]
+
+    def _check_weighting(self, spec: Spec) -> None:
+        kind, found = WEIGHTING[self.weighting.name], FUNNELS[self.funnel.name].trial(self.funnel, spec)
+        weighed = {o.name: heads for o, heads in found if o.penalty is None}
+        self._check_penalties({o.name: o.penalty for o, _ in found if o.penalty}, list(weighed))
+        self.weighting.check(list(weighed))
+        for objective, _ in found:
+            if kind.of_nonnegative and objective.nonnegative_with:
+                raise FunnelError(
+                    f"model.weighting = '{self.weighting.name}' is of losses that are at least 0, and that of '{objective.name}' may be "
+                    f"negative: choose another weighting, or model.funnel.{objective.nonnegative_with}"
+                )
+        if kind.of_gradients:
+            self._check_compared(kind, FUNNELS[self.funnel.name].heads_of(self.funnel, spec), weighed)
+
+    def _check_penalties(self, penalties: dict[str, str], weighed: list[str]) -> None:
+        for option, value in self.weighting:
+            for name in value if isinstance(value, dict) else ():
+                if name in penalties:
+                    raise FunnelError(
+                        f"model.weighting.{option} names '{name}', a penalty, which has no weight but its own coefficient: "
+                        f"set model.funnel.{penalties[name]} (objectives: {', '.join(weighed)})"
+                    )
+
+    def _check_compared(self, kind: type[Weighting], heads: list[str], weighed: dict[str, set[str]]) -> None:
+        """Raises FunnelError where there are no weights whose gradients the weighting could compare."""
+        parts = self.sharing.parts(heads)
+        if kind.of_last_layer:
+            what, found = "a layer that all of several heads share", len(heads) > 1 and set(heads) in parts
+        else:
+            what = "dense weights that several objectives reach"
+            found = any(sum(not part.isdisjoint(reached) for reached in weighed.values()) > 1 for part in parts)
+        if not found:
+            raise FunnelError(
+                f"model.weighting = '{self.weighting.name}' compares gradients of {what}, and sharing '{self.sharing.name}' with funnel "
+                f"'{self.funnel.name}' of {', '.join(heads)} has none: choose another of the three"
+            )
 
     @field_validator("sharing", mode="before")
     @classmethod

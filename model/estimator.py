@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from model import metrics
-from model.checkpoints import Checkpoints, first_readable, read_into, step_of
+from model.checkpoints import Checkpoints, first_readable, latest_readable, listed, read_into, step_of
 from model.diagnosis import check_finite
 from model.gates import GateSums, alarms
 from model.id_check import checked, explained
@@ -23,7 +23,7 @@ from model.identity import Identity, RankingConfig
 from model.interrupts import Interrupts
 from model.progress import Action, Progress, Reporter
 from model.ranking import RankingModel
-from model.strategy import check_agreement, input_context, make_strategy, worker, workers
+from model.strategy import check_agreement, check_restored, input_context, least, make_strategy, worker, workers
 from model.train_config import RunConfig
 from model.trainer import Trainer
 from model.warm_start import WarmStart
@@ -77,6 +77,8 @@ class RankingEstimator:
         self.anew, self.warm_start, self.warn, self.inform = anew, warm_start, warn, inform
         self.identity = Identity(self.model_dir)
         self._session: _Session | None = None
+        if warm_start is not None and warm_start.model_dir.resolve() == self.model_dir.resolve():
+            raise FunnelError(f"{self.model_dir}: is both trained and started from; give another run directory, or no warm start")
         known = None if anew else self.identity.known()
         begins = warm_start is not None and known is None
         self.fitted = warm_start.fitted(config) if begins else config.fitted if anew else self.identity.fitted(config)
@@ -101,28 +103,36 @@ class RankingEstimator:
             session = self._begin(input_fn)
         try:
             total = max_steps if max_steps is not None else session.trainer.reached + steps
+            check_agreement(session.trainer.strategy, {"steps": total})
             trained = self._loop(session, total, actions)
         finally:
             session.checkpoints.close()
+        session.trainer.barrier()  # other workers may read what the first has written
         self._session = session
         return trained
 
     def _begin(self, input_fn: InputFn) -> _Session:
-        """A training ready for its next step: from the latest checkpoint, or another run's, or anew."""
+        """A training ready for its next step: from the latest checkpoint, or another run's, or anew; an error leaves what is there."""
         config, run = self.config, self.run_config
         strategy = make_strategy(run.cpu_devices)
         trainer = Trainer(config.spec, config.model, config.train, self.fitted, strategy)
         mode = {"precision": trainer.mode.precision, "xla": trainer.mode.xla}
         self.inform(f"training in {trainer.mode}, replicas: {trainer.replicas}")
-        check_agreement(strategy, config.identity | config.course | mode)
-        if self.anew and worker() == 0:
-            shutil.rmtree(self.model_dir, ignore_errors=True)
-        self.anew = False
-        trainer.barrier()
-        self.identity.check_course(config, mode)
+        others = {"mode": mode, "fitted": self.fitted.model_dump(mode="json"), "run": run.model_dump(mode="json", exclude={"cache_gib"})}
+        check_agreement(strategy, config.identity | config.course | others)
+        if not self.anew:
+            self.identity.check_course(config, mode)
         batches = iter(checked(input_fn(input_context(strategy)), config.spec, self.fitted).prefetch(READY))
+        begins = self.anew or not listed(self.checkpoint_dir)
+        if begins and self.warm_start:
+            self.warm_start.apply(trainer.state, config.spec, self.fitted, self.warn)
+        trainer.barrier()  # all are ready
         if worker() == 0:
+            if self.anew and self.model_dir.exists():
+                shutil.rmtree(self.model_dir)
             self.identity.write(config, self.fitted, mode)
+        self.anew = False
+        trainer.barrier()  # what was there is gone
         checkpoints = Checkpoints(
             self.checkpoint_dir,
             trainer.state,
@@ -131,8 +141,8 @@ class RankingEstimator:
             worker=worker(),
             workers=workers(),
         )
-        if checkpoints.restore(batches, self.warn) is None and self.warm_start:
-            self.warm_start.apply(trainer.state, config.spec, self.fitted, self.warn)
+        restored = None if begins else checkpoints.restore(batches, self.warn)
+        check_restored(strategy, restored or 0)
         return _Session(input_fn, trainer, batches, checkpoints)
 
     def _loop(self, session: _Session, total: int, actions: Sequence[Action]) -> Trained:
@@ -144,11 +154,12 @@ class RankingEstimator:
         with Interrupts() as interrupts:
             while step < total and ended == "steps":
                 until = min(_next(step, run.log_every), _next(step, run.checkpoint_every), total, step + reporter.within(RESPONSIVE))
-                until = min([until, *(cut for cut in cuts if cut > step)])
+                until = least(trainer.strategy, min([until, *(cut for cut in cuts if cut > step)]))  # paces and cuts are each worker's own
                 step = self._stretch(session, until - step, reporter)
                 ended = "data" if step < until else "signal" if trainer.any_worker(interrupts.asked) else "steps"
                 last = ended != "steps" or step == total
-                asked = (last or step % run.log_every == 0 or step in cuts) and reporter.tell(actions)
+                told = last or step % run.log_every == 0 or trainer.any_worker(step in cuts)
+                asked = told and trainer.any_worker(reporter.tell(actions))
                 ended = "action" if asked and ended == "steps" else ended
                 due = run.checkpoint_minutes is not None and trainer.any_worker(time.monotonic() - saved_at >= 60 * run.checkpoint_minutes)
                 if step > saved and (last or asked or due or step % run.checkpoint_every == 0):
@@ -167,9 +178,15 @@ class RankingEstimator:
         return reached
 
     def latest_step(self) -> int:
-        """The step of the latest checkpoint, 0 without one: where a training goes on."""
-        latest = None if self.anew else tf.train.latest_checkpoint(str(self.checkpoint_dir))
-        return 0 if latest is None else step_of(latest)
+        """Where a training goes on: the step of the latest checkpoint that can be read, 0 without one. Raises FunnelError when none can."""
+        if self._session:
+            return self._session.trainer.reached
+        found = None if self.anew else latest_readable(self.checkpoint_dir, workers())
+        return 0 if found is None else step_of(found)
+
+    def agreed(self, wish: bool) -> bool:
+        """Whether a worker wishes it: all of them take the same decision. After `train` alone."""
+        return self._session.trainer.any_worker(wish)
 
     def load(self) -> RankingModel:
         """The model of the latest checkpoint, on one device. Raises FunnelError when there is none."""
@@ -200,7 +217,8 @@ class RankingEstimator:
         """Metrics of what `predict` returned; model/reliability.json receives the curves."""
         results = metrics.evaluate(self.config.spec, predictions, predictions)
         curves = metrics.reliability(self.config.spec, predictions, predictions)
-        (self.model_dir / "reliability.json").write_text(json.dumps(curves) + "\n")
+        if worker() == 0:
+            (self.model_dir / "reliability.json").write_text(json.dumps(curves) + "\n")
         return results
 
     def gates(self, input_fn: InputFn) -> dict[str, Any]:

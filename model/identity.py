@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
+from model.checkpoints import listed
 from model.config import ModelConfig
 from model.input import Data
 from model.train_config import TrainConfig
@@ -49,8 +49,8 @@ class RankingConfig:
 
     @property
     def course(self) -> dict[str, Any]:
-        """What the course of a training depends on, besides its identity."""
-        return {"train": self.train.model_dump(mode="json", exclude={"steps", "epochs"}) | {"data": self.data}}
+        """What the course of a training depends on, besides its identity and the mode that precision and xla come to on its machine."""
+        return {"train": self.train.model_dump(mode="json", exclude={"steps", "epochs", "precision", "xla"}) | {"data": self.data}}
 
 
 class Identity:
@@ -60,9 +60,13 @@ class Identity:
         self.model_dir, self.path = model_dir, model_dir / "model.json"
 
     def known(self) -> dict[str, Any] | None:
-        if not self.path.exists() or tf.train.get_checkpoint_state(str(self.model_dir / "checkpoints")) is None:
+        """What the file says; None without checkpoints. Raises FunnelError where it is cut short."""
+        if not self.path.exists() or not listed(self.model_dir / "checkpoints"):
             return None
-        return json.loads(self.path.read_text())
+        try:
+            return json.loads(self.path.read_text())
+        except ValueError as error:
+            raise FunnelError(f"{self.path}: is no JSON ({error}); put back a copy of it, or train anew with --force") from None
 
     def fitted(self, config: RankingConfig) -> Fitted:
         """What the checkpoints took from their training split; the configuration's own without any. Raises FunnelError when they are of
@@ -75,15 +79,30 @@ class Identity:
         return Fitted.parse(known["fitted"], str(self.path))
 
     def check_course(self, config: RankingConfig, mode: dict[str, Any]) -> None:
-        """Raises FunnelError when the checkpoints are of a training that went otherwise: to go on would mix two."""
+        """Raises FunnelError when the checkpoints are of a training that went otherwise: to go on would mix two. `mode`: the precision and
+        xla that this machine trains with.
+        """
         known = self.known()
-        if known is not None:
-            self._compare(known, config.course | {"mode": mode})
+        if known is None:
+            return
+        self._compare(known, config.course)
+        old = known["mode"]
+        if old != mode:
+            raise FunnelError(
+                f"{self.model_dir}: its checkpoints were trained with {_toml(old)}, and this machine would go on with {_toml(mode)}: "
+                f"set {_toml(old)}, or train anew with --force"
+            )
 
     def write(self, config: RankingConfig, fitted: Fitted, mode: dict[str, Any]) -> None:
-        self.model_dir.mkdir(parents=True, exist_ok=True)
+        """Writes the file, whole or not at all; one that says the same stays."""
         content = config.identity | config.course | {"mode": mode, "fitted": fitted.model_dump(mode="json")}
-        self.path.write_text(json.dumps(content, indent=1) + "\n")
+        text = json.dumps(content, indent=1) + "\n"
+        if self.path.exists() and self.path.read_text() == text:
+            return
+        self.model_dir.mkdir(parents=True, exist_ok=True)
+        unfinished = self.model_dir / ".model.json"
+        unfinished.write_text(text)
+        os.replace(unfinished, self.path)
 
     def _compare(self, known: dict, mine: dict) -> None:
         for part, value in mine.items():
@@ -93,6 +112,11 @@ class Identity:
                     f"{self.model_dir}: its checkpoints are of another {part}: {_difference(known[part], value)}; "
                     "train anew with --force, or give another run directory"
                 )
+
+
+def _toml(mode: dict[str, Any]) -> str:
+    """As a configuration sets it."""
+    return " and ".join(f"train.{name} = {json.dumps(value)}" for name, value in mode.items())
 
 
 def _difference(known: object, mine: object, path: str = "") -> str:

@@ -5,30 +5,40 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 
 class Interrupts:
-    """While it is entered, the first SIGTERM sets `asked`; a second one does what it did before. Elsewhere than in the main thread signals
-    cannot be taken, and `asked` stays false.
+    """While it is entered, the first SIGTERM sets `asked`; a second one ends the process. One inside another has been asked what the outer
+    has, before too. Elsewhere than in the main thread signals cannot be taken.
+
+    `at_once` is raised by a signal in place of the wish, for as long as it is set: where nothing is lost by ending anywhere.
     """
 
-    def __init__(self) -> None:
-        self.asked = False
+    _outermost: ClassVar[Interrupts | None] = None
+
+    def __init__(self, at_once: BaseException | None = None) -> None:
+        self.at_once = at_once
+        self._signalled = False
         self._before: Any = None
 
+    @property
+    def asked(self) -> bool:
+        return Interrupts._outermost is not None and Interrupts._outermost._signalled
+
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        if Interrupts._outermost is None and threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._ask)
+            Interrupts._outermost = self
         return self
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        self._restore()
-
-    def _restore(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self.at_once is not None:
+            raise self.at_once
+        self._signalled = True
 
     def __exit__(self, *error: object) -> None:
-        self._restore()
+        if Interrupts._outermost is self:
+            Interrupts._outermost = None
+            signal.signal(signal.SIGTERM, self._before)

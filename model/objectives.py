@@ -69,13 +69,16 @@ class Objective:
     """The mean of `losses` [B], one a row, over its sample space, the rows where `mask` is true.
 
     `over`, where given, are the rows whose number is the denominator in the place of the sample space's: all rows, for estimators
-    that weight their space to stand for them.
+    that weight their space to stand for them. `penalty`, where it is one, is the funnel's option that holds its coefficient: no weighting
+    weighs it. `nonnegative_with`, where the mean may be negative, is what would make it at least 0.
     """
 
     name: str
     losses: tf.Tensor
     mask: tf.Tensor
     over: tf.Tensor | None = None
+    penalty: str | None = None
+    nonnegative_with: str | None = None
 
     def sums(self, weight: tf.Tensor | float = 1.0) -> tuple[tf.Tensor, tf.Tensor]:
         """(Σ w·loss over the sample space, Σ w over the denominator's rows); `weight` [B] is how many rows each stands for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from features import graph
@@ -15,6 +16,7 @@ from model.embedding import Columns, Embeddings, Inputs, Table
 from model.funnels import FUNNELS
 from model.objectives import Prediction, Probability, Value
 from model.sharing import SHARING
+from model.sharing.base import shared_part
 
 
 class RankingModel(tf.Module):
@@ -88,9 +90,10 @@ class RankingModel(tf.Module):
         return {gate: experts for sharing in self.sharings for gate, experts in sharing.gated_experts.items()}
 
     @property
-    def last_shared(self) -> list[keras.Variable]:
-        """The weights of the last layer that all heads share; [] where there is none."""
-        return self.sharings[0].last_shared if len(self.sharings) == 1 else []
+    def last_shared(self) -> dict[str, np.ndarray]:
+        """The weights of the last layer that all heads share, by path: 1 where all share it, 0 in the parts of some heads, to multiply."""
+        sharing = self.sharings[0]
+        return {w.path: shared_part(w.shape, sharing.shared_in_last) for w in sharing.last_shared} if len(self.sharings) == 1 else {}
 
     @property
     def tables(self) -> list[Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import importlib.util
@@ -49,8 +50,7 @@ class RemoteDirectory:
             import tensorflow_io  # noqa: F401  its import teaches tf.io.gfile and tf.data the schemes
         name = f"{urlsplit(uri).path.strip('/').replace('/', '-')}-{hashlib.sha256(self.uri.encode()).hexdigest()[:12]}"
         self.directory = cache_root() / name
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.directory, fcntl.LOCK_SH)  # held as long as this object lives
+        self._lock = _hold(self.directory)  # as long as this object lives
         (self.directory / ".lock").touch()  # used last
         for file in SMALL:
             self._copy(file)
@@ -86,6 +86,8 @@ class RemoteDirectory:
                 raise FunnelError(f"{self.uri}/{file}: its sha256 is {digest.hexdigest()}, its manifest says {sha256}; upload it again")
             beside.rename(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise FunnelError(f"{self.directory}: no space is left for {file}: free some, or set FUNNEL_CACHE elsewhere") from None
             raise FunnelError(
                 f"{self.uri}/{file}: cannot be read ({error}). Remote data is staged by pyarrow.fs (s3://, gs://, hdfs:// and their "
                 "usual credentials; AWS_ENDPOINT_URL for a server of your own) into $FUNNEL_CACHE, or read in place where tensorflow-io "
@@ -120,6 +122,19 @@ class RemoteDirectory:
                 f"{self.uri}: {wanted / GIB:.2f} GiB more are to be staged, and {root} may hold {self.cache_gib:g} GiB, of which "
                 f"{held / GIB:.2f} are in use: raise train.cache_gib, or read in place with tensorflow-io (requirements-tfio.txt)"
             )
+
+
+def _hold(directory: Path) -> IO[str]:
+    """The directory, made if need be, and its shared lock. Another process may remove both in between: then once more."""
+    while True:
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = _lock(directory, fcntl.LOCK_SH)
+            if os.path.samestat(os.fstat(lock.fileno()), (directory / ".lock").stat()):
+                return lock
+            lock.close()
+        except FileNotFoundError:
+            continue
 
 
 def _lock(directory: Path, how: int) -> IO[str] | None:

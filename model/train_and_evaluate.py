@@ -10,6 +10,7 @@ from pathlib import Path
 from features.errors import FunnelError
 from model.estimator import InputFn, RankingEstimator, Trained
 from model.progress import Action
+from model.strategy import worker
 
 Metrics = dict[str, dict[str, float | None]]
 Exporter = Callable[[RankingEstimator, Metrics, int, bool], Path | None]  # (estimator, metrics, step, at the end?) → what it published
@@ -38,7 +39,8 @@ def train_and_evaluate(estimator: RankingEstimator, train_spec: TrainSpec, eval_
     """Trains to `max_steps` and evaluates on the way; returns how training ended and the last metrics, None where a signal came first.
 
     An action that returns True, at a report or at an evaluation, ends the training: the exporters are then called for the end. After a
-    signal nothing more is evaluated or exported: the run is to go on later.
+    signal nothing more is evaluated or exported: the run is to go on later. One during an evaluation waits for it
+    and its exporters. Of several workers the first alone exports.
     """
     if eval_spec.every_steps < 1:
         raise FunnelError(f"EvalSpec.every_steps = {eval_spec.every_steps}: must be at least 1")
@@ -49,11 +51,12 @@ def train_and_evaluate(estimator: RankingEstimator, train_spec: TrainSpec, eval_
         if trained.ended == "signal":
             return trained, metrics
         step, metrics = trained.step, estimator.evaluate(eval_spec.input_fn)
-        asked = _tell(estimator, trained, metrics, [*train_spec.actions, *eval_spec.actions])
+        asked = estimator.agreed(_tell(estimator, trained, metrics, [*train_spec.actions, *eval_spec.actions]))
         ended = "action" if asked and trained.ended == "steps" else trained.ended
         final = ended != "steps" or step >= train_spec.max_steps
-        for exporter in eval_spec.exporters:
+        for exporter in eval_spec.exporters if worker() == 0 else ():
             exporter(estimator, metrics, step, final)
+        estimator.agreed(False)  # no worker goes, and takes the others down, while the first exports
         if final:
             return dataclasses.replace(trained, ended=ended), metrics
 

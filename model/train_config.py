@@ -107,7 +107,7 @@ class RunConfig(Settings):
     A checkpoint every `checkpoint_every` steps, and every `checkpoint_minutes` besides where given; the latest `keep_checkpoints` stay.
     They are written beside the training, from a copy of all variables, unless `async_checkpoints` is false: then nothing is copied and
     training waits. A report every `log_every` steps. `cpu_devices` makes that many logical CPU devices and a replica on each; without it
-    all GPUs are used, or else one device. `tensorboard` writes events; `profile` = [a, b] traces steps a to b.
+    all GPUs are used, or else one device. `tensorboard` writes events; `profile` = [a, b] traces the steps a to b, both of them.
     Remote data is kept in at most `cache_gib`.
     """
 
@@ -118,11 +118,11 @@ class RunConfig(Settings):
     async_checkpoints: bool = True
     log_every: Positive = 100
     tensorboard: bool = True
-    profile: tuple[Positive, Positive] | None = None
+    profile: tuple[int, int] | None = None
     cache_gib: float = Field(50.0, gt=0)
 
     @model_validator(mode="after")
     def _profile_forward(self) -> Self:
-        if self.profile and self.profile[0] > self.profile[1]:
-            raise ValueError(f"profile = {list(self.profile)} ends before it begins: give [first step, last step]")
+        if self.profile and not 1 <= self.profile[0] <= self.profile[1]:
+            raise ValueError(f"profile = {list(self.profile)}: must be [first step, last step], with 1 ≤ first ≤ last")
         return self

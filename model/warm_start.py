@@ -19,6 +19,7 @@ from model.embedding import flat_columns, row_ranges
 from model.identity import Identity, RankingConfig
 
 READING = {"pooling", "serve", "max_length", "weights"}  # of a feature: how its rows are read, not what they mean
+REMEDY = "give another run's model directory, or start without"
 NEVER = ("step",)  # the new run counts its own
 
 
@@ -35,8 +36,11 @@ class WarmStart:
     def _known(self) -> dict[str, Any]:
         known = Identity(self.model_dir).known()
         if known is None:
-            raise FunnelError(f"{self.model_dir}: holds no checkpoint to start from; give another run's model directory, or start without")
+            raise self._nothing()
         return known
+
+    def _nothing(self) -> FunnelError:
+        return FunnelError(f"{self.model_dir}: holds no checkpoint to start from; {REMEDY}")
 
     @cached_property
     def spec(self) -> Spec:
@@ -62,7 +66,9 @@ class WarmStart:
         return Fitted(**kept)
 
     def apply(self, state: Mapping[str, tf.Variable], spec: Spec, fitted: Fitted, warn: Callable[[str], None]) -> None:
-        """Fills the variables of a new training, its optimizers' included. What cannot be filled starts anew, and `warn` is told."""
+        """Fills the variables of a new training, its optimizers' included. What cannot be filled starts anew, and `warn` is told.
+        Raises FunnelError where no checkpoint can be read.
+        """
         rows = {name: self._row_map(spec, fitted, name, warn) for name in spec.embedded if spec.owner(name) == name}
         for name in self.spec.features:
             if name not in spec.features:
@@ -76,7 +82,8 @@ class WarmStart:
                     if value is not None:
                         variable.assign(value)
 
-        first_readable(self.model_dir / "checkpoints", read, warn)
+        if first_readable(self.model_dir / "checkpoints", read, warn, REMEDY) is None:
+            raise self._nothing()
 
     def _row_map(self, spec: Spec, fitted: Fitted, name: str, warn: Callable[[str], None]) -> tuple[np.ndarray, np.ndarray] | None:
         """(rows of the new feature, the old rows that they continue); None, and a line, where the feature starts anew."""

@@ -13,11 +13,16 @@ from model.sharing import SHARING
 
 Pair = tuple[str, str]
 
-PAIRS: list[Pair] = list(itertools.product(SHARING, FUNNELS))
+COURSES = [*FUNNELS, "escm2_dr"]  # funnels, and one more estimator of escm2
+PAIRS: list[Pair] = list(itertools.product(SHARING, COURSES))
 FAST = [pair for pair in PAIRS if pair[0] == "mmoe" or pair[1] == "esmm"]
 CART = {"cart": {"event": "carts", "within": "1d", "after": "click"}}
 ACTION = {"action": {"label": "cart", "given": "click"}}  # the other way to a purchase, which esm2 alone has
-OPTIONS = {"dbmtl": {"relation_units": [3]}, "esm2": {"action": "action"}}  # of funnels
+OPTIONS = {  # of funnels
+    "dbmtl": {"relation_units": [3]},
+    "esm2": {"action": "action"},
+    "escm2_dr": {"name": "escm2", "estimator": "dr"},
+}
 
 
 def spec_of(funnel: str) -> Spec:

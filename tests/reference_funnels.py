@@ -1,6 +1,6 @@
 """The funnels in plain NumPy and float64, from their papers' equations: weights by name and representations in, losses out.
 
-p are probabilities, not logarithms. Labels are −1 where unknown.
+p are probabilities, not logarithms. Labels are −1 where unknown. Heads come in the order of the chain.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import numpy as np
 
 Weights = dict[str, np.ndarray]
 Rows = dict[str, np.ndarray]  # by head or label
+LABEL = {"ctr": "click", "cvr": "convert", "add": "cart", "buy": "buy"}  # of each head
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
@@ -49,10 +50,11 @@ def independent(w: Weights, h: Rows, labels: Rows) -> float:
 
 
 def esmm(w: Weights, h: Rows, labels: Rows) -> float:
-    t = towers(w, h)
-    ctr, cvr = (sigmoid(logit(w, head, t[head])) for head in ("ctr", "cvr"))
-    click, joint = labels["click"], both(labels["click"], labels["convert"])
-    return mean(cross_entropy(ctr, click), click >= 0) + mean(cross_entropy(ctr * cvr, joint), joint >= 0)
+    t, p, joint, total = towers(w, h), 1.0, np.array(1), 0.0
+    for head in h:
+        p, joint = p * sigmoid(logit(w, head, t[head])), both(joint, labels[LABEL[head]])
+        total += mean(cross_entropy(p, joint), joint >= 0)
+    return total
 
 
 def esm2(w: Weights, h: Rows, labels: Rows) -> float:
@@ -65,28 +67,34 @@ def esm2(w: Weights, h: Rows, labels: Rows) -> float:
 
 
 def dbmtl(w: Weights, h: Rows, labels: Rows) -> float:
-    t = towers(w, h)
-    ctr = np.tanh(dense(w, "relation_ctr/dense_0", t["ctr"]))
-    cvr = np.tanh(dense(w, "relation_cvr/dense_0", np.concatenate([t["cvr"], ctr], 1)))
-    click, convert = labels["click"], labels["convert"]
-    first = mean(cross_entropy(sigmoid(logit(w, "ctr", ctr)), click), click >= 0)
-    return first + mean(cross_entropy(sigmoid(logit(w, "cvr", cvr)), convert), (click == 1) & (convert >= 0))
+    t, relations, given, total = towers(w, h), [], np.array(1), 0.0
+    for head in h:
+        relations.append(np.tanh(dense(w, f"relation_{head}/dense_0", np.concatenate([t[head], *relations], 1))))
+        label = labels[LABEL[head]]
+        total += mean(cross_entropy(sigmoid(logit(w, head, relations[-1])), label), (given == 1) & (label >= 0))
+        given = label
+    return total
 
 
 def aitm(w: Weights, h: Rows, labels: Rows) -> float:
-    t = towers(w, h)
-    p, q = np.tanh(dense(w, "handed_to_cvr/dense_0", t["ctr"])), t["cvr"]
+    t, joint, total, z, before = towers(w, h), np.array(1), 0.0, None, None
+    for head in h:
+        z = t[head] if z is None else _transfer(w, head, np.tanh(dense(w, f"handed_to_{head}/dense_0", z)), t[head])
+        y, joint = sigmoid(logit(w, head, z)), both(joint, labels[LABEL[head]])
+        total += mean(cross_entropy(y, joint), joint >= 0)
+        total += 0.0 if before is None else 0.6 * np.maximum(y - before, 0).mean()
+        before = y
+    return total
+
+
+def _transfer(w: Weights, head: str, p: np.ndarray, q: np.ndarray) -> np.ndarray:
     values, scores = [], []
     for u in (p, q):
-        v, k, query = (dense(w, f"transfer_cvr/{name}", u) for name in ("value", "key", "query"))
+        v, k, query = (dense(w, f"transfer_{head}/{name}", u) for name in ("value", "key", "query"))
         values.append(v)
         scores.append((k * query).sum(1) / np.sqrt(u.shape[1]))
     shares = np.exp(scores) / np.exp(scores).sum(0)
-    z = shares[0][:, None] * values[0] + shares[1][:, None] * values[1]
-    y1, y2 = sigmoid(logit(w, "ctr", t["ctr"])), sigmoid(logit(w, "cvr", z))
-    click, joint = labels["click"], both(labels["click"], labels["convert"])
-    calibrator = 0.6 * np.maximum(y2 - y1, 0).mean()
-    return mean(cross_entropy(y1, click), click >= 0) + mean(cross_entropy(y2, joint), joint >= 0) + calibrator
+    return shares[0][:, None] * values[0] + shares[1][:, None] * values[1]
 
 
 def escm2(w: Weights, h: Rows, labels: Rows, fixed: dict[str, np.ndarray]) -> float:

@@ -123,7 +123,7 @@ def layer_mixture(beta: Array, layers: Sequence[Sequence[Array]]) -> list[Array]
 
 
 def transfer(w: Weights, p: Array, q: Array) -> Array:
-    """z = Σ_{u ∈ {p, q}} w_u · h₁(u), w = softmax(<h₂(u), h₃(u)> / √d) (AITM, eq. 5–8)."""
+    """z = Σ_{u ∈ {p, q}} w_u · h₁(u), w = softmax(<h₂(u), h₃(u)> / √d) (AITM)."""
     value, key, query = (w[f"{name}/kernel"] for name in ("value", "key", "query"))
     exponents = [np.exp(np.sum((u @ key) * (u @ query), 1, keepdims=True) / np.sqrt(q.shape[1])) for u in (p, q)]
     return sum(e / sum(exponents) * (u @ value) for e, u in zip(exponents, (p, q), strict=True))

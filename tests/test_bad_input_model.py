@@ -86,6 +86,31 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
             ['model.weighting={name="fixed", weights={ctrs=1}}'],
             "model.weighting.weights names 'ctrs', which is no objective: did you mean 'ctr'?",
         ),
+        (
+            ["model.funnel=aitm", 'model.weighting={name="fixed", weights={calibrator_cvr=2}}'],
+            "model.weighting.weights names 'calibrator_cvr', a penalty, which has no weight but its own coefficient: set "
+            "model.funnel.calibrator_weight (objectives: ctr, ctcvr)",
+        ),
+        (
+            ['model.funnel={name="escm2", estimator="dr"}', "model.weighting=uncertainty"],
+            "model.weighting = 'uncertainty' is of losses that are at least 0, and that of 'cvr' may be negative: choose another "
+            "weighting, or model.funnel.estimator = 'ipw'",
+        ),
+        (
+            ["model.sharing=single_task", "model.weighting=gradnorm"],
+            "model.weighting = 'gradnorm' compares gradients of a layer that all of several heads share, and sharing 'single_task' with "
+            "funnel 'independent' of ctr, cvr has none: choose another of the three",
+        ),
+        (
+            ["model.sharing=single_task", "model.weighting=pareto"],
+            "model.weighting = 'pareto' compares gradients of dense weights that several objectives reach, and sharing 'single_task' with "
+            "funnel 'independent' of ctr, cvr has none: choose another of the three",
+        ),
+        (
+            ['model.sharing={name="asymmetric", reads={}}', "model.weighting=pcgrad"],
+            "model.weighting = 'pcgrad' compares gradients of dense weights that several objectives reach, and sharing 'asymmetric' with "
+            "funnel 'independent' of ctr, cvr has none: choose another of the three",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_built(tmp_path, capsys, overrides, message):

@@ -1,4 +1,4 @@
-"""docs/architectures.md: every entry of the dicts has a section and the drawing of docs/draw_architectures.py; every block runs."""
+"""docs/architectures.md: every entry has a section, its cost and the drawing of docs/draw_architectures.py; every block runs."""
 
 import re
 import runpy
@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from model_data import DWELL, TASKS, make_spec
 
 from model.config import ModelConfig
 from model.funnels import FUNNELS
@@ -22,6 +23,8 @@ BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) for kind in
 def test_an_entry_has_a_section_with_its_drawing(name):
     section = PAGE.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
     assert section.strip().startswith(f"![](architectures/{name}.svg)")
+    assert "**Cost**" in section or "No weights of its own" in section
+    assert "**Options**" in section or name in FUNNELS
 
 
 @pytest.mark.parametrize("name", WEIGHTING)
@@ -39,7 +42,8 @@ def test_a_block_of_configuration_parses(block):
     sections = tomllib.loads(block)
     assert sections
     if "model" in sections:
-        ModelConfig.parse(sections["model"], "model")
+        config = ModelConfig.parse(sections["model"], "model")
+        config.check(make_spec(labels=DWELL["labels"], tasks=sections.get("tasks", TASKS)))
 
 
 def test_the_example_of_layers_runs(tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 """The command: exit codes, one clear error on stderr, help with examples, and what is passed on to Beam."""
 
 import json
+from pathlib import Path
 
 import pytest
 from pipeline_logs import write_jsonl, write_logs
 
-from funnel import cli
+from funnel import cli, config
+from pipeline.config import Dates
 
 T0 = 1_790_000_000
 GOOD = [{"id": str(i), "ts": T0, "user": "u"} for i in range(20)]
@@ -155,3 +157,22 @@ def test_arguments_for_beam(folder, capsys):
     assert "(--debug shows where)" in err
     assert (folder / "run" / "data" / "kept").exists()
     assert [p.name for p in (folder / "run").iterdir() if "data" in p.name] == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "value"),
+    [
+        (["--dates", "2026-11-07"], "dates", "2026-11-07"),
+        (["--warm-start", "2026-11-07"], "warm_start", {"run": "2026-11-07"}),
+        (["--warm-start", 'runs/"é"\\1'], "warm_start", {"run": 'runs/"é"\\1'}),
+        (["--refresh-statistics"], "warm_start", {"refresh_statistics": True}),
+        (["--set", "run=2026-11-08"], "run", "2026-11-08"),
+    ],
+)
+def test_flags_are_texts(arguments, key, value):
+    loaded = config.load(Path("my.toml"), cli._overrides(cli.parser().parse_args(["run", "my.toml", *arguments])))
+    assert getattr(loaded.sections, key) == value
+
+
+def test_a_single_day(folder):
+    assert str(config.load(folder / "my.toml", ["dates=2026-11-07"]).preprocess.dates) == str(Dates.parse("2026-11-07"))

@@ -10,6 +10,7 @@ from model_data import lines, make_estimator, make_model, write_data
 from features.errors import FunnelError
 from model.actions import EarlyStopping, MetricsLog, Profile, TensorBoard
 from model.progress import Progress
+from model.train_config import RunConfig
 
 REPORT = Progress(
     step=4,
@@ -87,9 +88,24 @@ def test_a_profile_of_some_steps_is_written(tmp_path):
     profile, told = Profile(tmp_path / "profile", 2, 5), []
     estimator = make_estimator(tmp_path, model=make_model("shared_bottom"), steps=7)
     estimator.train(lambda report: told.append(report.step), profile)
-    assert told == [2, 5, 7]  # cut where the profile begins and ends
+    assert told == [1, 5, 7]  # cut before its first step and after its last
     assert [p.suffixes for p in (tmp_path / "profile").rglob("*.pb")] == [[".xplane", ".pb"]]
     profile.close()  # nothing is running any more
+
+
+def test_tensorboard_opens_no_file_before_a_report(tmp_path):
+    board = TensorBoard(tmp_path / "board")
+    board.close()
+    assert not (tmp_path / "board").exists()
+
+
+@pytest.mark.parametrize("steps", [(5, 4), (0, 3)])
+def test_a_profile_of_no_steps_is_refused(tmp_path, steps):
+    said = rf"profile = \[{steps[0]}, {steps[1]}\]: must be \[first step, last step\], with 1 ≤ first ≤ last"
+    with pytest.raises(FunnelError, match=said):
+        Profile(tmp_path, *steps)
+    with pytest.raises(FunnelError, match=said):
+        RunConfig.parse({"profile": list(steps)}, "train")
 
 
 def test_early_stopping_counts_evaluations_without_improvement():

@@ -1,7 +1,7 @@
 """The model's configuration: names looked up in the dicts, options checked by the entry's own Params."""
 
 import pytest
-from model_data import SMALL
+from model_data import SMALL, make_spec
 
 from features.errors import FunnelError
 from model.config import ModelConfig
@@ -45,6 +45,14 @@ def test_an_unknown_option_names_the_nearest_of_its_entry():
 def test_an_option_out_of_range_is_named(sharing, key):
     with pytest.raises(FunnelError, match=key):
         ModelConfig.parse({"sharing": sharing}, "model")
+
+
+def test_experts_that_multiply_embeddings_need_two_of_one_dim():
+    features = {name: {"kind": "categorical", "buckets": 9, "dim": dim} for name, dim in (("user", 4), ("item", 2))}
+    config = ModelConfig.parse({"sharing": {"name": "mmoe", "expert": "fm"}}, "model")
+    with pytest.raises(FunnelError, match=r"sharing\.expert = 'fm' multiplies embeddings in pairs, but no two features have the same dim"):
+        config.check(make_spec(features=features))
+    config.check(make_spec(features=features | {"shop": features["user"]}))
 
 
 def test_training_lasts_one_epoch_unless_told():

@@ -8,7 +8,8 @@ import tensorflow as tf
 from model_data import FEATURES, Run, make_estimator, make_model, make_spec, make_train, write_data
 
 from features.errors import FunnelError
-from model.estimator import Trained
+from model import precision
+from model.estimator import RankingEstimator, Trained
 
 
 class Killed(Exception):
@@ -149,6 +150,28 @@ def test_more_steps_go_on(trained):
     assert told == [3]
 
 
+def on_a_machine_with(monkeypatch, bfloat16):
+    """What "auto" finds there."""
+    monkeypatch.setattr(precision, "_bfloat16", lambda: bfloat16)
+
+
+def test_another_machines_mode_is_refused_with_what_to_set(folder, monkeypatch):
+    unset = {"precision": "auto", "xla": None, "model": make_model("shared_bottom")}
+    on_a_machine_with(monkeypatch, "AMX")
+    make_estimator(folder, steps=2, **unset).train()
+    on_a_machine_with(monkeypatch, "")
+    said = (
+        r'trained with train\.precision = "bfloat16" and train\.xla = false, and this machine would go on with '
+        r'train\.precision = "float32" and train\.xla = true: '
+        r'set train\.precision = "bfloat16" and train\.xla = false, or train anew with --force'
+    )
+    with pytest.raises(FunnelError, match=said):
+        make_estimator(folder, steps=3, **unset).train()
+    assert make_estimator(folder, steps=3, **(unset | {"precision": "bfloat16", "xla": False})).train().step == 3
+    on_a_machine_with(monkeypatch, "AMX")
+    assert make_estimator(folder, steps=4, **unset).train().step == 4
+
+
 def test_a_run_without_checkpoint_binds_nothing(folder):
     with pytest.raises(Killed):
         make_estimator(folder, log_every=1).train(kill_at(1))
@@ -187,3 +210,19 @@ def test_a_new_training_that_cannot_begin_leaves_the_old_one(tmp_path):
     Run(*folders, spec, make_model("ple"), steps=1, anew=True).train()
     with pytest.raises(FunnelError, match="its checkpoints are of another model"):
         make_estimator(tmp_path, steps=2)
+
+
+def test_a_new_training_without_its_input_leaves_the_old_one(tmp_path):
+    write_data(tmp_path)
+    make_estimator(tmp_path, steps=2).train()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()}
+
+    def gone(context):
+        raise FunnelError("the input is gone")
+
+    new = make_estimator(tmp_path, model=make_model("ple"), anew=True)
+    with pytest.raises(FunnelError, match="the input is gone"):
+        RankingEstimator.train(new, gone, max_steps=1)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()} == before
+    assert RankingEstimator.train(new, new.train_input, max_steps=1).step == 1  # still anew
+    assert make_estimator(tmp_path, model=make_model("ple")).latest_step() == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from model_data import LABELS, TASKS, make_spec
-from pairs import OPTIONS, config_of, spec_of
+from pairs import ACTION, CART, OPTIONS, config_of, spec_of
 
 from features.errors import FunnelError
 from features.fitted import Fitted
@@ -184,29 +184,62 @@ def test_positives_weigh_more():
     assert sums(funnel)["ctr"] == pytest.approx((ln(2) + 9 * ln(2), 4))  # one row of 0, three of 1; divided by rows
 
 
+def saturated(funnel, cases):
+    """(logits, labels, gradients by head) of one row for every choice of logits of ±40 and each of the cases, labels by name."""
+    biases = {head: dense.bias.value for head, dense in funnel.outputs.items()}
+    for signs in itertools.product((-40.0, 40.0), repeat=len(funnel.heads)):
+        logits = dict(zip(funnel.heads, signs, strict=True))
+        set_logits(funnel, **logits)
+        for case in cases:
+            labels = {name: tf.constant([label], tf.int64) for name, label in case.items()}
+            with tf.GradientTape() as tape:
+                loss = tf.add_n([o.sums()[0] for o in funnel.objectives(predict(funnel, 1), labels)])
+            gradients = {head: float(g[0]) for head, g in tape.gradient(loss, biases).items() if g is not None}
+            assert np.isfinite([float(loss), *gradients.values()]).all(), (logits, case)
+            yield logits, case, gradients
+
+
 SATURATED = [(name, {}) for name in FUNNELS] + [("escm2", {"estimator": "dr"})]
 
 
 @pytest.mark.parametrize(("name", "options"), SATURATED, ids=lambda x: x if isinstance(x, str) else "-".join(x.values()) or "default")
 def test_logits_of_40_lose_no_gradient(name, options):
-    funnel = build(name, **options)
-    biases = {head: dense.bias.value for head, dense in funnel.outputs.items()}
-    cart = {"cart": tf.constant([1], tf.int64)}
-    cases = [(0, 0), (1, 0), (1, 1)]
-    for signs in itertools.product((-40.0, 40.0), repeat=len(funnel.heads)):
-        logits = dict(zip(funnel.heads, signs, strict=True))
-        set_logits(funnel, **logits)
-        for click, convert in cases:
-            labels = cart | {"click": tf.constant([click], tf.int64), "convert": tf.constant([convert], tf.int64)}
-            with tf.GradientTape() as tape:
-                loss = tf.add_n([o.sums()[0] for o in funnel.objectives(predict(funnel, 1), labels)])
-            gradients = {head: float(g[0]) for head, g in tape.gradient(loss, biases).items() if g is not None}
-            assert np.isfinite(float(loss)), (logits, click, convert)
-            assert np.isfinite(list(gradients.values())).all(), (logits, click, convert)
-            if (logits["ctr"] > 0) != bool(click):
-                assert abs(gradients["ctr"]) > 0.4, (logits, click, convert)  # a saturated mistake pulls with its full weight
-            if "cvr" in logits and convert and logits["cvr"] < 0:
-                assert gradients["cvr"] < -0.4, (logits, click, convert)
+    cases = [{"click": click, "convert": convert, "cart": 1} for click, convert in ((0, 0), (1, 0), (1, 1))]
+    for logits, labels, gradients in saturated(build(name, **options), cases):
+        if (logits["ctr"] > 0) != bool(labels["click"]):
+            assert abs(gradients["ctr"]) > 0.4, (logits, labels)  # a saturated mistake pulls with its full weight
+        if "cvr" in logits and labels["convert"] and logits["cvr"] < 0:
+            assert gradients["cvr"] < -0.4, (logits, labels)
+
+
+@pytest.mark.parametrize("name", ["independent", "esmm", "dbmtl", "aitm"])
+def test_logits_of_40_lose_no_gradient_along_a_chain_of_three(name):
+    names, funnel = ["click", "convert", "return"], build(name, CHAIN)
+    cases = [{label: int(place < reached) for place, label in enumerate(names)} for reached in range(4)]
+    for logits, labels, gradients in saturated(funnel, cases):
+        reached = sum(labels.values())
+        for head in funnel.heads[:reached]:
+            if logits[head] < 0:
+                assert gradients[head] < -0.4, (head, logits, labels)
+        upto = funnel.heads[: reached + 1]
+        if reached < 3 and all(logits[head] > 0 for head in upto):
+            # −ln(1 − p₁p₂p₃) is shared out among what makes the product: at least a third each
+            assert gradients[upto[-1]] > 0.3, (logits, labels)
+
+
+def test_logits_of_40_lose_no_gradient_of_esm2s_action():
+    cases = [{"click": 1, "cart": cart, "convert": convert} for cart in (0, 1) for convert in (0, 1)]
+    for logits, labels, gradients in saturated(build("esm2"), cases):
+        y1, y2, y3, y4 = (logits[head] > 0 for head in ("ctr", "action", "cvr_action", "cvr_other"))
+        if labels["cart"] and not y2:
+            assert gradients["action"] < -0.4, (logits, labels)
+        if not labels["cart"] and not labels["convert"] and y1 and y2 and y3 == y4:
+            assert gradients["action"] > 0.4, (logits, labels)  # −ln(1 − y₁y₂), to which the purchase adds nothing
+        way, head = (y3, "cvr_action") if y2 else (y4, "cvr_other")
+        if labels["convert"] and not way:
+            assert gradients[head] < -0.4, (logits, labels)
+        if not labels["convert"] and way and y1:
+            assert gradients[head] > 0.3, (logits, labels)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +274,22 @@ def test_options_that_do_not_fit_are_refused(options, problem):
 def test_esm2_needs_to_know_the_action():
     with pytest.raises(FunnelError, match=r"model\.funnel\.action says nothing: name the task of the action: known: action, cvr"):
         ModelConfig.parse({"funnel": "esm2"}).check(spec_of("esm2"))
+
+
+@pytest.mark.parametrize(
+    ("action", "problem"),
+    [
+        (
+            "other",
+            r"tasks\.other: .*those of ctr, cvr, other are ctr, other, cvr_other, cvr_other, where 'cvr_other' is twice: give the",
+        ),
+        ("cvr_other", r"tasks\.cvr_other: .*are ctr, cvr_other, cvr_cvr_other, cvr_other, where 'cvr_other' is twice: give the"),
+    ],
+)
+def test_esm2_refuses_two_heads_of_one_name(action, problem):
+    spec = make_spec(labels=LABELS | CART, tasks=TASKS | {action: ACTION["action"]})
+    with pytest.raises(FunnelError, match=problem):
+        ModelConfig.parse({"funnel": {"name": "esm2", "action": action}}).check(spec)
 
 
 def test_an_unknown_funnel_is_refused_with_the_nearest():

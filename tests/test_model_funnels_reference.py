@@ -3,19 +3,27 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from pairs import OPTIONS, spec_of
+from model_data import LABELS, TASKS, make_spec
+from pairs import CART, OPTIONS, spec_of
 from reference_funnels import REFERENCES
 
 from model.funnels import FUNNELS
 
-CASES = [(name, {}) for name in FUNNELS] + [("escm2", {"estimator": "dr"})]
+BUY = {"buy": {"event": "conversions", "within": "1d", "after": "cart"}}
+CHAIN = make_spec(  # click → cart → buy
+    labels=LABELS | CART | BUY,
+    tasks={"ctr": TASKS["ctr"], "add": {"label": "cart", "given": "click"}, "buy": {"label": "buy", "given": "cart"}},
+)
+CASES = [pytest.param(name, {}, spec_of(name), id=name) for name in FUNNELS]
+CASES += [pytest.param("escm2", {"estimator": "dr"}, spec_of("escm2"), id="escm2-dr")]
+CASES += [pytest.param(name, {}, CHAIN, id=f"{name}-of-three") for name in ("esmm", "aitm", "dbmtl")]
 MORE = {"escm2": {"propensity_floor": 0.4}}  # a floor that bites on some rows
 ROWS, WIDTH, STEP = 12, 3, 1e-6
 
 
-@pytest.mark.parametrize(("name", "options"), CASES, ids=lambda x: x if isinstance(x, str) else "-".join(x.values()) or "default")
-def test_losses_and_gradients(name, options):
-    kind, spec, random = FUNNELS[name], spec_of(name), np.random.default_rng(5)
+@pytest.mark.parametrize(("name", "options", "spec"), CASES)
+def test_losses_and_gradients(name, options, spec):
+    kind, random = FUNNELS[name], np.random.default_rng(5)
     table = {"name": name, "tower_units": [3], "activation": "tanh"} | OPTIONS.get(name, {}) | MORE.get(name, {}) | options
     funnel = kind(kind.Params.parse(table), spec)
     h = {head: random.normal(size=(ROWS, WIDTH)) for head in funnel.heads}
@@ -23,6 +31,7 @@ def test_losses_and_gradients(name, options):
         "click": np.array([0, 1] * 5 + [-1, 1]),
         "convert": np.array([0, 1, 0, 0, 1, 1, 0, -1, 0, 0, 1, 1]),
         "cart": np.arange(ROWS) % 3 - 1,
+        "buy": np.array([1, 0, 1, 0, -1, 1, 0, -1, 0, 0, 1, 1]),
     }
     tensors = {head: tf.constant(x, tf.float32) for head, x in h.items()}
     funnel(tensors)

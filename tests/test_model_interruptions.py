@@ -1,4 +1,4 @@
-"""Trainings that are killed, ended, or whose checkpoints are broken: nothing is lost. This file runs itself as the training."""
+"""Trainings that are killed or ended: nothing is lost. This file runs itself as the training."""
 
 import os
 import random
@@ -13,7 +13,6 @@ import pytest
 import tensorflow as tf
 from model_data import lines, make_estimator, make_model, write_data
 
-from features.errors import FunnelError
 from model.actions import MetricsLog
 
 STEPS = 60
@@ -106,96 +105,6 @@ def test_sigterm_writes_a_checkpoint_and_the_rest_follows(tmp_path, undisturbed)
     assert tf.train.latest_checkpoint(tmp_path / "model/checkpoints").endswith(f"-{step}")
     assert start(tmp_path).communicate()[0].split()[-2:] == ["steps", str(STEPS)]
     assert_same(state(undisturbed), state(tmp_path))
-
-
-@pytest.fixture
-def trained(tmp_path):
-    """A training at step 6 with checkpoints of steps 2, 4 and 6."""
-    write_data(tmp_path)
-    make_estimator(tmp_path, model=make_model("shared_bottom"), steps=6, checkpoint_every=2).train()
-    return tmp_path
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    "break_it",
-    [
-        lambda c: flip(c / "ckpt-6.data-00000-of-00001"),
-        lambda c: os.truncate(c / "ckpt-6.data-00000-of-00001", 100),
-        lambda c: flip(c / "ckpt-6.index"),
-        lambda c: (c / "ckpt-6.index").unlink(),
-        lambda c: (c / "ckpt-6.position-00000").unlink(),
-        lambda c: os.truncate(c / "ckpt-6.position-00000", 10),
-    ],
-)
-def test_a_broken_checkpoint_is_skipped_for_the_one_before(trained, break_it):
-    checkpoints, said = trained / "model/checkpoints", []
-    whole = state(trained)
-    break_it(checkpoints)
-    again = make_estimator(trained, model=make_model("shared_bottom"), steps=6, warn=said.append)
-    assert again.train().step == 6
-    assert len(said) == 1
-    assert "ckpt-6 cannot be read" in said[0]
-    assert "taking the one before" in said[0]
-    assert_equal_state(whole, state(trained))  # from step 4 on, the same again
-
-
-def assert_equal_state(one: dict, other: dict) -> None:
-    assert [name for name, value in one.items() if value.tobytes() != other[name].tobytes()] == []
-
-
-def test_scoring_skips_a_broken_checkpoint_too(trained):
-    said = []
-    flip(trained / "model/checkpoints/ckpt-6.data-00000-of-00001")
-    make_estimator(trained, model=make_model("shared_bottom"), warn=said.append).load()
-    assert "ckpt-6 cannot be read" in said[0]
-
-
-def test_where_none_can_be_read_it_says_so(trained):
-    for path in (trained / "model/checkpoints").glob("*.index"):
-        path.unlink()
-    with pytest.raises(FunnelError, match=r"none of its 3 checkpoints can be read .*; train anew with --force"):
-        make_estimator(trained, model=make_model("shared_bottom"), warn=lambda line: None).train()
-
-
-FULL_DISK = """
-import resource, signal, sys
-from pathlib import Path
-from features.errors import FunnelError
-from model_data import make_estimator, make_model
-
-def fill(report):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # of a file: writing fails in its middle
-
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-try:
-    make_estimator(Path(sys.argv[1]), model=make_model("shared_bottom"), steps=9, log_every=7, checkpoint_every=2).train(fill)
-except FunnelError as error:
-    print(error)
-"""
-
-
-def test_a_full_disk_leaves_the_last_good_checkpoint(trained):
-    path = os.pathsep.join(p for p in sys.path if p)
-    env = os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(trained)], env=env, capture_output=True, text=True, check=False)
-    assert "checkpoints: the checkpoint of step 8 cannot be written (" in done.stdout, done.stderr[-2000:]
-    assert "the last good one is ckpt-6: free space, run again" in done.stdout
-    names = {p.name.split(".")[0] for p in (trained / "model/checkpoints").iterdir()}
-    assert names == {"checkpoint", "ckpt-2", "ckpt-4", "ckpt-6"}  # nothing half-written
-    assert make_estimator(trained, model=make_model("shared_bottom"), steps=9).train().step == 9
-
-
-def test_old_checkpoints_and_their_positions_go(trained):
-    make_estimator(trained, model=make_model("shared_bottom"), steps=12, checkpoint_every=2, keep_checkpoints=2).train()
-    names = sorted(p.name for p in (trained / "model/checkpoints").iterdir())
-    kept = [f"ckpt-{step}.{part}" for step in (10, 12) for part in ("data-00000-of-00001", "index", "position-00000")]
-    assert names == ["checkpoint", *kept]
 
 
 if __name__ == "__main__":

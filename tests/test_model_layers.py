@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.layers import MLP, CrossExperts, CrossStitch, Experts, FMExperts, Gate, LayerMixture, LSTMExperts, Orthogonal
+from model.layers import MLP, CrossExperts, CrossStitch, Experts, FMExperts, Gate, LayerMixture, LSTMExperts, Orthogonal, Transfer
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(8, 4)).astype(np.float32)
@@ -165,7 +165,7 @@ def blocks(x, sequence, present, fields):
     ]
     y, weights = Gate(15, [4], name="gate")(x, keras.ops.concatenate(experts, 1))
     layers = LSTMExperts(3, [], lstm_units=2, every_step=True, name="steps")(x, sequence, present)
-    return y, weights, LayerMixture(name="mixture")(layers)
+    return y, weights, LayerMixture(name="mixture")(layers), Transfer(name="transfer")(wide, x)
 
 
 def test_a_saved_model_reloads_with_equal_outputs(tmp_path):
@@ -193,6 +193,7 @@ def test_a_saved_model_reloads_with_equal_outputs(tmp_path):
         LSTMExperts(2, [3], lstm_units=5, name="f"),
         CrossStitch(own_share=0.7, per_unit=True, name="g"),
         LayerMixture(last_share=0.6, name="h"),
+        Transfer(name="i"),
     ],
     ids=lambda x: type(x).__name__,
 )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.layers import CrossExperts, CrossStitch, FMExperts, LayerMixture, LSTMExperts, Orthogonal
+from model.layers import CrossExperts, CrossStitch, FMExperts, LayerMixture, LSTMExperts, Orthogonal, Transfer
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(6, 4)).astype(np.float32)
@@ -138,6 +138,16 @@ def test_layer_mixture_golden():
     np.testing.assert_allclose(layer.beta, [[0.1, 0.1, 0.8]] * 2, rtol=1e-6)
     layer.beta.assign([[1.0, 10.0, 100.0], [0.0, 1.0, 1.0]])
     np.testing.assert_array_equal(layer(x), [[[321.0], [11.0]]])
+
+
+def test_transfer_golden():
+    layer, p, q = Transfer(), tf.constant([[1.0, 0, 0, 0]]), tf.constant([[0.0, 1, 0, 0]])
+    layer(p, q)
+    value, key = np.zeros([4, 4]), np.zeros([4, 4])
+    value[:2], key[1, 1] = [[4, 8, 0, 0], [0, 4, 8, 0]], 2 * np.log(3)
+    layer.set_weights([value, key, np.eye(4)])
+    # scores 0 and 2·ln 3 / √4: softmax (1/4, 3/4); 1/4·(4, 8, 0, 0) + 3/4·(0, 4, 8, 0)
+    np.testing.assert_allclose(layer(p, q), [[1, 5, 6, 0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (1, 2, 2)])

@@ -108,7 +108,7 @@ def assert_alike(found: dict, names: list[str]) -> None:
     assert {name: found[name] for name in names if not found[name]["gradients"] <= bounds(name)[1]} == {}
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_replicas_train_alike(devices):
     found = compare(FEW, devices, STEPS)
     assert_alike(found, FEW)

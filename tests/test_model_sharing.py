@@ -54,12 +54,20 @@ def test_asymmetric_golden():
 
 @pytest.mark.parametrize(
     ("reads", "shared"),
-    [(None, True), ({"b": ["a"], "c": ["a"]}, True), ({"b": ["a"]}, False), ({}, False), ({"a": ["b"], "b": ["c"], "c": ["a"]}, False)],
+    [
+        (None, [True, False, False]),
+        ({"b": ["a"], "c": ["a"]}, [True, False, False]),
+        ({"a": ["b"], "b": ["a"], "c": ["a", "b"]}, [True, True, False]),
+        ({"b": ["a"]}, [False] * 3),
+        ({}, [False] * 3),
+        ({"a": ["b"], "b": ["c"], "c": ["a"]}, [False] * 3),
+    ],
 )
 def test_asymmetric_shares_a_layer_where_one_bottom_is_read_by_all(reads, shared):
     layer = SHARING["asymmetric"]({"units": [2], "reads": reads}, ["a", "b", "c"])
     layer(X)
-    assert bool(layer.last_shared) is shared
+    assert layer.shared_in_last == shared
+    assert bool(layer.last_shared) is any(shared)
 
 
 @pytest.mark.parametrize(

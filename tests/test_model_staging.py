@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import shutil
 
 import pytest
 from model_data import batches, make_estimator, make_model, make_spec, make_train, upload, write_data
 
 from features.errors import FunnelError
+from model import staging
 from model.estimator import RankingEstimator
 from model.identity import RankingConfig
 from model.input import Data
@@ -108,6 +112,40 @@ def test_what_is_in_use_stays_and_the_error_says_what_helps(remote):
     with pytest.raises(FunnelError, match=r"raise train.cache_gib, or read in place with tensorflow-io \(requirements-tfio.txt\)"):
         ids(data)
     assert data.sample.exists()
+
+
+def test_a_directory_that_is_removed_while_it_is_opened_is_made_again(tmp_path, monkeypatch):
+    folder, locks = tmp_path / "cache" / "data", []
+
+    def removed_at_first(directory, how):
+        locks.append(take(directory, how))
+        if len(locks) == 1:
+            shutil.rmtree(directory)
+        return locks[-1]
+
+    take = staging._lock
+    monkeypatch.setattr(staging, "_lock", removed_at_first)
+    held = staging._hold(folder)
+    assert (len(locks), held) == (2, locks[1])
+    assert take(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) is None
+
+
+def test_a_full_cache_says_so(tmp_path, remote, monkeypatch):
+    remote_directory = RemoteDirectory(URI, 1)
+
+    class Full:
+        def read(self, size):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+    monkeypatch.setattr(remote_directory, "_open", lambda file: Full())
+    with pytest.raises(FunnelError, match=r"no space is left for spec.json: free some, or set FUNNEL_CACHE elsewhere"):
+        remote_directory._copy("spec.json")
 
 
 @pytest.mark.parametrize("uri", ["s3://logs/nothing", "nope://host/path"])

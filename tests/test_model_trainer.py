@@ -1,5 +1,7 @@
 """The inner loop: losses over sample spaces, and what a step touches."""
 
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -88,3 +90,26 @@ def test_a_step_touches_only_the_rows_of_its_batch():
         rows = batch["ids"].numpy()[:, embeddings.slots[dim]] + embeddings.offsets[dim]
         assert changed
         assert changed <= set(rows.ravel())
+
+
+def test_a_slow_input_is_waited_for():
+    def slowly(batch):
+        with tf.control_dependencies([tf.py_function(lambda: time.sleep(0.05), [], [])]):
+            return {name: tf.identity(tensor) for name, tensor in batch.items()}
+
+    batches = iter(tf.data.Dataset.from_tensors(make_batch([1, 0], [1, 0])).repeat().map(slowly))
+    assert float(make_trainer().steps(batches, tf.constant(4, tf.int64)).waited) > 0.15
+
+
+@pytest.mark.parametrize(("scale", "bad"), [(2.0, False), (1.0, True)])
+def test_gradients_that_overflow_end_float16_where_its_scale_is_at_its_least(scale, bad):
+    settings = make_train(precision="float16", optimizer="sgd")
+    trainer = Trainer(SPEC, make_model("shared_bottom", "esmm"), settings, FITTED, make_strategy(None))
+    trainer.loss_scale.value.assign(scale)
+    trainer.backward.model.regularisation = lambda: tf.add_n([tf.reduce_sum(w.value) for w in trainer.model.weights]) * float("inf") * 0.0
+    before = {name: v.numpy().copy() for name, v in trainer.model.state.items()}
+    batches = iter(tf.data.Dataset.from_tensors(make_batch([1, 0], [1, 0])).repeat())
+    stretch = trainer.steps(batches, tf.constant(1, tf.int64))
+    assert (bool(np.isfinite(stretch.losses).all()), bool(stretch.finite)) == (True, not bad)
+    for name, variable in trainer.model.state.items():
+        np.testing.assert_array_equal(variable, before[name])

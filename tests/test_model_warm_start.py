@@ -115,3 +115,27 @@ def test_it_is_for_a_training_that_begins(tmp_path, yesterday):
     again = run(tmp_path / "today", make_spec(), start=yesterday, steps=1)
     assert all((again.load().state[name].numpy() == value.numpy()).all() for name, value in kept.items())
     assert again.latest_step() == 1
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_the_run_that_is_trained_is_none_to_start_from(tmp_path, yesterday, anew):
+    start = WarmStart(tmp_path / "yesterday/../yesterday/model")
+    with pytest.raises(FunnelError, match="model: is both trained and started from; give another run directory"):
+        make_estimator(tmp_path / "yesterday", warm_start=start, anew=anew)
+    assert yesterday.latest_step() == 3
+
+
+def test_it_is_never_cold_in_silence(tmp_path, yesterday):
+    write_data(tmp_path / "today")
+    make_estimator(tmp_path / "today", model=make_model("ple"), steps=1).train()
+    new = make_estimator(tmp_path / "today", warm_start=WarmStart(yesterday.model_dir), anew=True, warn=lambda line: None)
+    for path in yesterday.checkpoint_dir.glob("*.data*"):
+        path.unlink()
+    said = "none of its 1 checkpoints can be read .*; give another run's model directory, or start without"
+    with pytest.raises(FunnelError, match=said):
+        new.train()
+    for path in yesterday.checkpoint_dir.iterdir():
+        path.unlink()
+    with pytest.raises(FunnelError, match="holds no checkpoint to start from; give another run's"):
+        new.train()
+    assert make_estimator(tmp_path / "today", model=make_model("ple")).latest_step() == 1  # the old run is there

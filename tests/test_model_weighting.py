@@ -10,6 +10,7 @@ from model_data import SMALL, batches, make_estimator, make_spec, make_train, wr
 from features.errors import FunnelError
 from model.config import ModelConfig
 from model.input import Data
+from model.sharing import SHARING
 from model.strategy import make_strategy
 from model.trainer import Trainer
 from model.weighting import WEIGHTING
@@ -226,8 +227,21 @@ def test_names_are_checked_against_the_objectives(table, problem):
         ModelConfig.parse({"weighting": table}, "model").check(make_spec())
 
 
-def test_gradnorm_needs_a_shared_layer(data):
-    with pytest.raises(
-        FunnelError, match=r"gradnorm' compares gradients of a layer that all tasks share, and sharing 'single_task' has none"
-    ):
-        Trainer(make_spec(), config("gradnorm", "single_task"), make_train(), data.fitted, make_strategy(None))
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("gradnorm", "a layer that all of several heads share"),
+        ("pareto", "dense weights that several objectives reach"),
+        ("pcgrad", "dense weights that several objectives reach"),
+    ],
+)
+def test_gradients_are_compared_where_something_is_shared(name, what):
+    problem = f"'{name}' compares gradients of {what}, and sharing '{{}}' with funnel 'independent' of ctr, cvr has none: choose"
+    with pytest.raises(FunnelError, match=problem.format("single_task")):
+        config(name, "single_task").check(make_spec())
+    alone = config(name, "asymmetric").model_copy(update={"sharing": SHARING["asymmetric"].Params(name="asymmetric", reads={})})
+    with pytest.raises(FunnelError, match=problem.format("asymmetric")):
+        alone.check(make_spec())
+    config(name, "asymmetric").check(make_spec())  # cvr reads ctr's bottom
+    with pytest.raises(FunnelError, match=f"compares gradients of {what}, and sharing 'mmoe' with funnel 'independent' of ctr has none"):
+        config(name).check(make_spec(tasks={"ctr": {"label": "click"}}))

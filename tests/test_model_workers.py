@@ -28,6 +28,33 @@ estimator = make_estimator(folder, learning_rate=rate)
 trained = RankingEstimator.train(estimator, halves(estimator), max_steps=steps)
 print("ended at", trained.step)
 """
+CHIEF_DECIDES = """
+import sys
+from pathlib import Path
+from model_data import make_estimator
+from model.estimator import RankingEstimator
+from model.progress import Reporter
+from model.strategy import worker
+from model.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
+from test_model_workers import halves
+
+class Stop:
+    cuts = (12,)
+    def __call__(self, progress):
+        print("told", progress.step)
+        return progress.step >= 35
+
+Reporter.within = lambda self, seconds: 3 + 2 * worker()  # as if their steps took unlike times
+run = make_estimator(Path(sys.argv[1]), log_every=10, async_checkpoints=True)
+estimator = RankingEstimator(run.config, run.model_dir, run.run_config)
+trained = estimator.train(halves(run), max_steps=60, actions=[] if worker() else [Stop()])
+print("ended at", trained.step, trained.ended)
+again = RankingEstimator(run.config, run.model_dir, run.run_config)
+enough = [] if worker() else [lambda progress: progress.step >= 60]
+evaluated = EvalSpec(run.eval_input, 10, [lambda estimator, metrics, step, final: print("exported", step, final)], enough)
+trained, metrics = train_and_evaluate(again, TrainSpec(halves(run), 100), evaluated)
+print("evaluated", sorted(metrics), "ended at", trained.step, trained.ended)
+"""
 
 
 def halves(estimator):
@@ -48,14 +75,14 @@ def free_port():
         return listening.getsockname()[1]
 
 
-def start(folder, steps, rates=(0.01, 0.01)):
+def start(folder, steps=0, rates=(0.01, 0.01), program=WORKER):
     """Runs both workers to their end; their (code, output)."""
     cluster = {"worker": [f"127.0.0.1:{free_port()}" for _ in rates]}
     running = []
     for index, rate in enumerate(rates):
         env = os.environ | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
         env |= {"PYTHONPATH": f"{HERE}:{HERE.parent}", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = [sys.executable, "-c", WORKER, str(folder), str(steps), str(rate)]
+        command = [sys.executable, "-c", program, str(folder), str(steps), str(rate)]
         running.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     try:
         return [(process.wait(200), process.stdout.read()) for process in running]
@@ -78,10 +105,40 @@ def test_two_processes_do_as_one_and_resume(tmp_path):
         np.testing.assert_allclose(two[name].numpy(), value.numpy(), atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
+def test_what_the_chief_alone_wishes_all_do_at_the_same_step(tmp_path):
+    write_data(tmp_path)
+    (code, chief), (other_code, other) = start(tmp_path, program=CHIEF_DECIDES)
+    assert (code, other_code) == (0, 0), chief[-2000:] + other[-2000:]
+    for output in (chief, other):
+        assert "ended at 40 action" in output
+        assert "ended at 60 action" in output
+    said = [line.removeprefix("told ") for line in chief.splitlines() if line.startswith("told ")]
+    assert said == ["10", "12", "20", "30", "40"]
+    assert [line for line in chief.splitlines() if line.startswith("exported")] == ["exported 50 False", "exported 60 True"]
+    assert "exported" not in other
+
+
+def test_parts_that_workers_disagree_about_are_named(monkeypatch):
+    parts = {"model": 1, "run": {"log_every": 5}}
+    theirs = [strategy._digest(part) for part in (1, {"log_every": 7})]
+    monkeypatch.setattr(strategy, "gathered", lambda _, *mine: [theirs, list(mine)])
+    monkeypatch.setattr(strategy, "workers", lambda: 2)
+    monkeypatch.setattr(strategy, "worker", lambda: 1)
+    with pytest.raises(FunnelError, match=r"worker 1 and worker 0 disagree about the configuration \(run\): start all with the same file"):
+        strategy.check_agreement(None, parts)
+
+
+def test_workers_that_go_on_from_unlike_steps_are_refused(monkeypatch):
+    monkeypatch.setattr(strategy, "gathered", lambda _, step: [[step], [0]])
+    with pytest.raises(FunnelError, match=r"worker 1 goes on from step 0, worker 0 from step 4: .* a file system that all workers share"):
+        strategy.check_restored(None, 4)
+
+
 def test_workers_that_disagree_are_refused(tmp_path):
     write_data(tmp_path)
     ends = start(tmp_path, 2, rates=(0.01, 0.02))
-    assert all("disagree about the configuration" in output for _, output in ends), ends[0][1][-2000:]
+    assert all("disagree about the configuration (train)" in output for _, output in ends), ends[0][1][-2000:]
     assert all(code for code, _ in ends)
     assert not list((tmp_path / "model").glob("checkpoints/*.index"))
 

@@ -15,7 +15,7 @@ from features.manifest import read_manifest
 from funnel.config import Config, load
 from funnel.console import console, table
 from funnel.experiments.base import Experiment, Metrics, Results, figure, spread
-from funnel.experiments.training import options, train
+from funnel.experiments.training import SAME_NUMBERS, options, train
 from model.config import ModelConfig
 from model.metrics import evaluate
 from model.sharing import SHARING
@@ -38,7 +38,7 @@ OPTIONS = {
     "sluice": "units = [48, 48]",  # of one width, as it must be
     "mose": "experts = 4",
 }
-TRAIN = ["train.batch_size=1024", "train.epochs=4", "train.learning_rate=0.002", "train.embedding_learning_rate=0.02"]
+TRAIN = ["train.batch_size=1024", "train.epochs=4", "train.learning_rate=0.002", "train.embedding_learning_rate=0.02", *SAME_NUMBERS]
 PUBLISHED = {  # AUC of income / never married
     "single_task": {"MMoE paper": ".9337 / .9922", "PLE paper": ".9445 / .9923"},
     "shared_bottom": {"MMoE paper": ".9295 / .9921", "community": ".9478 / .9947"},

@@ -18,7 +18,7 @@ from features.errors import FunnelError
 from funnel.config import Config, load
 from funnel.console import table
 from funnel.experiments.base import Experiment, Metrics, Results, figure, statistics
-from funnel.experiments.training import flat, options, train
+from funnel.experiments.training import SAME_NUMBERS, flat, options, train
 from pipeline.job import preprocess
 from pipeline.simulate import simulate
 
@@ -47,6 +47,7 @@ OPTIONS = [
     "train.batch_size=2048",
     "train.learning_rate=0.002",
     "train.embedding_learning_rate=0.1",
+    *SAME_NUMBERS,
 ]
 METRICS = {
     "auc": "AUC over all impressions, against the drawn outcome",

@@ -13,6 +13,8 @@ import numpy as np
 from funnel.config import Config
 from funnel.training import Run
 
+SAME_NUMBERS = ["train.precision=float32", "train.xla=false"]  # else the machine chooses, and its results are its own
+
 
 def train(config: Config, data: Path) -> dict[str, np.ndarray]:
     """The eval split's {"id", "p_<name>" of each task and joint, each label}, [rows] each, after a training on `data`."""

@@ -25,7 +25,7 @@ class AITM(Funnel):
     | calibrator_t | none | all rows | all rows | α·max(ŷ_t − ŷ_{t−1}, 0) |
 
     p_task is cut at 1, where the calibrator has not yet put ŷ_t below ŷ_{t−1}. See the layer Transfer. Xi et al., AITM, KDD 2021;
-    α is `calibrator_weight`, .6 in the paper.
+    α is `calibrator_weight`, .6 in the paper; the calibrator is a penalty, so that α alone is its weight.
     """
 
     class Params(FunnelParams):
@@ -59,5 +59,8 @@ class AITM(Funnel):
         steps = [self.joint_objective(task, predictions, labels) for task in self.chain]
         chains = {task: tf.exp(predictions[self.spec.tasks[task].joint or task].log_p) for task in self.chain}
         excess = {task: tf.nn.relu(chains[task] - chains[before]) for before, task in itertools.pairwise(self.chain)}
-        weight = self.params.calibrator_weight
-        return steps + [Objective(f"calibrator_{task}", weight * e, tf.ones_like(e, tf.bool)) for task, e in excess.items()]
+        return steps + [self._calibrator(task, e) for task, e in excess.items()]
+
+    def _calibrator(self, task: str, excess: tf.Tensor) -> Objective:
+        losses, everyone = self.params.calibrator_weight * excess, tf.ones_like(excess, tf.bool)
+        return Objective(f"calibrator_{task}", losses, everyone, penalty="calibrator_weight")

@@ -94,11 +94,15 @@ class Funnel(keras.Layer):
         raise TypeError(f"{type(self).__name__} must say what it minimises: give it objectives(predictions, labels)")
 
     @classmethod
-    def objective_names(cls, params: FunnelParams, spec: Spec) -> list[str]:
-        """What `objectives` minimises, found on a row of zeros."""
+    def trial(cls, params: FunnelParams, spec: Spec) -> list[tuple[Objective, set[str]]]:
+        """What `objectives` minimises, and the heads whose representations each reaches, found on a row of zeros."""
         labels = {name: tf.zeros([1], tf.float32 if label.is_number else tf.int64) for name, label in spec.labels.items()}
         funnel = cls(params, spec)
-        return [o.name for o in funnel.objectives(funnel(dict.fromkeys(funnel.heads, tf.zeros([1, 1]))), labels)]
+        heads = {head: tf.zeros([1, 1]) for head in funnel.heads}
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(heads)
+            found = [(objective, objective.sums()[0]) for objective in funnel.objectives(funnel(heads), labels)]
+        return [(o, {head for head, g in tape.gradient(loss, heads).items() if g is not None}) for o, loss in found]
 
 
 def refuse_numbers(spec: Spec, funnel: str) -> None:

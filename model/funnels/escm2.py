@@ -28,7 +28,8 @@ class ESCM2(Funnel):
 
     ô = max(p_ctr, `propensity_floor`), its gradient stopped; the floor bounds the weight of one row, and so the variance, by 1/floor.
     δ̂ = softplus of the imputation tower. `counterfactual_weight` λ_c and `global_weight` λ_g weight the second and third, and the
-    last row. Wang et al., ESCM²: Entire Space Counterfactual Multi-Task Model, SIGIR 2022.
+    last row. Each is the risk of a head, so a weighting weighs them all; R_DR may be negative. Wang et al., ESCM²: Entire Space
+    Counterfactual Multi-Task Model, SIGIR 2022.
     """
 
     class Params(FunnelParams):
@@ -75,4 +76,5 @@ class ESCM2(Funnel):
         risk = self.params.counterfactual_weight * imputed + weight * observed
         # δ is held: its gradient would draw p_cvr to ½, where δ is the same for either label and so the easiest to impute.
         held = weight * (tf.stop_gradient(error) - imputed) ** 2
-        return [Objective(convert, risk, everyone), Objective(IMPUTATION, held, clicked, over=everyone)]
+        doubly_robust = Objective(convert, risk, everyone, nonnegative_with="estimator = 'ipw'")
+        return [doubly_robust, Objective(IMPUTATION, held, clicked, over=everyone)]

@@ -41,6 +41,14 @@ class ESM2(Funnel):
         if params.action not in children:
             said = "says nothing" if params.action is None else f"= '{params.action}'"
             raise FunnelError(f"model.funnel.action {said}: name the task of the action: {nearest(str(params.action), children)}")
+        heads = cls.heads_of(params, spec)
+        for head in heads:
+            if heads.count(head) > 1:
+                task = head if head in spec.tasks else params.action
+                raise FunnelError(
+                    f"tasks.{task}: model.funnel = 'esm2' gives each head its own tower, but those of {', '.join(spec.tasks)} are "
+                    f"{', '.join(heads)}, where '{head}' is twice: give the task another name"
+                )
         super().check(params, spec)
 
     @classmethod

@@ -24,6 +24,11 @@ class LossScale(tf.Module):
     def state(self) -> dict[str, tf.Variable]:
         return {"loss_scale/value": self.value, "loss_scale/finite_steps": self.finite_steps}
 
+    @property
+    def least(self) -> tf.Tensor:
+        """Whether it cannot be halved any further."""
+        return self.value <= 1.0
+
     def advance(self, finite: tf.Tensor) -> None:
         """Takes note of whether a step's gradients, of all replicas, were finite."""
         steps = tf.where(finite, self.finite_steps + 1, 0)

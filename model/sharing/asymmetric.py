@@ -33,6 +33,10 @@ class Asymmetric(Sharing):
                 return {head: heads[:place] for place, head in enumerate(heads)}
             return {head: self.reads.get(head, []) for head in heads}
 
+        def parts(self, heads: list[str]) -> list[set[str]]:
+            reads = self.reads_of(heads)
+            return [{reader for reader in heads if head in (reader, *reads[reader])} for head in heads]
+
         def check_heads(self, heads: list[str]) -> None:
             for reader, donors in (self.reads or {}).items():
                 for name in (reader, *donors):
@@ -54,5 +58,8 @@ class Asymmetric(Sharing):
 
     @property
     def last_shared(self) -> list[keras.Variable]:
-        read_by_all = set.intersection(*({head, *donors} for head, donors in self.reads.items()))
-        return self.bottoms.last if read_by_all else []
+        return self.bottoms.last if any(self.shared_in_last) else []
+
+    @property
+    def shared_in_last(self) -> list[bool]:
+        return [readers == set(self.heads) for readers in self.params.parts(self.heads)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import keras
+import numpy as np
 import tensorflow as tf
 from pydantic import Field, model_validator
 
@@ -54,6 +55,10 @@ class SharingParams(NetworkParams):
     def shares_embeddings(self) -> bool:
         """Whether all heads read the same embeddings."""
         return True
+
+    def parts(self, heads: list[str]) -> list[set[str]]:
+        """The heads that read one and the same network of dense weights, for each such network."""
+        return [set(heads)]
 
     def check(self, spec: Spec) -> None:
         """Raises FunnelError for what cannot be built over these features."""
@@ -158,6 +163,11 @@ class Sharing(keras.Layer):
         """The weights of the last layer that all heads share, those that GradNorm compares gradients of; [] where nothing is shared."""
         return []
 
+    @property
+    def shared_in_last(self) -> list[bool] | None:
+        """Which of the networks whose joint weights `last_shared` holds all heads share, in their order; None: all."""
+        return None
+
     def get_build_config(self) -> None:
         """Nothing: its parts are built where it is called."""
 
@@ -171,3 +181,11 @@ def as_inputs(inputs: Inputs | tf.Tensor) -> Inputs:
         flat, fields, sequences = inputs
         return Inputs(flat, dict(fields), {name: History(*history) for name, history in sequences.items()})
     return Inputs(inputs, {}, {})
+
+
+def shared_part(shape: Sequence[int], shared: Sequence[bool] | None) -> np.ndarray:
+    """1 in what a joint weight of n networks holds of the shared ones, else 0, to multiply [n, I, U], [n, 1, U], [I, n·U] or [n·U] with."""
+    if shared is None:
+        return np.ones([1] * len(shape), np.float32)
+    ones = np.array(shared, np.float32)
+    return ones[:, np.newaxis, np.newaxis] if len(shape) == 3 else np.repeat(ones, shape[-1] // len(ones))

@@ -49,6 +49,10 @@ class CGC(Sharing):
     def last_shared(self) -> list[keras.Variable]:
         return self.level.last_shared
 
+    @property
+    def shared_in_last(self) -> list[bool] | None:
+        return self.level.shared_in_last
+
 
 class Level(keras.Layer):
     """One extraction network: {task or shared: Inputs} → ({task: [B, H]}, its gates' weights), and shared unless it is the last.
@@ -90,3 +94,7 @@ class Level(keras.Layer):
     @property
     def last_shared(self) -> list[keras.Variable]:
         return self.experts["all" if self.level == 0 else SHARED].last
+
+    @property
+    def shared_in_last(self) -> list[bool] | None:
+        return [group == SHARED for group, n in self.counts.items() for _ in range(n)] if self.level == 0 else None

@@ -35,3 +35,7 @@ class Customized(Sharing):
     @property
     def last_shared(self) -> list[keras.Variable]:
         return self.bottoms.last
+
+    @property
+    def shared_in_last(self) -> list[bool]:
+        return [True, *(False for _ in self.heads)]

@@ -46,3 +46,7 @@ class PLE(Sharing):
     @property
     def last_shared(self) -> list[keras.Variable]:
         return self.levels[-1].last_shared
+
+    @property
+    def shared_in_last(self) -> list[bool] | None:
+        return self.levels[-1].shared_in_last

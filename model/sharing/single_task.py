@@ -28,6 +28,9 @@ class SingleTask(Sharing):
         def shares_embeddings(self) -> bool:
             return self.share_embeddings
 
+        def parts(self, heads: list[str]) -> list[set[str]]:
+            return [{head} for head in heads]
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottoms = {head: MLP(self.params.units, **self.params.network, name=f"bottom_{head}") for head in heads}

@@ -27,12 +27,13 @@ class WeightingParams(Settings):
 class Weighting(tf.Module):
     """w_1 … w_K for the objectives by name: Σ w_k·L_k is minimised, L_k the loss over the whole batch of all replicas.
 
-    Variables of `state` are kept in checkpoints; `advance` moves them on after each step.
+    A penalty is none of the objectives: it weighs 1. Variables of `state` are kept in checkpoints; `advance` moves them on after each step.
     """
 
     Params: type[WeightingParams]
     of_gradients = False  # whether it looks at each objective's own gradient: as many backward passes more
     of_last_layer = False  # whether those are with respect to the last layer that all heads share, not to all that several objectives reach
+    of_nonnegative = False  # whether no loss may be negative
     for_shared_alone = False  # whether weights that one objective alone reaches, and tables, take 1 in the place of what `balance` gives
 
     def __init__(self, params: WeightingParams, objectives: list[str]) -> None:

@@ -16,6 +16,8 @@ class DWA(Weighting):
     End-to-End Multi-Task Learning with Attention, CVPR 2019, where a period is an epoch; T is `temperature`.
     """
 
+    of_nonnegative = True  # ratios of losses say how fast they fall only where both are positive
+
     class Params(WeightingParams):
         period: int = Field(100, ge=1)
         temperature: float = Field(2.0, gt=0)

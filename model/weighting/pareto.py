@@ -13,10 +13,11 @@ class Pareto(Weighting):
     """w = argmin ‖Σ w_k g_k‖² over w_k ≥ c_k, Σ w_k = 1: the multiple-gradient descent algorithm, MGDA.
 
     g_k is the gradient of L_k with respect to the dense weights that more than one objective reaches; the weights that it gives apply to
-    all. An objective without a row in the batch is left out. Solved by Frank and Wolfe's method with exact line search, in `iterations`
-    steps, exact for two objectives. Désidéri, Comptes Rendus Mathématique 350, 2012; Sener and Koltun, Multi-Task Learning as
-    Multi-Objective Optimization, NeurIPS 2018, alg. 2; with the bounds c = `at_least`, Lin et al., A Pareto-Efficient Algorithm for
-    Multiple Objective Optimization (PE-LTR), RecSys 2019.
+    all. A kernel that holds several tasks' own experts counts whole: where an objective does not reach, its gradient is 0, and what one
+    alone reaches adds to its norm. An objective without a row in the batch is left out. Solved by Frank and Wolfe's method with exact
+    line search, in `iterations` steps, exact for two objectives. Désidéri, Comptes Rendus Mathématique 350, 2012; Sener and Koltun,
+    Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018, alg. 2; with the bounds c = `at_least`, Lin et al., A
+    Pareto-Efficient Algorithm for Multiple Objective Optimization (PE-LTR), RecSys 2019.
     """
 
     of_gradients = True

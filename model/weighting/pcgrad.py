@@ -12,9 +12,11 @@ class PCGrad(Weighting):
     """g_k ← g_k − (g_k · g_j / ‖g_j‖²)·g_j for each j, in random order, with which it conflicts, g_k · g_j < 0; then Σ_k g_k.
 
     g are the gradients of the dense weights that more than one objective reaches. What a projection gives is a combination of the
-    original gradients, Σ_j c_j g_j, whose c follow from their inner products alone. Weights that one objective reaches keep its gradient;
-    embedding tables keep the plain sum, since two objectives' gradients of a row meet only where a batch has it, and a projection would
-    touch the rows of both. Yu et al., Gradient Surgery for Multi-Task Learning, NeurIPS 2020, algorithm 1.
+    original gradients, Σ_j c_j g_j, whose c follow from their inner products alone. A kernel that holds several tasks' own experts counts
+    whole: where an objective does not reach, its gradient is 0, and what one alone reaches adds to its norm and takes its c. Weights that
+    one objective reaches keep its gradient; embedding tables keep the plain sum, since two objectives' gradients of a row meet only where
+    a batch has it, and a projection would touch the rows of both. Yu et al., Gradient Surgery for Multi-Task Learning, NeurIPS 2020,
+    algorithm 1.
     """
 
     of_gradients = True

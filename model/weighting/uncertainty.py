@@ -15,6 +15,8 @@ class Uncertainty(Weighting):
     cross-entropies; a squared error has a factor ½ there, which only moves its s by log 2.
     """
 
+    of_nonnegative = True  # a negative loss would draw its s down for ever
+
     class Params(WeightingParams):
         pass
 

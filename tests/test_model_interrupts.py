@@ -1,0 +1,49 @@
+"""SIGTERM as a wish: one inside another, and where it is no wish yet."""
+
+import os
+import signal
+
+import pytest
+
+from model.interrupts import Interrupts
+
+
+def come():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def undone():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_inner_sees_what_came_before_it():
+    with Interrupts() as outer:
+        with Interrupts() as inner:
+            assert not inner.asked
+        come()
+        with Interrupts() as inner:
+            assert inner.asked
+        assert outer.asked
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a second one ends the process
+    with Interrupts() as later:
+        assert not later.asked
+
+
+def test_the_outer_sees_what_came_in_the_inner():
+    with Interrupts() as outer:
+        with Interrupts() as inner:
+            come()
+            assert inner.asked
+        assert outer.asked
+
+
+def test_at_once_for_as_long_as_it_is_set():
+    with pytest.raises(LookupError), Interrupts(at_once=LookupError()):
+        come()
+    with Interrupts(at_once=LookupError()) as interrupts:
+        interrupts.at_once = None
+        come()
+        assert interrupts.asked
