@@ -87,7 +87,7 @@ def vocabulary(effort: Effort) -> Result:
     """The step's time by the tables' rows."""
     sizes = [effort.small, effort.large, effort.huge]
     measured = {
-        f"{shape.size_label(size)} rows a table": stepper(make_trainer(size, **COMPILED), in_memory(size), effort.steps) for size in sizes
+        f"{shape.size_label(size)} rows a table": stepper(make_trainer(size, **FLOAT32), in_memory(size), effort.steps) for size in sizes
     }
     times = machine.interleave(measured, effort.rounds)
     first, *others = times.values()
@@ -118,7 +118,7 @@ def peers(effort: Effort, size: int) -> Result:
         print(f"· {effort.pythons[name]} is not there, so {name} is left out; `make bench-peers` makes it", flush=True)
     if not present:
         return [], {}
-    modes = {"ours, lazy Adam": COMPILED} | ({"ours, lazy Adam, best mode": BEST} if size == effort.small else {})
+    modes = {"ours, lazy Adam": FLOAT32} | ({"ours, lazy Adam, best mode": BEST} if size == effort.small else {})
     measured = {name: stepper(make_trainer(size, **ADAM, **mode), in_memory(size), effort.steps) for name, mode in modes.items()}
     measured |= {name: partial(peer, python, name, size, effort.steps) for name, python in present.items()}
     times, label = machine.interleave(measured, effort.rounds), shape.size_label(size)
@@ -159,7 +159,7 @@ def disk(effort: Effort) -> Result:
         read = layouts["packed"].train_input(batch_size=shape.BATCH, shuffle_buffer=10_000, seed=1)(tf.distribute.InputContext())
         checks = partial(checked, spec=make_spec(effort.small), fitted=plain(make_spec(effort.small)))  # as every training's input
         inputs = {"from memory": checks(in_memory(effort.small)), "from disk": checks(read).prefetch(2)}
-        measured = {name: stepper(make_trainer(effort.small, **COMPILED), batches, effort.steps) for name, batches in inputs.items()}
+        measured = {name: stepper(make_trainer(effort.small, **FLOAT32), batches, effort.steps) for name, batches in inputs.items()}
         measured |= {f"parsing {name}": parser(data, 4 * effort.steps) for name, data in layouts.items()}
         times = machine.interleave(measured, effort.rounds)
     found = {"disk_over_memory": machine.ratio(times["from memory"], times["from disk"])}

@@ -28,18 +28,14 @@ class Mode:
         return f"{self.precision}{' with XLA' if self.xla else ''} ({self.reason})"
 
 
-def choose(precision: Precision, xla: bool | None, replicas: int) -> Mode:
-    """What "auto" and None stand for on this machine.
-
-    bfloat16 where the processor multiplies in it (AVX512-BF16, AMX, or a GPU of compute capability 8.0), as one graph of TensorFlow's
-    kernels: XLA has no such products on a processor. Else float32, compiled by XLA where one replica trains.
+def choose(precision: Precision, xla: bool) -> Mode:
+    """What "auto" stands for on this machine: bfloat16 where it multiplies in it (AVX512-BF16, AMX, or a GPU of compute capability 8.0),
+    else float32. XLA is for those who ask: on a processor it has no products in bfloat16, and is no faster in float32.
     """
+    if precision != "auto":
+        return Mode(precision, xla, "as configured")
     fast = _bfloat16()
-    chosen = ("bfloat16" if fast else "float32") if precision == "auto" else precision
-    compiled = (chosen == "float32" and replicas == 1) if xla is None else xla
-    if precision != "auto" and xla is not None:
-        return Mode(chosen, compiled, "as configured")
-    return Mode(chosen, compiled, fast or "the device has no bfloat16 products")
+    return Mode("bfloat16" if fast else "float32", xla, fast or "the device has no bfloat16 products")
 
 
 def _bfloat16() -> str:

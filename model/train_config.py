@@ -47,7 +47,7 @@ class TrainConfig(Settings):
     clip_norm: float | None = Field(None, gt=0)
     features: dict[str, TableOptions] = Field({})
     precision: Precision = "auto"
-    xla: bool | None = None
+    xla: bool = False
     seed: int = 1
     shuffle_buffer: int = Field(10_000, ge=1)
 

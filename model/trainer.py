@@ -46,7 +46,7 @@ class Trainer(tf.Module):
         self.replicas = strategy.num_replicas_in_sync
         if train.batch_size % self.replicas:
             raise FunnelError(f"train.batch_size = {train.batch_size} is global and must divide evenly among {self.replicas} replicas")
-        self.mode = choose(train.precision, train.xla, self.replicas)
+        self.mode = choose(train.precision, train.xla)
         with strategy.scope(), policy(self.mode.precision):
             self.model = RankingModel(spec, model, fitted, train.seed)
             self.weighting = WEIGHTING[model.weighting.name](model.weighting, weighed.names)

@@ -156,13 +156,13 @@ def on_a_machine_with(monkeypatch, bfloat16):
 
 
 def test_another_machines_mode_is_refused_with_what_to_set(folder, monkeypatch):
-    unset = {"precision": "auto", "xla": None, "model": make_model("shared_bottom")}
+    unset = {"precision": "auto", "model": make_model("shared_bottom")}
     on_a_machine_with(monkeypatch, "AMX")
     make_estimator(folder, steps=2, **unset).train()
     on_a_machine_with(monkeypatch, "")
     said = (
         r'trained with train\.precision = "bfloat16" and train\.xla = false, and this machine would go on with '
-        r'train\.precision = "float32" and train\.xla = true: '
+        r'train\.precision = "float32" and train\.xla = false: '
         r'set train\.precision = "bfloat16" and train\.xla = false, or train anew with --force'
     )
     with pytest.raises(FunnelError, match=said):

@@ -10,20 +10,18 @@ from model.optimizers.loss_scale import LossScale
 
 
 @pytest.mark.parametrize(
-    ("found", "asked", "xla", "replicas", "said"),
+    ("found", "asked", "xla", "said"),
     [
-        ("AMX", "auto", None, 1, "bfloat16 (AMX)"),
-        ("AVX512-BF16", "auto", None, 2, "bfloat16 (AVX512-BF16)"),
-        ("", "auto", None, 1, "float32 with XLA (the device has no bfloat16 products)"),
-        ("", "auto", None, 2, "float32 (the device has no bfloat16 products)"),
-        ("AMX", "float32", None, 1, "float32 with XLA (AMX)"),
-        ("AMX", "float32", False, 1, "float32 (as configured)"),
-        ("AMX", "bfloat16", True, 1, "bfloat16 with XLA (as configured)"),
+        ("AMX", "auto", False, "bfloat16 (AMX)"),
+        ("AVX512-BF16", "auto", True, "bfloat16 with XLA (AVX512-BF16)"),
+        ("", "auto", False, "float32 (the device has no bfloat16 products)"),
+        ("AMX", "float32", True, "float32 with XLA (as configured)"),
+        ("", "bfloat16", False, "bfloat16 (as configured)"),
     ],
 )
-def test_choice(monkeypatch, found, asked, xla, replicas, said):
+def test_choice(monkeypatch, found, asked, xla, said):
     monkeypatch.setattr(precision, "_bfloat16", lambda: found)
-    assert str(precision.choose(asked, xla, replicas)) == said
+    assert str(precision.choose(asked, xla)) == said
 
 
 @pytest.mark.parametrize(("capability", "said"), [((8, 0), "GPU of compute capability 8.0"), ((7, 5), "")])
