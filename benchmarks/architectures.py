@@ -100,8 +100,13 @@ def _timed(one: dict[str, float]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speed", action="store_true", help="train each, too: some minutes")
+    parser.add_argument("--only", nargs="+", choices=[*SHARING, *FUNNELS], metavar="NAME", help="some of them instead of all")
     arguments = parser.parse_args()
-    pairs = {"sharing": {name: (name, "independent") for name in SHARING}, "funnel": {name: ("shared_bottom", name) for name in FUNNELS}}
+    chosen = arguments.only or [*SHARING, *FUNNELS]
+    pairs = {
+        "sharing": {name: (name, "independent") for name in SHARING if name in chosen},
+        "funnel": {name: ("shared_bottom", name) for name in FUNNELS if name in chosen},
+    }
     costs = {axis: {name: cost(*pair) for name, pair in own.items()} for axis, own in pairs.items()}
     if arguments.speed:
         costs = {axis: {name: costs[axis][name] | speed(*pair) for name, pair in own.items()} for axis, own in pairs.items()}

@@ -91,14 +91,19 @@ class Embeddings(tf.Module):
 
     def places(self, columns: Columns) -> list[tf.Tensor]:
         """The rows of each table that a batch reads, [B, E of its dimension]."""
-        return [tf.gather(columns.rows, self.slots[dim], axis=1) + self.offsets[dim] for dim in self.tables]
+        return [self._own(columns, dim) + self.offsets[dim] for dim in self.tables]
+
+    def _own(self, columns: Columns, dim: str) -> tf.Tensor:
+        """The columns of the rows [B, E of this dimension] that read this table."""
+        slots, every = self.slots[dim], range(columns.rows.shape[1])
+        return columns.rows if np.array_equal(slots, every) else tf.gather(columns.rows, slots, axis=1)
 
     def __call__(self, columns: Columns, embedded: list[tf.Tensor]) -> Inputs:
         """`embedded`: what each table has at its `places`, [B, E, dim]."""
         fields, sequences = {}, {}
         for dim, rows in zip(self.tables, embedded, strict=True):
             members = self._members(int(dim))
-            own = tf.gather(columns.rows, self.slots[dim], axis=1)  # [B, E of this dimension]
+            own = self._own(columns, dim)
             lengths = [f.slots for f in members.values()]
             pieces = zip(members.items(), tf.split(own, lengths, 1), tf.split(rows, lengths, 1), strict=True)
             for (name, feature), values, piece in pieces:

@@ -50,17 +50,21 @@ def course(name: str, devices: int | None, steps: int, **more: object) -> dict[s
 
 
 def gradients(name: str, devices: int | None) -> list[np.ndarray]:
-    """The dense gradients of the first batch, added up over replicas; [] where the optimizer alone is new, which they precede."""
+    """The gradients of each batch, of tables and of dense weights, added up over replicas; [] where the optimizer alone is new, which
+    they precede.
+    """
     if name.startswith(("tables", "dense")) and name not in FEW:
         return []
-    trainer, batch = trainer_of(name, devices), next(batches())
+    trainer = trainer_of(name, devices)
 
-    def of_replica() -> list[tf.Tensor]:
+    def of_replica(batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
         replica = tf.distribute.get_replica_context()
-        return replica.all_reduce(tf.distribute.ReduceOp.SUM, trainer.gradients(trainer._slice(batch, replica))[2])
+        _, tables, dense = trainer.gradients(trainer._slice(batch, replica))
+        return replica.all_reduce(tf.distribute.ReduceOp.SUM, [*map(tf.convert_to_tensor, tables), *dense])
 
-    found = tf.function(lambda: trainer.strategy.run(of_replica))()
-    return [trainer.strategy.experimental_local_results(g)[0].numpy() for g in found]
+    added_up = tf.function(lambda batch: trainer.strategy.run(of_replica, [batch]))
+    local = trainer.strategy.experimental_local_results
+    return [local(g)[0].numpy() for batch in batches() for g in added_up(batch)]
 
 
 def apart(a: np.ndarray, b: np.ndarray) -> float:

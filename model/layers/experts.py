@@ -56,7 +56,7 @@ class Experts(Network):
             h = h if bias is None else add_bias(h, tf.convert_to_tensor(bias))
         else:
             own = tf.matmul(tf.transpose(x, [1, 0, 2]), kernel)  # [n, B, U]: a matrix product per expert
-            own = own if bias is None else own + bias
+            own = own if bias is None else add_bias(own, tf.convert_to_tensor(bias))
             h, before = (tf.reshape(t, [-1, self.count * t.shape[-1]]) for t in (tf.transpose(own, [1, 0, 2]), x))
         return tf.reshape(self.finish(layer, h, before), [-1, self.count, units])  # the units of an expert are columns of [B, n·U]
 

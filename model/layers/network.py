@@ -63,9 +63,12 @@ class Network(keras.Layer):
 
 @tf.custom_gradient
 def add_bias(h: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """h [B, U] + bias [U]. The bias' gradient is a product with ones: a sum over rows takes one core several times as long."""
+    """h [.., B, U] + bias [.., 1, U], or bias [U]. The bias' gradient is a product with ones: a sum over rows takes one core several times
+    as long.
+    """
 
     def gradient(dh: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return dh, tf.matmul(tf.ones([1, tf.shape(dh)[0]], dh.dtype), dh)[0]
+        ones = tf.ones([*dh.shape[:-2], 1, tf.shape(dh)[-2]], dh.dtype)
+        return dh, tf.reshape(tf.matmul(ones, dh), tf.shape(bias))
 
-    return tf.nn.bias_add(h, bias), gradient
+    return tf.nn.bias_add(h, bias) if bias.shape.rank == 1 else h + bias, gradient
