@@ -21,6 +21,9 @@ from funnel.config import Config
 from funnel.console import console, load_tensorflow, progress_bar, text
 from funnel.interrupted import Interrupted
 from model.interrupts import Interrupts
+from model.workers import worker, workers
+
+MODE = ("precision", "xla")  # one mode may be written in several ways: only the estimator knows which a run was trained in
 
 
 def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
@@ -54,7 +57,7 @@ def train(config: Config, beam_args: Sequence[str] = (), *, anew: bool = False, 
     Raises Interrupted after SIGTERM: at once before that, with a checkpoint afterwards.
     """
     with Interrupts(at_once=Interrupted(None)) as interrupts:
-        _fix_devices(config)
+        load_tensorflow()
         from funnel.training import Run
 
         with _stage(config, "train") as done:
@@ -145,13 +148,13 @@ def _preprocess_inputs(config: Config) -> Any:
 def _train_inputs(config: Config) -> Any:
     load_tensorflow()
     sections = [config.spec, config.model, config.warm_start]
-    course = config.train.model_dump(mode="json", exclude={"steps", "epochs"})
+    course = config.train.model_dump(mode="json", exclude={"steps", "epochs", *MODE})
     return [str(config.source), course, *(section.model_dump(mode="json") for section in sections)]
 
 
 def _train_goes_on(config: Config) -> Any:
     sections = [config.exporters.model_dump(mode="json"), config.evaluation.model_dump(mode="json", exclude={"truth"})]
-    return [config.train.steps, config.train.epochs, *sections]
+    return [config.train.model_dump(mode="json", include={"steps", "epochs", *MODE}), *sections]
 
 
 def _exported(config: Config) -> Path:
@@ -170,7 +173,11 @@ STAGES = {
 
 def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = False) -> None:
     """Runs every stage whose inputs or configuration have changed since it was last done; with `force`, every stage."""
-    _fix_devices(config)
+    if workers() > 1:
+        raise FunnelError(
+            f"TF_CONFIG names {workers()} workers, and each of them would preprocess: run `funnel preprocess` without TF_CONFIG, then "
+            "`funnel train` on each worker, then `funnel evaluate` and `funnel export` without it"
+        )
     _connect(beam_args)
     config.save()  # validates every section before the first stage runs
     for name in STAGES if config.simulate else list(STAGES)[1:]:
@@ -182,7 +189,12 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
 
 
 def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
-    """Runs one stage and records what it was done with. `anew`: a training starts over, where it would go on."""
+    """Runs one stage and records what it was done with. `anew`: a training starts over, where it would go on. Of several workers all
+    train, and the first alone does what else there is.
+    """
+    if name != "train" and worker():
+        console.print(f"[dim]· {name:<10}  left to the first worker[/dim]")
+        return
     if name == "preprocess":
         _connect(beam_args)
     key = functools.cache(lambda: _key(config, name))  # of what is there before the stage runs
@@ -192,14 +204,6 @@ def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew:
         stages_done.note(config.run, name, key(), done=False)
         STAGES[name].run(config, beam_args)
     stages_done.note(config.run, name, key(), done=True)
-
-
-def _fix_devices(config: Config) -> None:
-    """Makes the devices that a training asks for, before anything runs on others: to check [model] is to compute already."""
-    load_tensorflow()
-    from model.strategy import make_strategy
-
-    make_strategy(config.run_config.cpu_devices)
 
 
 def _connect(beam_args: Sequence[str]) -> None:

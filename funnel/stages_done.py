@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from model.workers import worker
+
 
 def read(run: Path) -> dict[str, Any]:
     """{stage: {"key": [what a change of has it start over, what it goes on with], "done": whether it came to its end}}."""
@@ -15,7 +17,9 @@ def read(run: Path) -> dict[str, Any]:
 
 
 def note(run: Path, stage: str, key: list[str], *, done: bool) -> None:
-    """Writes the file whole, or leaves the old one."""
+    """Writes the file whole, or leaves the old one. Of several workers the first alone writes it."""
+    if worker():
+        return
     run.mkdir(parents=True, exist_ok=True)
     unfinished = run / ".stages.json.unfinished"
     unfinished.write_text(json.dumps(read(run) | {stage: {"key": key, "done": done}}, indent=1) + "\n")

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from model.workers import worker
+
 
 def read(run: Path) -> dict[str, Any]:
     """The summary so far; empty for a new run."""
@@ -15,7 +17,9 @@ def read(run: Path) -> dict[str, Any]:
 
 
 def update(run: Path, stage: str, seconds: float, **sections: Any) -> None:
-    """Replaces sections, and the stage's seconds. The file is never seen half-written."""
+    """Replaces sections, and the stage's seconds. The file is never seen half-written. Of several workers the first alone writes it."""
+    if worker():
+        return
     summary = read(run) | sections
     summary["seconds"] = summary.get("seconds", {}) | {stage: round(seconds, 2)}
     unfinished = run / ".summary.json.unfinished"

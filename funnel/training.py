@@ -18,9 +18,9 @@ from model.exporters import BestExporter, FinalExporter, LatestExporter
 from model.identity import RankingConfig
 from model.input import Data
 from model.progress import Action
-from model.strategy import worker
 from model.train_and_evaluate import EvalSpec, Exporter, TrainSpec, train_and_evaluate
 from model.warm_start import WarmStart
+from model.workers import worker
 
 
 def warn(line: str) -> None:

@@ -41,7 +41,7 @@ class ModelConfig(Settings):
         return [objective.name for objective in self.trial(spec)]
 
     def trial(self, spec: Spec) -> list[Objective]:
-        """What is minimised, on a row of zeros."""
+        """What is minimised; its tensors are of no batch."""
         return [objective for objective, _ in FUNNELS[self.funnel.name].trial(self.funnel, spec)]
 
     def _check_weighting(self, spec: Spec) -> None:

@@ -23,10 +23,11 @@ from model.identity import Identity, RankingConfig
 from model.interrupts import Interrupts
 from model.progress import Action, Progress, Reporter
 from model.ranking import RankingModel
-from model.strategy import check_agreement, check_restored, input_context, least, make_strategy, worker, workers
+from model.strategy import check_agreement, check_restored, input_context, least, make_strategy
 from model.train_config import RunConfig
 from model.trainer import Trainer
 from model.warm_start import WarmStart
+from model.workers import worker, workers
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 Say = Callable[[str], None]

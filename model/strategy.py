@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
 from features.errors import FunnelError
+from model.workers import worker, workers
 
 
 def make_strategy(cpu_devices: int | None = None) -> tf.distribute.Strategy:
@@ -33,30 +33,6 @@ def make_strategy(cpu_devices: int | None = None) -> tf.distribute.Strategy:
     elif present < cpu_devices:
         raise FunnelError(f"train.cpu_devices = {cpu_devices}, but TensorFlow already runs with {present}: start a new process")
     return _mirrored(*(f"CPU:{i}" for i in range(cpu_devices)))
-
-
-def workers() -> int:
-    """How many processes TF_CONFIG has train together: 1 without it. Raises FunnelError for what it cannot be."""
-    return len(_cluster().get("cluster", {}).get("worker", [])) or 1
-
-
-def worker() -> int:
-    """Which of them this is."""
-    return int(_cluster().get("task", {}).get("index", 0))
-
-
-def _cluster() -> dict:
-    text = os.environ.get("TF_CONFIG", "")
-    try:
-        found = json.loads(text or "{}")
-    except ValueError as error:
-        raise FunnelError(f"TF_CONFIG is no JSON ({error}); unset it, or give cluster.worker and task.index") from None
-    names = set(found.get("cluster", {})) - {"worker"}
-    if names:
-        raise FunnelError(
-            f"TF_CONFIG names {', '.join(sorted(names))} beside workers: all tasks are workers here, the first of them the chief"
-        )
-    return found
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from pathlib import Path
 from features.errors import FunnelError
 from model.estimator import InputFn, RankingEstimator, Trained
 from model.progress import Action
-from model.strategy import worker
+from model.workers import worker
 
 Metrics = dict[str, dict[str, float | None]]
 Exporter = Callable[[RankingEstimator, Metrics, int, bool], Path | None]  # (estimator, metrics, step, at the end?) → what it published

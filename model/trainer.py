@@ -18,9 +18,9 @@ from model.optimizers.loss_scale import LossScale, all_finite
 from model.optimizers.tables import RowGradients, TableOptimizer, add_up
 from model.precision import choose, policy
 from model.ranking import RankingModel
-from model.strategy import workers
 from model.train_config import TrainConfig
 from model.weighting import WEIGHTING
+from model.workers import workers
 
 SUM = tf.distribute.ReduceOp.SUM
 

@@ -99,8 +99,9 @@ def test_resolved_configuration_reloads_to_itself(done):
     assert resolved == load(done / "small.toml").resolved()
 
 
-def test_what_has_not_changed_is_skipped(done, capsys):
-    assert main(["run", str(done / "small.toml")]) == 0
+@pytest.mark.parametrize("file", ["small.toml", "run/config.toml"], ids=["as it was", "with every default written out"])
+def test_what_has_not_changed_is_skipped(done, capsys, file):
+    assert main(["run", str(done / file)]) == 0
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if "unchanged" in line] == [
         "simulate",
         "preprocess",

@@ -186,6 +186,10 @@ def test_sigterm_during_an_evaluation_or_export(folder, monkeypatch, capsys):
         ('evaluation={every=3, early_stopping={metric="ctr auc"}}', False, True),
         ("evaluation.truth=truth.parquet", False, False),
         ("train.log_every=3", False, False),
+        ('train.precision="auto"', False, True),  # which may come to the same: the estimator refuses what does not
+        ("train.xla=true", False, True),
+        ("train.xla=false", False, False),
+        ("train.clip_norm=1.0", True, False),
         ("train.seed=2", True, False),
         ("features.user.dim=2", True, False),
         ("model.sharing.units=[5]", True, False),

@@ -15,6 +15,7 @@ from model_data import make_estimator, write_data
 from features.errors import FunnelError
 from model import strategy
 from model.estimator import RankingEstimator
+from model.workers import workers
 
 HERE = Path(__file__).parent
 WORKER = """
@@ -34,7 +35,7 @@ from pathlib import Path
 from model_data import make_estimator
 from model.estimator import RankingEstimator
 from model.progress import Reporter
-from model.strategy import worker
+from model.workers import worker
 from model.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
 from test_model_workers import halves
 
@@ -150,4 +151,4 @@ def test_workers_that_disagree_are_refused(tmp_path):
 def test_what_tf_config_cannot_be(monkeypatch, text, said):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(FunnelError, match=said):
-        strategy.workers()
+        workers()

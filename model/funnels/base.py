@@ -95,14 +95,16 @@ class Funnel(keras.Layer):
 
     @classmethod
     def trial(cls, params: FunnelParams, spec: Spec) -> list[tuple[Objective, set[str]]]:
-        """What `objectives` minimises, and the heads whose representations each reaches, found on a row of zeros."""
-        labels = {name: tf.zeros([1], tf.float32 if label.is_number else tf.int64) for name, label in spec.labels.items()}
-        funnel = cls(params, spec)
-        heads = {head: tf.zeros([1, 1]) for head in funnel.heads}
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(heads)
-            found = [(objective, objective.sums()[0]) for objective in funnel.objectives(funnel(heads), labels)]
-        return [(o, {head for head, g in tape.gradient(loss, heads).items() if g is not None}) for o, loss in found]
+        """What `objectives` minimises, and the heads whose representations each reaches: read off a graph that is never run, since to run
+        anything would fix TensorFlow's devices.
+        """
+        with tf.Graph().as_default():
+            labels = {name: tf.zeros([1], tf.float32 if label.is_number else tf.int64) for name, label in spec.labels.items()}
+            funnel = cls(params, spec)
+            heads = {head: tf.zeros([1, 1]) for head in funnel.heads}
+            found = funnel.objectives(funnel(heads), labels)
+            gradients = [tf.gradients(objective.sums()[0], list(heads.values())) for objective in found]
+        return [(o, {head for head, g in zip(heads, own, strict=True) if g is not None}) for o, own in zip(found, gradients, strict=True)]
 
 
 def refuse_numbers(spec: Spec, funnel: str) -> None:
