@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import re
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,17 +78,39 @@ def export(estimator: RankingEstimator, export_dir: Path, version: int | None = 
         raise FunnelError(f"{final}: exists already, and a published version is never overwritten; give another version, or remove it")
     model = estimator.load()
     sample = _expressible(model.spec, pq.read_table(estimator.config.sample))
-    export_dir.mkdir(parents=True, exist_ok=True)
-    # Beside the versions, but not an integer: TF Serving does not see it.
-    unfinished = export_dir / f".{version}.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    with _unfinished(final) as unfinished:
         save(model, unfinished)
         difference = verify(model, sample, unfinished)
         unfinished.rename(final)
+    return Export(final, version, sorted(checkpoint_scores(model, sample.slice(0, 1))), len(sample), difference)
+
+
+@contextmanager
+def _unfinished(final: Path) -> Iterator[Path]:
+    """Where a version is made: beside the others, but not an integer, so that TF Serving does not see it.
+
+    Of several processes one at a time exports to a directory: whatever is unfinished there is of one that was killed, and goes.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    unfinished, directory = final.with_name(f".{final.name}.unfinished"), os.open(final.parent, os.O_RDONLY)
+    try:
+        if _locked(directory):
+            for left in final.parent.glob(".*.unfinished"):
+                if left.name.split(".")[1].isdecimal():
+                    shutil.rmtree(left)
+        yield unfinished
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Export(final, version, sorted(checkpoint_scores(model, sample.slice(0, 1))), len(sample), difference)
+        os.close(directory)
+
+
+def _locked(directory: int) -> bool:
+    """Waits until the directory is this process's; False on a file system that locks no directories, where two may export at once."""
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
 
 
 def _expressible(spec: Spec, rows: pa.Table) -> pa.Table:
