@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -40,7 +41,7 @@ class RemoteDirectory:
     """The local copy of a remote preprocessed directory; FunnelError where it cannot be had.
 
     `directory` holds the small files, fetched anew each time, and the shards that `stage` was asked for. The cache keeps whole directories;
-    those used longest ago make room, but none that a process has open.
+    those used longest ago make room, but none that a process has open, and what the manifest no longer names. One process at a time copies.
     """
 
     def __init__(self, uri: str, cache_gib: float) -> None:
@@ -60,10 +61,13 @@ class RemoteDirectory:
         shards = list(shards)
         if self.in_place:
             return [f"{self.uri}/{shard['file']}" for shard in shards]
-        missing = [shard for shard in shards if not self._has(shard)]
-        self._make_room(sum(shard["bytes"] for shard in missing))
-        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-            list(pool.map(lambda shard: self._copy(shard["file"], shard["sha256"]), missing))
+        if not all(self._has(shard) for shard in shards):
+            # Two at once would each count on the room that is left, and copy what both want twice.
+            with _lock(self.directory.parent, fcntl.LOCK_EX):
+                missing = [shard for shard in shards if not self._has(shard)]
+                self._make_room(sum(shard["bytes"] for shard in missing))
+                with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+                    list(pool.map(lambda shard: self._copy(shard["file"], shard["sha256"]), missing))
         return [str(self.directory / shard["file"]) for shard in shards]
 
     def _has(self, shard: Mapping[str, Any]) -> bool:
@@ -105,8 +109,10 @@ class RemoteDirectory:
         return filesystem.open_input_stream(f"{path}/{file}")
 
     def _make_room(self, wanted: int) -> None:
-        """Removes directories that no process uses, the one used longest ago first, until `wanted` bytes more fit."""
+        """Removes what is stale here, then unused directories, the one used longest ago first, until `wanted` bytes more fit."""
         root, bound = self.directory.parent, self.cache_gib * GIB
+        if _size(root) + wanted > bound:
+            self._remove_stale()
         others = sorted((p for p in root.iterdir() if (p / ".lock").exists()), key=lambda p: (p / ".lock").stat().st_mtime)
         sizes = {other: _size(other) for other in others}
         for other in others:
@@ -122,6 +128,16 @@ class RemoteDirectory:
                 f"{self.uri}: {wanted / GIB:.2f} GiB more are to be staged, and {root} may hold {self.cache_gib:g} GiB, of which "
                 f"{held / GIB:.2f} are in use: raise train.cache_gib, or read in place with tensorflow-io (requirements-tfio.txt)"
             )
+
+    def _remove_stale(self) -> None:
+        """Removes what the manifest no longer names, and what a killed process left, unless another process may read it."""
+        shards = json.loads((self.directory / "manifest.json").read_text())["shards"]
+        files = [shard["file"] for split in shards.values() for shard in split if self._has(shard)]
+        kept = {".lock", *SMALL, *files, *(f"{file}.sha256" for file in files)}
+        if _only_holder(self._lock):
+            for path in self.directory.rglob("*"):
+                if path.is_file() and str(path.relative_to(self.directory)) not in kept:
+                    path.unlink()
 
 
 def _hold(directory: Path) -> IO[str]:
@@ -146,6 +162,19 @@ def _lock(directory: Path, how: int) -> IO[str] | None:
         file.close()
         return None
     return file
+
+
+def _only_holder(lock: IO[str]) -> bool:
+    """Whether nobody else holds this shared lock. While the cache's lock is held, under which alone a directory is removed: it is let go
+    of in between.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    return True
 
 
 def _size(directory: Path) -> int:

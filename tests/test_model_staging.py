@@ -6,6 +6,8 @@ import errno
 import fcntl
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from model_data import batches, make_estimator, make_model, make_spec, make_train, upload, write_data
@@ -105,6 +107,63 @@ def test_the_directory_used_longest_ago_makes_room(tmp_path, remote):
     new.cache_gib = (held + sum(shard["bytes"] for shard in shards) - 1) / GIB  # a byte too few
     new.stage(shards)
     assert [folder.exists() for folder in folders.values()] == [False, True]
+
+
+def test_what_the_manifest_no_longer_names_makes_room(tmp_path, remote):
+    ids(Data(URI, SPEC))
+    later = write_data(tmp_path / "later", shards=3)
+    upload(remote, later, "ads/data")
+    folder = RemoteDirectory(URI, 1).directory
+    (folder / "eval/.part-00002-of-00003.tfrecord.999").write_bytes(b"of a process that was killed")
+    named = json.loads((later / "manifest.json").read_text())["shards"]["eval"]
+    held = sum((folder / name).stat().st_size for name in staging.SMALL) + sum(shard["bytes"] for shard in named)
+    data = Data(URI, SPEC, cache_gib=held / GIB)
+    ids(data)
+    files = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert files == {".lock", *staging.SMALL} | {name for n in range(3) for name in (shard_name(n), f"{shard_name(n)}.sha256")}
+
+
+def shard_name(number):
+    return f"part-{number:05d}-of-00003.tfrecord"
+
+
+def test_what_another_process_may_read_stays(tmp_path, remote):
+    reader = Data(URI, SPEC)
+    ids(reader)
+    before = set(reader.directory.rglob("*.tfrecord"))
+    upload(remote, write_data(tmp_path / "later", shards=3), "ads/data")
+    data = Data(URI, SPEC, cache_gib=sum(path.stat().st_size for path in before) * 1.5 / GIB)
+    with pytest.raises(FunnelError, match=r"raise train\.cache_gib"):
+        ids(data)
+    assert all(path.exists() for path in before)
+    assert staging._lock(reader.directory, fcntl.LOCK_EX | fcntl.LOCK_NB) is None  # and is still held
+
+
+def test_two_that_stage_at_once_keep_the_bound_together(tmp_path, remote, monkeypatch):
+    upload(remote, tmp_path / "data", "other")
+    one, other = (RemoteDirectory(uri, 1) for uri in (URI, "s3://logs/other"))
+    shards = json.loads((one.directory / "manifest.json").read_text())["shards"]["train"]
+    wanted, held = sum(shard["bytes"] for shard in shards), staging._size(one.directory.parent)
+    one.cache_gib = other.cache_gib = (held + 1.5 * wanted) / GIB  # room for one of them
+    begun, go, copy = threading.Event(), threading.Event(), one._copy
+
+    def slow(*arguments):
+        begun.set()
+        go.wait(20)
+        copy(*arguments)
+
+    monkeypatch.setattr(one, "_copy", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(one.stage, shards)
+        begun.wait(20)
+        second = pool.submit(other.stage, shards)
+        with pytest.raises(TimeoutError):
+            second.result(timeout=0.5)  # it waits: nothing of the first is there yet
+        go.set()
+        assert len(first.result()) == len(shards)
+        with pytest.raises(FunnelError, match=r"raise train\.cache_gib"):
+            second.result()
+    assert staging._size(one.directory.parent) <= one.cache_gib * GIB
 
 
 def test_what_is_in_use_stays_and_the_error_says_what_helps(remote):
