@@ -15,12 +15,18 @@ from model.progress import Progress
 
 
 class MetricsLog:
-    """A JSON line for each report and each evaluation. A number that is not finite is written as null."""
+    """A JSON line for each report and each evaluation. A number that is not finite is written as null.
+
+    An evaluation that is made up after its line was written, since its exporters were killed, has that line alone.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._evaluated: set[int] = set()
 
     def __call__(self, progress: Progress) -> None:
+        if progress.metrics is not None and progress.step in self._evaluated:
+            return
         line: dict[str, object] = {"step": progress.step}
         if progress.metrics is not None:
             line |= {"evaluation": progress.metrics}
@@ -37,6 +43,7 @@ class MetricsLog:
         if not self.path.exists():
             return
         kept = [line for line in _lines(self.path) if line["step"] <= step]
+        self._evaluated = {line["step"] for line in kept if "evaluation" in line}
         unfinished = self.path.with_name(self.path.name + ".unfinished")
         unfinished.write_text("".join(json.dumps(line) + "\n" for line in kept))
         os.replace(unfinished, self.path)
@@ -129,14 +136,15 @@ class EarlyStopping:
         self.best: float | None = None
         self.best_step: int | None = None
         self.missed = 0
+        self._noted: int | None = None
 
     def __call__(self, progress: Progress) -> bool:
-        if progress.metrics is not None:
+        if progress.metrics is not None and progress.step != self._noted:  # one that is made up may be in the log already
             self._note(progress.step, progress.metrics)
         return self.missed >= self.patience
 
     def _note(self, step: int, metrics: dict) -> None:
-        value = self.metric.of(metrics)
+        value, self._noted = self.metric.of(metrics), step
         if value is not None and (self.best is None or self.sign * (value - self.best) > self.min_delta):
             self.best, self.best_step, self.missed = value, step, 0
         else:

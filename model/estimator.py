@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from model import metrics
-from model.checkpoints import Checkpoints, first_readable, latest_readable, listed, read_into, step_of
+from model.checkpoints import Checkpoints, first_readable, latest_complete, listed, read_into, step_of
 from model.diagnosis import check_finite
 from model.gates import GateSums, alarms
 from model.id_check import checked, explained
@@ -37,11 +37,11 @@ RESPONSIVE = 2.0  # seconds that a signal may wait for the steps under way
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training ended: at which step, why, and its last report; None where there was nothing left to train."""
+    """How a training ended: at which step, why, and its last report; one of no steps where there was nothing left to train."""
 
     step: int
     ended: Literal["steps", "action", "data", "signal"]
-    report: Progress | None
+    report: Progress
 
 
 @dataclass(frozen=True)
@@ -179,10 +179,10 @@ class RankingEstimator:
         return reached
 
     def latest_step(self) -> int:
-        """Where a training goes on: the step of the latest checkpoint that can be read, 0 without one. Raises FunnelError when none can."""
+        """The step of the newest checkpoint that lacks no file, 0 without any: `train` reads it, and where it is broken an older one."""
         if self._session:
             return self._session.trainer.reached
-        found = None if self.anew else latest_readable(self.checkpoint_dir, workers())
+        found = None if self.anew else latest_complete(self.checkpoint_dir, workers())
         return 0 if found is None else step_of(found)
 
     def agreed(self, wish: bool) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,10 +45,10 @@ class Reporter:
     def __init__(self, trainer: Trainer, total: int) -> None:
         self.trainer, self.total, self.step = trainer, total, trainer.reached
         self.losses: dict[str, float] = {}
-        self.last: Progress | None = None
         self._pace: float | None = None  # seconds a step, of the last stretch
         self._batch = None
         self._clear()
+        self.last = self._report(rows_per_second=0.0, waiting=0.0, seconds_left=None, touched={}, entropies={})
 
     def _clear(self) -> None:
         self._since, self._begun = self.step, time.perf_counter()
@@ -76,12 +76,7 @@ class Reporter:
         self.losses = dict(zip(trainer.objectives, (self._sums / self._counted).tolist(), strict=True))
         pace = seconds / (self.step - self._since)
         touched, entropies = trainer.observe(self._batch)
-        self.last = Progress(
-            step=self.step,
-            total=self.total,
-            losses=self.losses,
-            weights=trainer.objective_weights,
-            learning_rates=trainer.learning_rates,
+        self.last = self._report(
             rows_per_second=trainer.config.batch_size / pace,
             waiting=min(1.0, self._waited / seconds),
             seconds_left=pace * (self.total - self.step),
@@ -91,3 +86,8 @@ class Reporter:
         asked = [action(self.last) for action in actions]  # all of them, even where the first ends the training
         self._clear()
         return any(asked)
+
+    def _report(self, **told: Any) -> Progress:
+        trainer = self.trainer
+        rates = {"weights": trainer.objective_weights, "learning_rates": trainer.learning_rates}
+        return Progress(step=self.step, total=self.total, losses=self.losses, **rates, **told)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import FunnelError
 from model.estimator import InputFn, RankingEstimator, Trained
-from model.progress import Action
+from model.progress import Action, Progress
 from model.workers import worker
 
 Metrics = dict[str, dict[str, float | None]]
@@ -40,31 +42,53 @@ def train_and_evaluate(estimator: RankingEstimator, train_spec: TrainSpec, eval_
 
     An action that returns True, at a report or at an evaluation, ends the training: the exporters are then called for the end. After a
     signal nothing more is evaluated or exported: the run is to go on later. One during an evaluation waits for it
-    and its exporters. Of several workers the first alone exports.
+    and its exporters. Of several workers the first alone exports. An evaluation that was due at the checkpoint that training goes on
+    from, and that a killed process did not end, is made up first.
     """
     if eval_spec.every_steps < 1:
         raise FunnelError(f"EvalSpec.every_steps = {eval_spec.every_steps}: must be at least 1")
-    every, step, metrics = eval_spec.every_steps, estimator.latest_step(), None
+    every, metrics = eval_spec.every_steps, None
+    trained = estimator.train(train_spec.input_fn, steps=0)  # from which step it goes on is known once it is restored
+    evaluated, step = _Evaluated(estimator.model_dir / "evaluated.json"), trained.step
+    due = step > 0 and (step % every == 0 or step >= train_spec.max_steps)
+    missed = estimator.agreed(due and evaluated.step < step)
+    evaluated.until(min(evaluated.step, step))  # those of later steps will be made again
     while True:
-        until = min((step // every + 1) * every, train_spec.max_steps)
-        trained = estimator.train(train_spec.input_fn, max_steps=until, actions=train_spec.actions)
+        if not missed:
+            until = min((step // every + 1) * every, train_spec.max_steps)
+            trained = estimator.train(train_spec.input_fn, max_steps=until, actions=train_spec.actions)
         if trained.ended == "signal":
             return trained, metrics
-        step, metrics = trained.step, estimator.evaluate(eval_spec.input_fn)
-        asked = estimator.agreed(_tell(estimator, trained, metrics, [*train_spec.actions, *eval_spec.actions]))
+        step, metrics, missed = trained.step, estimator.evaluate(eval_spec.input_fn), False
+        new = evaluated.step < step  # else nothing was left to train
+        asked = estimator.agreed(new and _tell(trained.report, metrics, [*train_spec.actions, *eval_spec.actions]))
         ended = "action" if asked and trained.ended == "steps" else trained.ended
         final = ended != "steps" or step >= train_spec.max_steps
         for exporter in eval_spec.exporters if worker() == 0 else ():
             exporter(estimator, metrics, step, final)
+        evaluated.until(step)
         estimator.agreed(False)  # no worker goes, and takes the others down, while the first exports
         if final:
             return dataclasses.replace(trained, ended=ended), metrics
 
 
-def _tell(estimator: RankingEstimator, trained: Trained, metrics: Metrics, actions: Sequence[Action]) -> bool:
+class _Evaluated:
+    """Up to which step every evaluation has been told and exported: in a file that the first worker writes, whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.step = json.loads(path.read_text())["step"] if path.exists() else 0
+
+    def until(self, step: int) -> None:
+        if step != self.step and worker() == 0:
+            unfinished = self.path.with_name(f".{self.path.name}")
+            unfinished.write_text(json.dumps({"step": step}) + "\n")
+            os.replace(unfinished, self.path)
+        self.step = step
+
+
+def _tell(report: Progress, metrics: Metrics, actions: Sequence[Action]) -> bool:
     """Gives the metrics to the actions; whether one of them ends the training."""
-    if trained.report is None:  # nothing was left to train
-        return False
-    progress = dataclasses.replace(trained.report, metrics=metrics)
+    progress = dataclasses.replace(report, metrics=metrics)
     asked = [action(progress) for action in actions]  # all of them, even where the first ends the training
     return any(asked)

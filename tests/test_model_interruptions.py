@@ -14,6 +14,7 @@ import tensorflow as tf
 from model_data import lines, make_estimator, make_model, write_data
 
 from model.actions import MetricsLog
+from model.estimator import RankingEstimator
 
 STEPS = 60
 SETTINGS = {"steps": STEPS, "checkpoint_every": 7, "log_every": 5, "async_checkpoints": True, "keep_checkpoints": 2}
@@ -26,7 +27,7 @@ def model():
 def train(folder: Path, pause: float) -> None:
     log = MetricsLog(folder / "model/metrics.jsonl")
     estimator = make_estimator(folder, model=model(), embedding_optimizer="lazy_adam", **SETTINGS)
-    log.forget_after(estimator.latest_step())
+    log.forget_after(RankingEstimator.train(estimator, estimator.train_input, steps=0).step)
     trained = estimator.train(log, lambda _: time.sleep(pause))
     print(trained.ended, trained.step)
 
