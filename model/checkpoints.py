@@ -90,16 +90,19 @@ class Checkpoints:
     def restore(self, batches: Any, warn: Callable[[str], None]) -> int | None:
         """Restores the latest checkpoint that can be read, and the iterator's position; returns its step, None when there is no checkpoint.
 
-        One that cannot be read is skipped, told by `warn`. Raises FunnelError when none can.
+        One that cannot be read is skipped, told by `warn`. Raises FunnelError when none can, or when the iterator is of another input.
         """
+        places: list[bytes] = []
 
         def read(path: str) -> None:
-            places = _read_positions(path, self.workers)
+            places[:] = _read_positions(path, self.workers)
             read_into(self.state, path)
-            positions.move(batches, places[self.worker])
 
         found = first_readable(self.directory, read, warn)
-        return None if found is None else step_of(found)
+        if found is None:
+            return None
+        positions.move(batches, places[self.worker], found)
+        return step_of(found)
 
 
 def listed(directory: Path) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from features.errors import FunnelError
+
 DIGEST = 32  # bytes of a SHA-256; TensorFlow checks its own files alone
 
 
@@ -32,6 +34,13 @@ def read(path: Path) -> bytes:
     return content
 
 
-def move(batches: Any, content: bytes) -> None:
-    """Moves the iterator `batches` to a place that was read."""
-    tf.raw_ops.DeserializeIterator(resource_handle=batches._iterator_resource, serialized=tf.io.parse_tensor(content, tf.variant))
+def move(batches: Any, content: bytes, checkpoint: str) -> None:
+    """Moves the iterator `batches` to the place that was read beside a checkpoint. Raises FunnelError when it is one in another input."""
+    try:
+        tf.raw_ops.DeserializeIterator(resource_handle=batches._iterator_resource, serialized=tf.io.parse_tensor(content, tf.variant))
+    except tf.errors.OpError as error:
+        said = error.message.split("} ", 1)[-1].split(". ")[0]
+        raise FunnelError(
+            f"{checkpoint}: its place is one in another input than input_fn's ({said}): a training goes on with the input, and the version "
+            "of TensorFlow, that it began with; give those, or another model directory, with warm_start to keep the weights"
+        ) from None

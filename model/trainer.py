@@ -45,7 +45,10 @@ class Trainer(tf.Module):
         self.objectives = weighed.all
         self.replicas = strategy.num_replicas_in_sync
         if train.batch_size % self.replicas:
-            raise FunnelError(f"train.batch_size = {train.batch_size} is global and must divide evenly among {self.replicas} replicas")
+            raise FunnelError(
+                f"train.batch_size = {train.batch_size} is global and must divide evenly among {self.replicas} replicas: "
+                f"set {_multiples_near(train.batch_size, self.replicas)}"
+            )
         self.mode = choose(train.precision, train.xla)
         with strategy.scope(), policy(self.mode.precision):
             self.model = RankingModel(spec, model, fitted, train.seed)
@@ -219,6 +222,11 @@ class Trainer(tf.Module):
         size = self.config.batch_size // self.replicas
         start = (replica.replica_id_in_sync_group % own) * size
         return {name: tensor[start : start + size] for name, tensor in batch.items()}
+
+
+def _multiples_near(size: int, parts: int) -> str:
+    """The nearest sizes that can be shared out."""
+    return " or ".join(str(near) for near in (size // parts * parts, (size // parts + 1) * parts) if near)
 
 
 class _Rate(keras.optimizers.schedules.LearningRateSchedule):

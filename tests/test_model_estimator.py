@@ -150,6 +150,20 @@ def test_more_steps_go_on(trained):
     assert told == [3]
 
 
+def test_another_input_is_refused_and_the_same_made_again_goes_on(folder):
+    estimator = make_estimator(folder, model=make_model("shared_bottom"))
+    assert estimator.train().step == 4
+
+    def another(context):
+        return estimator.train_input(context).take(100)
+
+    said = r"checkpoints/ckpt-4: its place is one in another input than input_fn's \(.*FiniteTake\): .* directory, with warm_start"
+    with pytest.raises(FunnelError, match=said):
+        RankingEstimator.train(estimator, another, steps=2)
+    again = estimator.data.train_input(batch_size=16, shuffle_buffer=50, seed=1)
+    assert RankingEstimator.train(estimator, again, steps=2).step == 6
+
+
 def on_a_machine_with(monkeypatch, bfloat16):
     """What "auto" finds there."""
     monkeypatch.setattr(precision, "_bfloat16", lambda: bfloat16)

@@ -108,7 +108,7 @@ def test_two_replicas_take_the_step_of_one_with_every_pair(funnel):
 
 
 def test_a_batch_that_does_not_divide_is_refused(few):
-    assert few["refused"] == "train.batch_size = 7 is global and must divide evenly among 2 replicas"
+    assert few["refused"] == "train.batch_size = 7 is global and must divide evenly among 2 replicas: set 6 or 8"
 
 
 if __name__ == "__main__":
