@@ -1,4 +1,4 @@
-"""A loss that is not finite: which objective, and what in the batch it came from."""
+"""A loss or gradient that is not finite: of which objective or weights, and what in which batch it came from."""
 
 from __future__ import annotations
 
@@ -9,23 +9,45 @@ from features import graph
 from features.errors import FunnelError
 from features.fitted import Fitted
 from model.identity import RankingConfig
+from model.strategy import gathered
 from model.trainer import Stretch, Trainer
+
+SHOWN = 3  # names of weights
 
 
 def check_finite(config: RankingConfig, trainer: Trainer, fitted: Fitted, stretch: Stretch) -> None:
-    """Raises FunnelError when a loss or gradient is NaN or infinite; the trainer stops at the first step whose is."""
+    """Raises FunnelError when a loss or gradient is NaN or infinite; the trainer stops at the first step whose is.
+
+    Losses and gradients are those of all workers, which thus get here together; each knows its own batch alone.
+    """
     losses = dict(zip(trainer.objectives, stretch.losses.numpy().tolist(), strict=True))
     bad = next((name for name, loss in losses.items() if not np.isfinite(loss)), None)
     if bad is None and stretch.finite:
         return
     cause = find_cause(config, fitted, stretch.last)
-    train = config.train
-    said = cause or (
-        "all features and labels of the batch are finite, so the weights diverged: lower train.learning_rate = "
-        f"{train.learning_rate} or train.embedding_learning_rate = {train.embedding_learning_rate}, or give train.clip_norm"
-    )
+    found = [i for i, [theirs] in enumerate(gathered(trainer.strategy, int(cause is not None))) if theirs]
     what = "gradients are not finite" if bad is None else f"the loss of {bad} is {losses[bad]}"
-    raise FunnelError(f"{what} in step {trainer.reached}: {said}")
+    rates = f"lower train.learning_rate = {config.train.learning_rate} or train.embedding_learning_rate = "
+    rates += f"{config.train.embedding_learning_rate}"
+    if cause is None and found:
+        cause = f"all of this worker's batch is finite, but not that of worker {found[0]}, whose own error names the row"
+    elif cause is None and bad is None:
+        cause = f"{_spoilt(trainer)}; the losses and all features and labels of the batch are finite, so the weights diverged, or a "
+        cause += f"derivative there divides by zero: {rates}, or mend that layer"
+    elif cause is None:
+        cause = f"all features and labels of the batch are finite, so the weights diverged: {rates}, or give train.clip_norm"
+    raise FunnelError(f"{what} in step {trainer.reached}: {cause}")
+
+
+def _spoilt(trainer: Trainer) -> str:
+    """Whose gradients are not finite: a step makes such weights so. Those nearest the losses come first, since what lies before follows."""
+    trained = {name: v for name, v in trainer.model.state.items() if not name.startswith("untrained_")}
+    bad = [name for name, v in reversed(trained.items()) if not tf.reduce_all(tf.math.is_finite(v))]
+    if not bad:
+        return "of which weights is not known, since the step was not taken: train.precision = 'float32' shows it"
+    if len(bad) == len(trained) and trainer.config.clip_norm is not None:
+        return f"of which weights is not known, since train.clip_norm = {trainer.config.clip_norm} spreads it to all: leave it out to see"
+    return f"those of {', '.join(bad[:SHOWN])}{', …' * (len(bad) > SHOWN)}, {len(bad)} of {len(trained)} weights from the losses down"
 
 
 def find_cause(config: RankingConfig, fitted: Fitted, batch: dict[str, tf.Tensor]) -> str | None:

@@ -53,7 +53,8 @@ def test_weights_that_diverge_are_told_from_bad_data(tmp_path):
         tmp_path, steps=50, learning_rate=1e30, optimizer="sgd", embedding_optimizer="sgd", embedding_learning_rate=1e30
     )
     with pytest.raises(
-        FunnelError, match=r"all features and labels of the batch are finite, so the weights diverged: lower train.learning_rate"
+        FunnelError,
+        match=r"all features and labels of the batch are finite, so the weights diverged.*: lower train\.learning_rate = 1e\+30",
     ):
         estimator.train()
 
