@@ -2,8 +2,9 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-# A process for each core; the tests of one file stay together, since they share what is made once.
+# A process for each core. The tests of one file stay together, since they share what is made once; slow ones go where there is time.
 EACH_CORE := -n auto --dist loadfile
+SLOW_ONES := -n auto --dist worksteal
 
 .PHONY: setup demo test test-slow test-tfio lint bench bench-peers lock clean
 
@@ -25,7 +26,7 @@ test: setup
 	@$(BIN)/python -m pytest $(EACH_CORE)
 
 test-slow: setup
-	@$(BIN)/python -m pytest -m slow $(EACH_CORE)
+	@$(BIN)/python -m pytest -m slow $(SLOW_ONES)
 
 test-tfio: setup .venv-tfio/.installed
 	@PYTHONPATH=tests $(BIN)/python tests/tfio_data.py .venv-tfio/data
