@@ -200,11 +200,14 @@ def _position(path: Path | str, worker: int) -> Path:
 
 
 def _remove_unlisted(directory: Path, paths: list[str], newest: int) -> None:
-    """Removes what up to step `newest` belongs to none of these checkpoints: older positions, and the rest of what could not be written."""
+    """Removes what up to step `newest` belongs to none of these checkpoints: older positions, and the rest of what was not written whole.
+
+    While nothing is being written: a folder of TensorFlow's for a checkpoint in the making is then one of a process that was killed.
+    """
     steps = {step_of(path) for path in paths}
     for path in directory.glob(f"{NAME}-*"):
         number = path.name.removeprefix(f"{NAME}-").split(".")[0].split("_")[0]
-        if number.isdecimal() and int(number) <= newest and int(number) not in steps:
+        if number.isdecimal() and int(number) <= newest and (int(number) not in steps or path.name.endswith("_temp")):
             tf.io.gfile.rmtree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
 
 

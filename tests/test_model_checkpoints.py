@@ -168,6 +168,15 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(trained):
     assert make_estimator(trained, model=make_model("shared_bottom"), steps=9).train().step == 9
 
 
+def test_what_a_save_that_was_killed_left_goes(trained):
+    checkpoints = trained / "model/checkpoints"
+    for step in (5, 7, 9):
+        (checkpoints / f"ckpt-{step}_temp").mkdir()
+        (checkpoints / f"ckpt-{step}_temp/part-00000-of-00001.index").write_text("cut o")
+    make_estimator(trained, model=make_model("shared_bottom"), steps=7).train()
+    assert {p.name.split(".")[0] for p in checkpoints.iterdir()} == {"checkpoint", "ckpt-4", "ckpt-6", "ckpt-7", "ckpt-9_temp"}
+
+
 def test_old_checkpoints_and_their_positions_go(trained):
     make_estimator(trained, model=make_model("shared_bottom"), steps=12, checkpoint_every=2, keep_checkpoints=2).train()
     names = sorted(p.name for p in (trained / "model/checkpoints").iterdir())
