@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, ClassVar, Self
 
@@ -42,3 +44,19 @@ class Interrupts:
         if Interrupts._outermost is self:
             Interrupts._outermost = None
             signal.signal(signal.SIGTERM, self._before)
+
+
+@contextlib.contextmanager
+def while_waiting() -> Iterator[None]:
+    """For the start of several workers: TensorFlow takes SIGTERM for itself, which is given back afterwards, and waits for the others where
+    Python takes no signals, so that SIGINT ends the process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signal.SIGTERM: signal.getsignal(signal.SIGTERM), signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

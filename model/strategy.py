@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from features.errors import FunnelError
+from model.interrupts import while_waiting
 from model.workers import worker, workers
 
 
@@ -38,7 +39,8 @@ def make_strategy(cpu_devices: int | None = None) -> tf.distribute.Strategy:
 @functools.cache
 def _multi_worker() -> tf.distribute.Strategy:
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        with while_waiting():
+            return tf.distribute.MultiWorkerMirroredStrategy()  # once all workers are there
     except RuntimeError as error:
         raise FunnelError(
             f"MultiWorkerMirroredStrategy must be made before TensorFlow first runs anything: start a new process ({error})"

@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import tomli_w
 from model_data import FEATURES, LABELS, TASKS, lines, write_data
+from test_funnel_training import sets
 from test_model_estimator import weights
 from test_model_workers import free_port
 
@@ -49,27 +52,36 @@ def tf_config(index, addresses=("a:1", "b:1")):
     return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}})
 
 
-def together(*arguments):
-    """Runs the command as each of two workers to its end; their (code, output)."""
+@contextmanager
+def workers(*arguments):
+    """The command as two processes, the first worker's first."""
     addresses, running = [f"127.0.0.1:{free_port()}" for _ in range(2)], []
     for index in range(2):
         env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TF_CONFIG": tf_config(index, addresses)}
         command = [sys.executable, "-c", PROGRAM, *arguments]
         running.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     try:
-        return [(process.wait(200), process.stdout.read()) for process in running]
+        yield running
     finally:
         for process in running:
             process.kill()
 
 
+def ends(running):
+    """What each of them said; all of them ended well."""
+    said = []
+    for process in running:
+        said.append(process.communicate(timeout=200)[0])
+        assert process.returncode == 0, said[-1][-2000:]
+    return said
+
+
 @pytest.mark.slow
 def test_two_workers_train_as_one_process_and_the_first_alone_writes(folder):
-    ends = together("train", "two.toml", "--set", "evaluation.every=10", "--set", "exporters.final={}")
-    for code, output in ends:
-        assert code == 0, output[-2000:]
-        assert "replicas: 2" in output
-    first, second = (set(re.findall("writes (.*)", output)) for _, output in ends)
+    with workers("train", "two.toml", *sets("evaluation.every=10", "exporters.final={}")) as running:
+        said = ends(running)
+    assert all("replicas: 2" in output for output in said)
+    first, second = (set(re.findall("writes (.*)", output)) for output in said)
     assert {"metrics.jsonl", ".model.json", ".stages.json.unfinished", ".summary.json.unfinished", "reliability.json"} <= first
     assert {name for name in second if "position-00001" not in name} == set()
     assert [line["step"] for line in lines(folder / "two/model/metrics.jsonl")] == [5, 10, 10, 15, 20, 20]  # 10 and 20 were evaluated too
@@ -84,6 +96,21 @@ def test_two_workers_train_as_one_process_and_the_first_alone_writes(folder):
     assert len(expected) > 20
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", [0, 1])
+def test_sigterm_to_one_of_them_ends_all_at_one_step(folder, index):
+    log = folder / "two/model/metrics.jsonl"
+    with workers("train", "two.toml", *sets("train.steps=100000")) as running:
+        while not log.exists() and running[0].poll() is None:
+            time.sleep(0.05)
+        running[index].terminate()
+        last = [output.splitlines()[-1] for output in ends(running)]
+    step = lines(log)[-1]["step"]
+    told = f"training was ended at step {step} by a signal; to go on: funnel train two.toml --set train.steps=100000"
+    assert last == [told, told]
+    assert (folder / f"two/model/checkpoints/ckpt-{step}.index").exists()
 
 
 def test_a_run_of_all_stages_is_one_processes(folder, monkeypatch, capsys):
