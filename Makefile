@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 # A process for each core. The tests of one file stay together, since they share what is made once; slow ones go where there is time.
-EACH_CORE := -n auto --dist loadfile
+EACH_CORE := -n auto --dist loadfile --no-loadscope-reorder
 SLOW_ONES := -n auto --dist worksteal
 
 .PHONY: setup demo test test-slow test-tfio lint bench bench-peers lock clean

@@ -19,6 +19,7 @@ from model.weighting import WEIGHTING
 
 OPTIONS = {"decay": {"gamma": {"ctr": 0.5}}, "dwa": {"period": 1}, "pareto": {"at_least": {"ctr": 0.1}}}
 COURSES = [f"{weighting}-esmm" for weighting in WEIGHTING] + ["uncertainty-aitm", "pareto-aitm", "pcgrad-aitm"]  # with a penalty
+FEW = ["dwa-esmm", "gradnorm-esmm", "pareto-aitm", "pcgrad-aitm"]  # the rest are slow
 
 
 def course(weighting: str, funnel: str, devices: int | None) -> list[dict[str, np.ndarray]]:
@@ -35,27 +36,32 @@ def course(weighting: str, funnel: str, devices: int | None) -> list[dict[str, n
     return result
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     """Prints {weighting-funnel: the largest difference after any batch}."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # a quarter of the time
     found = {}
-    for name in COURSES:
+    for name in names:
         two, one = (course(*name.split("-"), devices) for devices in (2, None))
         found[name] = max(float(np.abs(a[n] - b[n]).max()) for a, b in zip(one, two, strict=True) for n in a)
     print(json.dumps(found))
 
 
-@pytest.fixture(scope="module")
-def differences():
+def too_far(names: list[str]) -> dict[str, float]:
     env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False, env=env)
+    done = subprocess.run([sys.executable, __file__, *names], capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {name: found[name] for name in names if not found[name] <= 1e-6}
 
 
-@pytest.mark.parametrize("name", COURSES)
-def test_two_replicas_take_the_step_of_one(name, differences):
-    assert differences[name] <= 1e-6
+def test_two_replicas_take_the_step_of_one():
+    assert too_far(FEW) == {}
+
+
+@pytest.mark.slow
+def test_two_replicas_take_the_step_of_one_with_every_weighting():
+    assert too_far([name for name in COURSES if name not in FEW]) == {}
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

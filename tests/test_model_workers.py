@@ -93,6 +93,7 @@ def start(folder, steps=0, rates=(0.01, 0.01), program=WORKER):
             process.kill()
 
 
+@pytest.mark.slow
 def test_two_processes_do_as_one_and_resume(tmp_path):
     for name in ("one", "two"):
         write_data(tmp_path / name)
