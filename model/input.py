@@ -15,6 +15,8 @@ from model.staging import RemoteDirectory, is_remote
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 READ_AT_ONCE = 4  # shards
+SIDE_BY_SIDE = 8  # rows that are shuffled as one, at the cost of one,
+BLOCKS = 1000  # where the buffer holds at least so many of such blocks
 COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}  # tf.data's names
 
 
@@ -56,20 +58,23 @@ class Data:
         return sum(s["rows"] for s in self.manifest["shards"][split])
 
     def train_input(self, *, batch_size: int, shuffle_buffer: int, seed: int) -> InputFn:
-        """An input_fn of endless full batches, shuffled anew each epoch. The files' rows are in random order already."""
+        """An input_fn of endless full batches, shuffled anew each epoch. The files' rows are in random order already: of large splits
+        those that lie side by side are moved together.
+        """
+        together = SIDE_BY_SIDE if min(shuffle_buffer, self.rows("train")) >= BLOCKS * SIDE_BY_SIDE else 1
 
         def input_fn(context: tf.distribute.InputContext) -> tf.data.Dataset:
             own = self._own(context, "train")
             files = tf.data.Dataset.from_tensor_slices(own).shuffle(len(own), seed)
-            rows = files.interleave(self._records, cycle_length=READ_AT_ONCE)
-            rows = rows.shuffle(shuffle_buffer, seed).repeat()
-            return self._parsed(rows, batch_size // context.num_input_pipelines, drop_remainder=True)
+            rows = files.interleave(lambda file: self._records(file).batch(together), cycle_length=READ_AT_ONCE)
+            rows = rows.shuffle(-(-shuffle_buffer // together), seed).repeat()
+            return self._parsed(rows.rebatch(batch_size // context.num_input_pipelines, drop_remainder=True))
 
         return input_fn
 
     def eval_input(self, *, batch_size: int) -> InputFn:
         """An input_fn of every row of the eval split once, in order; the last batch may be smaller."""
-        return lambda context: self._parsed(self._records(self._own(context, "eval")), batch_size)
+        return lambda context: self._parsed(self._records(self._own(context, "eval")).batch(batch_size))
 
     def _own(self, context: tf.distribute.InputContext, split: str) -> list[str]:
         """The files that this worker reads, fetched where they are elsewhere."""
@@ -85,8 +90,8 @@ class Data:
     def _records(self, files: list[str] | tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(files, compression_type=COMPRESSION_TYPES[self.manifest["compression"]])
 
-    def _parsed(self, rows: tf.data.Dataset, batch_size: int, drop_remainder: bool = False) -> tf.data.Dataset:
-        return rows.batch(batch_size, drop_remainder).map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    def _parsed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        return batches.map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def parse(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Examples [B] → {"ids": [B, S], "dense": [B, D], "id": [B], each label: [B]}, and "weight" where rows have one."""

@@ -15,6 +15,7 @@ PAGE = (Path(__file__).parents[1] / "docs/training.md").read_text()
 BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) for kind in ("python", "toml", "sh")}
 
 
+@pytest.mark.slow
 def test_the_python(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_data(tmp_path / "runs/my", train=600, evaluate=200)

@@ -227,6 +227,7 @@ work = {{ kind = "categorical", buckets = 10, dim = 2 }}
 """
 
 
+@pytest.mark.slow
 def test_census_on_a_table_of_ones_own(tmp_path):
     rng = np.random.default_rng(1)
     rows = [f"{20 + n % 50},w{n % 3},{int(n % 3 == 0)},{rng.integers(2)}" for n in range(300)]

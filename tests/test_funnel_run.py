@@ -112,6 +112,7 @@ def test_what_has_not_changed_is_skipped(done, capsys, file):
     ]
 
 
+@pytest.mark.slow
 def test_a_new_dimension_trains_anew_without_preprocessing(done, capsys):
     before = (done / "run" / "data" / "manifest.json").stat().st_mtime_ns
     assert main(["run", str(done / "small.toml"), "--set", "features.user_id.dim=2"]) == 0

@@ -34,6 +34,7 @@ def test_more_steps_and_exporters_go_on(folder, capsys):
     assert len(list((folder / "run/exporters/final").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_from_another_run_with_statistics_of_its_own(folder, capsys):
     new = ["run", str(folder / "small.toml"), "--warm-start", str(folder / "run"), "--refresh-statistics"]
     new += [part for change in (f"run={folder}/next", "train.steps=5", "features.user_id.buckets=400") for part in ("--set", change)]

@@ -90,6 +90,7 @@ def test_one_that_is_refused_leaves_the_log(folder, capsys):
     assert (folder / "run/model/metrics.jsonl").read_text() == before
 
 
+@pytest.mark.slow
 def test_evaluation_exporters_and_their_files(folder):
     changes = ["evaluation.every=3", "exporters.latest={keep=2}", "exporters.final={}"]
     changes.append('exporters.best={metric="ctr auc", provided=["ctr logloss < 0"]}')  # a condition that never holds

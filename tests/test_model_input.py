@@ -45,6 +45,24 @@ def test_the_seed_decides_the_order(folder):
     assert first == same != other
 
 
+def test_rows_of_a_large_split_are_shuffled_in_blocks_and_go_on_from_a_place(tmp_path):
+    data = Data(write_data(tmp_path, train=8003, evaluate=1), SPEC)  # the last block of a file is smaller
+
+    def order():
+        return data.train_input(batch_size=100, shuffle_buffer=8000, seed=1)(tf.distribute.InputContext())
+
+    epochs = np.concatenate([b["id"].numpy().astype(int) for b in order().take(161)])[:16006].reshape(2, 8003)
+    assert [sorted(epoch) for epoch in epochs.tolist()] == [list(range(8003))] * 2
+    assert (epochs[0] != epochs[1]).mean() > 0.99
+    assert 0.8 < (np.diff(epochs[0]) == 1).mean() < 0.9  # seven of eight
+    first, second = iter(order()), iter(order())
+    for _ in range(30):
+        next(first)
+    place = tf.raw_ops.SerializeIterator(resource_handle=first._iterator_resource)
+    tf.raw_ops.DeserializeIterator(resource_handle=second._iterator_resource, serialized=place)
+    assert [next(first)["id"].numpy().tolist() for _ in range(60)] == [next(second)["id"].numpy().tolist() for _ in range(60)]
+
+
 @pytest.mark.parametrize(("kind", "ids", "dense"), [("numeric", 0, 2), ("categorical", 5, 0)])
 def test_specs_without_ids_or_without_numbers(tmp_path, kind, ids, dense):
     spec = make_spec(features={name: f for name, f in FEATURES.items() if f["kind"] == kind})

@@ -103,6 +103,7 @@ def plain(folder, **train):
     return RankingEstimator(run.config, run.model_dir, run.run_config, warn=print), run.train_input, run.eval_input
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_publishes_what_is_best(tmp_path):
     estimator, train_input, eval_input = plain(tmp_path, checkpoint_every=1000)
     told = []
