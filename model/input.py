@@ -15,8 +15,8 @@ from model.staging import RemoteDirectory, is_remote
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 READ_AT_ONCE = 4  # shards
-SIDE_BY_SIDE = 8  # rows that are shuffled as one, at the cost of one,
-BLOCKS = 1000  # where the buffer holds at least so many of such blocks
+BLOCK = 8  # rows that are shuffled as one, at the cost of one
+BLOCKS = 1000  # fewer in the buffer would be too coarse: then each row is shuffled alone
 COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}  # tf.data's names
 
 
@@ -61,13 +61,13 @@ class Data:
         """An input_fn of endless full batches, shuffled anew each epoch. The files' rows are in random order already: of large splits
         those that lie side by side are moved together.
         """
-        together = SIDE_BY_SIDE if min(shuffle_buffer, self.rows("train")) >= BLOCKS * SIDE_BY_SIDE else 1
+        block = BLOCK if min(shuffle_buffer, self.rows("train")) >= BLOCKS * BLOCK else 1
 
         def input_fn(context: tf.distribute.InputContext) -> tf.data.Dataset:
             own = self._own(context, "train")
             files = tf.data.Dataset.from_tensor_slices(own).shuffle(len(own), seed)
-            rows = files.interleave(lambda file: self._records(file).batch(together), cycle_length=READ_AT_ONCE)
-            rows = rows.shuffle(-(-shuffle_buffer // together), seed).repeat()
+            rows = files.interleave(lambda file: self._records(file).batch(block), cycle_length=READ_AT_ONCE)
+            rows = rows.shuffle(-(-shuffle_buffer // block), seed).repeat()
             return self._parsed(rows.rebatch(batch_size // context.num_input_pipelines, drop_remainder=True))
 
         return input_fn

@@ -66,6 +66,7 @@ def test_train_prints_every_figure(tmp_path):
     result = last_line(run("train.py", "--quick", "--deepctr", python, "--rechub", python))
     assert set(result) == FIGURES
     assert all(value >= 0 for value in result.values())
+    assert result["times_deepctr_10k"] == result["times_rechub_10k"] > 0
     assert result["times_deepctr_400k"] == result["times_rechub_400k"] > 0
 
 
