@@ -178,6 +178,7 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
             f"TF_CONFIG names {workers()} workers, and each of them would preprocess: run `funnel preprocess` without TF_CONFIG, then "
             "`funnel train` on each worker, then `funnel evaluate` and `funnel export` without it"
         )
+    load_tensorflow()
     _connect(beam_args)
     config.save()  # validates every section before the first stage runs
     for name in STAGES if config.simulate else list(STAGES)[1:]:

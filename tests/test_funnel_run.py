@@ -1,6 +1,9 @@
 """The whole way on a small simulation: every stage, what is skipped the next time, and what each leaves behind."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -110,6 +113,13 @@ def test_what_has_not_changed_is_skipped(done, capsys, file):
         "export",
         "report",
     ]
+
+
+def test_a_new_process_says_nothing_of_its_libraries(done):
+    command = [sys.executable, "-c", "from funnel.cli import program; program()", "run", str(done / "small.toml")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [line.split()[0] for line in ended.stdout.splitlines()[:6]] == ["·"] * 6
 
 
 @pytest.mark.slow
