@@ -59,7 +59,7 @@ def test_lazy_adam():
     # m = 1, v = 1; rate·√(1 − 0.75)/(1 − 0.5) = 0.1; w = 1 − 0.1·1/√1
     np.testing.assert_allclose(table, [[0.9], [7.0]], atol=1e-6)
     step(optimizer, [[2.0]], [1], rate=0.1, number=2)  # row 0 is absent: its moments stay
-    assert slots(optimizer) == {"momentum": [[1.0], [1.0]], "velocity": [[1.0], [1.0]]}
+    assert slots(optimizer) == {"moments": [[1.0, 1.0], [1.0, 1.0]]}
     # t = 2: 0.1·√(1 − 0.75²)/(1 − 0.5²) = 0.0881917
     np.testing.assert_allclose(table, [[0.9], [7 - 0.0881917]], atol=1e-6)
 
