@@ -28,25 +28,19 @@ class ModelConfig(Settings):
     funnel: SerializeAsAny[FunnelParams] = Field({"name": "independent"})
     weighting: SerializeAsAny[WeightingParams] = Field({"name": "fixed"})
 
-    def check(self, spec: Spec) -> None:
-        """Raises FunnelError when the features and tasks do not fit the architecture."""
+    def check(self, spec: Spec) -> list[Objective]:
+        """What is minimised; its tensors are of no batch. Raises FunnelError when the features and tasks do not fit the architecture."""
         funnel = FUNNELS[self.funnel.name]
         funnel.check(self.funnel, spec)
         self.sharing.check(spec)
         self.sharing.check_heads(funnel.heads_of(self.funnel, spec))
-        self._check_weighting(spec)
+        found = funnel.trial(self.funnel, spec)
+        self._check_weighting(found, funnel.heads_of(self.funnel, spec))
+        return [objective for objective, _ in found]
 
-    def objectives(self, spec: Spec) -> list[str]:
-        """The names of what is minimised."""
-        return [objective.name for objective in self.trial(spec)]
-
-    def trial(self, spec: Spec) -> list[Objective]:
-        """What is minimised; its tensors are of no batch."""
-        return [objective for objective, _ in FUNNELS[self.funnel.name].trial(self.funnel, spec)]
-
-    def _check_weighting(self, spec: Spec) -> None:
-        kind, found = WEIGHTING[self.weighting.name], FUNNELS[self.funnel.name].trial(self.funnel, spec)
-        weighed = {o.name: heads for o, heads in found if o.penalty is None}
+    def _check_weighting(self, found: list[tuple[Objective, set[str]]], heads: list[str]) -> None:
+        kind = WEIGHTING[self.weighting.name]
+        weighed = {o.name: reached for o, reached in found if o.penalty is None}
         self._check_penalties({o.name: o.penalty for o, _ in found if o.penalty}, list(weighed))
         self.weighting.check(list(weighed))
         for objective, _ in found:
@@ -56,7 +50,7 @@ class ModelConfig(Settings):
                     f"negative: choose another weighting, or model.funnel.{objective.nonnegative_with}"
                 )
         if kind.of_gradients:
-            self._check_compared(kind, FUNNELS[self.funnel.name].heads_of(self.funnel, spec), weighed)
+            self._check_compared(kind, heads, weighed)
 
     def _check_penalties(self, penalties: dict[str, str], weighed: list[str]) -> None:
         for option, value in self.weighting:

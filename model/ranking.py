@@ -28,7 +28,7 @@ class RankingModel(tf.Module):
 
     def __init__(self, spec: Spec, config: ModelConfig, fitted: Fitted, seed: int) -> None:
         super().__init__()
-        config.check(spec)
+        self.objectives = config.check(spec)  # what is minimised, its tensors of no batch
         keras.utils.set_random_seed(seed)
         self.spec, self.fitted = spec, fitted
         self.funnel = FUNNELS[config.funnel.name](config.funnel, spec)

@@ -41,8 +41,6 @@ class Trainer(tf.Module):
         super().__init__()
         train.check(spec)
         self.spec, self.config, self.strategy = spec, train, strategy
-        weighed = Weighed(model.trial(spec))
-        self.objectives = weighed.all
         self.replicas = strategy.num_replicas_in_sync
         if train.batch_size % self.replicas:
             raise FunnelError(
@@ -52,6 +50,7 @@ class Trainer(tf.Module):
         self.mode = choose(train.precision, train.xla)
         with strategy.scope(), policy(self.mode.precision):
             self.model = RankingModel(spec, model, fitted, train.seed)
+            weighed = Weighed(self.model.objectives)
             self.weighting = WEIGHTING[model.weighting.name](model.weighting, weighed.names)
             self.step_number = tf.Variable(0, dtype=tf.int64, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
             self.optimizer = train.optimizer.make()
@@ -61,6 +60,7 @@ class Trainer(tf.Module):
             l2 = {name: options.l2 for name, options in train.features.items() if options.l2}
             self.table_optimizer = TableOptimizer(train.rule, self.model.tables, rates, l2)
             self.loss_scale = LossScale() if self.mode.precision == "float16" else None
+        self.objectives = weighed.all
         self.backward = Backward(self.model, weighed, self.weighting, self.loss_scale, self.replicas, xla=self.mode.xla)
         self.steps = tf.function(self._steps)  # of this trainer alone: another one's would count as tracing it again
         if self.mode.xla and self.replicas == 1:

@@ -79,7 +79,7 @@ def test_every_other_funnel_learns(data, tmp_path, funnel, trained):
 def test_one_file_serves_every_funnel_but_the_triangle():
     for funnel in set(FUNNELS) - {"esm2"}:
         config = load(EXAMPLE, [f"model.funnel={funnel}"])
-        assert config.model.objectives(config.spec)[0] == "income"
+        assert config.model.check(config.spec)[0].name == "income"
 
 
 @pytest.mark.parametrize(

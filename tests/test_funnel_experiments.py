@@ -173,6 +173,7 @@ def test_what_the_user_can_mend(tmp_path, monkeypatch, capsys, arguments, messag
     assert not (tmp_path / "results.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_esmm_bias_measures_every_method_against_the_truth(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     experiment = ESMMBias(tmp_path, impressions=3000)

@@ -195,6 +195,7 @@ def numbers(done):
     return done / "numbers"
 
 
+@pytest.mark.slow
 def test_a_task_on_a_number_goes_the_whole_way(numbers, capsys):
     result = summary(numbers)
     assert set(result["evaluation"]["spent"]) == {"mse", "mae", "calibration", "rows"}
@@ -209,6 +210,7 @@ def test_a_task_on_a_number_goes_the_whole_way(numbers, capsys):
     assert "mse" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_number_is_scored_offline_too(numbers):
     output = numbers / "scores.parquet"
     inputs = str(numbers.parent / "logs" / "impressions" / "2026-11-01" / "*")
@@ -229,6 +231,7 @@ def test_the_line_of_an_evaluation(results, line):
     assert _shown(results) == line
 
 
+@pytest.mark.slow
 def test_training_goes_on_after_an_interruption(done, monkeypatch, capsys):
     from model.actions import MetricsLog
 

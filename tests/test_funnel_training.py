@@ -107,6 +107,7 @@ def test_evaluation_exporters_and_their_files(folder):
     assert len(versions(made / "best")) == 1
 
 
+@pytest.mark.slow
 def test_early_stopping_counts_on_in_a_new_process(folder):
     stopping = 'evaluation.early_stopping={metric="ctr auc", patience=2, min_delta=1.0}'  # nothing improves by so much
     changes = ["evaluation.every=2", stopping]

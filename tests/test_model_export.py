@@ -233,6 +233,7 @@ def test_every_kind_of_feature_scores_alike_and_position_is_fed(tmp_path):
     np.testing.assert_array_equal(scores["p_ctr"], fed["p_ctr"])
 
 
+@pytest.mark.slow
 def test_a_number_is_served_in_its_own_unit(tmp_path):
     spec = make_spec(**DWELL)
     write_data(tmp_path, spec)

@@ -1,11 +1,15 @@
 """Evaluations that a killed process left out: made up when training goes on, told once, and their exporters called."""
 
+from functools import partial
+
 import pytest
 from model_data import lines, make_estimator, make_model, write_data
 
 from model.actions import EarlyStopping, MetricsLog
 from model.estimator import RankingEstimator
 from model.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
+
+SLOW = partial(pytest.param, marks=pytest.mark.slow)
 
 
 class Killed(BaseException):
@@ -72,7 +76,7 @@ def kill_at(monkeypatch, watched, name, call):
             watched.run()
 
 
-@pytest.mark.parametrize("call", [1, 2, 3])  # the third is after the last step
+@pytest.mark.parametrize("call", [SLOW(1), SLOW(2), 3])  # the third is after the last step
 def test_one_killed_after_its_checkpoint_is_made_up(monkeypatch, undisturbed, watched, call):
     kill_at(monkeypatch, watched, "evaluate", call)
     assert len(watched.evaluations if call > 1 else []) == call - 1
@@ -82,7 +86,7 @@ def test_one_killed_after_its_checkpoint_is_made_up(monkeypatch, undisturbed, wa
     assert watched.evaluations == undisturbed.evaluations
 
 
-@pytest.mark.parametrize("step", [3, 7])
+@pytest.mark.parametrize("step", [3, SLOW(7)])
 def test_one_killed_while_it_exports_has_one_line_and_is_exported(undisturbed, watched, step):
     def killed(estimator, metrics, at, final):
         return kill() if at == step else watched.export(estimator, metrics, at, final)
@@ -95,6 +99,7 @@ def test_one_killed_while_it_exports_has_one_line_and_is_exported(undisturbed, w
     assert watched.evaluations == undisturbed.evaluations
 
 
+@pytest.mark.slow
 def test_what_was_not_killed_is_not_made_up(monkeypatch, undisturbed, watched):
     watched.run(max_steps=3)
     watched.run()
@@ -105,6 +110,7 @@ def test_what_was_not_killed_is_not_made_up(monkeypatch, undisturbed, watched):
     assert watched.evaluations == undisturbed.evaluations
 
 
+@pytest.mark.slow
 def test_what_comes_after_an_older_checkpoint_is_evaluated_again(monkeypatch, undisturbed, watched):
     watched.run()
     for step in (6, 7):

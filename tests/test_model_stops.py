@@ -119,10 +119,11 @@ def test_train_and_evaluate_publishes_what_is_best(tmp_path):
 
 def test_an_action_of_the_evaluation_ends_it(tmp_path):
     estimator, train_input, eval_input = plain(tmp_path)
-    eval_spec = EvalSpec(eval_input, 2, [FinalExporter(tmp_path / "final")], [lambda p: p.step >= 4])
+    exported = []
+    eval_spec = EvalSpec(eval_input, 2, [lambda _, metrics, step, final: exported.append((step, final))], [lambda p: p.step >= 4])
     trained, _ = train_and_evaluate(estimator, TrainSpec(train_input, 100), eval_spec)
     assert (trained.step, trained.ended) == (4, "action")
-    assert len(list((tmp_path / "final").iterdir())) == 1
+    assert exported == [(2, False), (4, True)]
 
 
 def test_going_on_after_an_evaluation_is_as_if_there_had_been_none(tmp_path):

@@ -1,5 +1,7 @@
 """A training that begins where another run ended: rows by feature name, what has changed anew and said."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -30,9 +32,10 @@ def rows(estimator, feature):
     return state[f"embeddings_0/{dim}"].numpy()[begin : begin + estimator.fitted.table_rows(spec, feature)]
 
 
-@pytest.fixture
-def yesterday(tmp_path):
-    return run(tmp_path / "yesterday", make_spec())
+@pytest.fixture(scope="module")
+def yesterday(tmp_path_factory):
+    """For all tests: none changes it."""
+    return run(tmp_path_factory.mktemp("yesterday"), make_spec())
 
 
 def test_everything_goes_on_but_the_step(tmp_path, yesterday):
@@ -81,9 +84,10 @@ def test_a_vocabulary_keeps_the_rows_of_its_values(tmp_path):
     old, new = (run.fitted.vocabularies["user"] for run in (yesterday, today))
     assert old != new
     assert set(old) & set(new)
+    before, after = rows(yesterday, "user"), rows(today, "user")
     for value in set(old) & set(new):
-        assert (rows(today, "user")[2 + new.index(value)] == rows(yesterday, "user")[2 + old.index(value)]).all()
-    assert (rows(today, "user")[:2] == rows(yesterday, "user")[:2]).all()
+        assert (after[2 + new.index(value)] == before[2 + old.index(value)]).all()
+    assert (after[:2] == before[:2]).all()
 
 
 def test_slots_of_the_optimizer_come_along(tmp_path, yesterday):
@@ -113,28 +117,31 @@ def test_it_is_for_a_training_that_begins(tmp_path, yesterday):
     first = run(tmp_path / "today", make_spec(), start=yesterday, steps=1)
     kept = first.load().state
     again = run(tmp_path / "today", make_spec(), start=yesterday, steps=1)
-    assert all((again.load().state[name].numpy() == value.numpy()).all() for name, value in kept.items())
+    found = again.load().state
+    assert all((found[name].numpy() == value.numpy()).all() for name, value in kept.items())
     assert again.latest_step() == 1
 
 
 @pytest.mark.parametrize("anew", [False, True])
-def test_the_run_that_is_trained_is_none_to_start_from(tmp_path, yesterday, anew):
-    start = WarmStart(tmp_path / "yesterday/../yesterday/model")
+def test_the_run_that_is_trained_is_none_to_start_from(yesterday, anew):
+    folder = yesterday.model_dir.parent
+    start = WarmStart(folder / f"../{folder.name}/model")
     with pytest.raises(FunnelError, match="model: is both trained and started from; give another run directory"):
-        make_estimator(tmp_path / "yesterday", warm_start=start, anew=anew)
+        make_estimator(folder, warm_start=start, anew=anew)
     assert yesterday.latest_step() == 3
 
 
 def test_it_is_never_cold_in_silence(tmp_path, yesterday):
     write_data(tmp_path / "today")
     make_estimator(tmp_path / "today", model=make_model("ple"), steps=1).train()
-    new = make_estimator(tmp_path / "today", warm_start=WarmStart(yesterday.model_dir), anew=True, warn=lambda line: None)
-    for path in yesterday.checkpoint_dir.glob("*.data*"):
+    broken = shutil.copytree(yesterday.model_dir, tmp_path / "broken")
+    new = make_estimator(tmp_path / "today", warm_start=WarmStart(broken), anew=True, warn=lambda line: None)
+    for path in broken.glob("checkpoints/*.data*"):
         path.unlink()
     said = "none of its 1 checkpoints can be read .*; give another run's model directory, or start without"
     with pytest.raises(FunnelError, match=said):
         new.train()
-    for path in yesterday.checkpoint_dir.iterdir():
+    for path in broken.glob("checkpoints/*"):
         path.unlink()
     with pytest.raises(FunnelError, match="holds no checkpoint to start from; give another run's"):
         new.train()

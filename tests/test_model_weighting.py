@@ -186,6 +186,7 @@ def test_gradients_are_those_of_the_weighted_losses(weighting, data):
         np.testing.assert_allclose(found, w["ctr"] * plain["ctr"][i] + w["cvr"] * plain["cvr"][i], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["uncertainty", "dwa", "gradnorm", "pcgrad"])
 def test_an_interrupted_training_ends_with_the_same_weights(weighting, tmp_path):
     states = []

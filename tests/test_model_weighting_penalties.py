@@ -56,6 +56,7 @@ def gradients(trainer, batch):
     return [tf.convert_to_tensor(g).numpy() for g in (*tables, *dense)], len(tables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["pareto", "pcgrad", "gradnorm"])
 def test_gradients_are_the_weighted_tasks_and_the_whole_penalty(weighting, data):
     batch = next(iter(batches(data, 100)))

@@ -19,7 +19,6 @@ from model.weighting import WEIGHTING
 
 OPTIONS = {"decay": {"gamma": {"ctr": 0.5}}, "dwa": {"period": 1}, "pareto": {"at_least": {"ctr": 0.1}}}
 COURSES = [f"{weighting}-esmm" for weighting in WEIGHTING] + ["uncertainty-aitm", "pareto-aitm", "pcgrad-aitm"]  # with a penalty
-FEW = ["dwa-esmm", "gradnorm-esmm", "pareto-aitm", "pcgrad-aitm"]  # the rest are slow
 
 
 def course(weighting: str, funnel: str, devices: int | None) -> list[dict[str, np.ndarray]]:
@@ -54,13 +53,9 @@ def too_far(names: list[str]) -> dict[str, float]:
     return {name: found[name] for name in names if not found[name] <= 1e-6}
 
 
-def test_two_replicas_take_the_step_of_one():
-    assert too_far(FEW) == {}
-
-
 @pytest.mark.slow
-def test_two_replicas_take_the_step_of_one_with_every_weighting():
-    assert too_far([name for name in COURSES if name not in FEW]) == {}
+def test_two_replicas_take_the_step_of_one():
+    assert too_far(COURSES) == {}
 
 
 if __name__ == "__main__":
