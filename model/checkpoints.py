@@ -14,6 +14,7 @@ from features.errors import FunnelError
 from model import positions
 
 NAME = "ckpt"
+TABLE_END = 0xDB4775248B80FB57.to_bytes(8, "little")  # of LevelDB's format, in which TensorFlow writes an index
 READ_ERRORS = (tf.errors.OpError, OSError, ValueError, AssertionError, LookupError)
 
 
@@ -106,15 +107,29 @@ class Checkpoints:
 
 
 def listed(directory: Path) -> list[str]:
-    """The checkpoints of a directory, the oldest first: TensorFlow's list and, since that file may be lost, those found there."""
+    """The checkpoints of a directory, the oldest first: TensorFlow's list and, since that file may be lost, those found there.
+
+    What a process was killed in the middle of is none: its index, the last file to be written, is not whole and not in the list.
+    """
     try:
         state = tf.train.get_checkpoint_state(str(directory))
     except READ_ERRORS:
         state = None
     names = {Path(path).name for path in (state.all_model_checkpoint_paths if state else [])}
-    names |= {path.stem for path in directory.glob(f"{NAME}-*.index")}
+    names |= {path.stem for path in directory.glob(f"{NAME}-*.index") if _ended(path)}
     own = [name for name in names if name.removeprefix(f"{NAME}-").isdecimal()]
     return [str(directory / name) for name in sorted(own, key=step_of)]
+
+
+def _ended(index: Path) -> bool:
+    """Whether an index was written to its end."""
+    try:
+        with index.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - len(TABLE_END)))
+            return file.read() == TABLE_END
+    except FileNotFoundError:  # a training beside this process has removed an old one
+        return False
 
 
 def first_readable(

@@ -179,6 +179,22 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(trained):
     assert make_estimator(trained, model=make_model("shared_bottom"), steps=9).train().step == 9
 
 
+@pytest.mark.parametrize("left", [0, 20, -1])  # bytes of its index
+def test_a_first_save_that_was_killed_is_none(trained, left):
+    checkpoints, whole, said = trained / "model/checkpoints", state(trained), []
+    for path in checkpoints.iterdir():
+        if not path.name.startswith("ckpt-2."):
+            path.unlink()
+    index = checkpoints / "ckpt-2.index"
+    os.truncate(index, left % index.stat().st_size)
+    again = make_estimator(trained, model=make_model("shared_bottom"), steps=6, checkpoint_every=3, warn=said.append)
+    assert again.latest_step() == 0
+    assert again.train().step == 6
+    assert said == []
+    assert_same(whole, state(trained))
+    assert {p.name.split(".")[0] for p in checkpoints.iterdir()} == {"checkpoint", "ckpt-3", "ckpt-6"}
+
+
 def test_what_a_save_that_was_killed_left_goes(trained):
     checkpoints = trained / "model/checkpoints"
     for step in (5, 7, 9):

@@ -27,11 +27,11 @@ def run(folder: Path, **options: object):
 
 
 def killed(folder: Path) -> None:
-    """Trains until the report of step 14, before its checkpoint is written, when that of 7 is there."""
+    """Trains until the report of step 14, before its checkpoint is written, when that of 7 is whole."""
 
     def kill(progress):
         while progress.step == 14:
-            if (folder / "model/checkpoints/ckpt-7.index").exists():
+            if (folder / "model/checkpoints/checkpoint").exists():  # the list, which follows it
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(0.01)
 
