@@ -109,7 +109,7 @@ class Checkpoints:
 def listed(directory: Path) -> list[str]:
     """The checkpoints of a directory, the oldest first: TensorFlow's list and, since that file may be lost, those found there.
 
-    What a process was killed in the middle of is none: its index, the last file to be written, is not whole and not in the list.
+    What a process was killed in the middle of is none: its index, which is written last, is cut off, and the list does not name it.
     """
     try:
         state = tf.train.get_checkpoint_state(str(directory))

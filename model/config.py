@@ -33,9 +33,10 @@ class ModelConfig(Settings):
         funnel = FUNNELS[self.funnel.name]
         funnel.check(self.funnel, spec)
         self.sharing.check(spec)
-        self.sharing.check_heads(funnel.heads_of(self.funnel, spec))
+        heads = funnel.heads_of(self.funnel, spec)
+        self.sharing.check_heads(heads)
         found = funnel.trial(self.funnel, spec)
-        self._check_weighting(found, funnel.heads_of(self.funnel, spec))
+        self._check_weighting(found, heads)
         return [objective for objective, _ in found]
 
     def _check_weighting(self, found: list[tuple[Objective, set[str]]], heads: list[str]) -> None:
