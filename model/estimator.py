@@ -237,8 +237,8 @@ class RankingEstimator:
         return found
 
     def export_saved_model(self, export_dir: Path | str, *, version: int | None = None) -> Any:
-        """The latest checkpoint as a SavedModel in export_dir/<version>: see model.export.export."""
-        from model.export import export  # which needs this module
+        """The latest checkpoint as a SavedModel in export_dir/<version>: see model.serving.export.export."""
+        from model.serving.export import export  # which needs this module
 
         return export(self, Path(export_dir), version)
 

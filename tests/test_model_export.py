@@ -13,10 +13,10 @@ from features import arrays
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
-from model import export as export_module
-from model import serving_check
-from model.export import checkpoint_scores, export, raw_examples, request_columns, save
 from model.ranking import RankingModel
+from model.serving import export as export_module
+from model.serving import serving_check
+from model.serving.export import checkpoint_scores, export, raw_examples, request_columns, save
 
 SPEC = make_spec()
 OUTPUTS = ["p_ctcvr", "p_ctr", "p_cvr"]

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from model import export
+from model.serving import export
 
 
 def publish(version):

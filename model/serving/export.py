@@ -26,9 +26,9 @@ import tensorflow as tf
 from features import arrays, graph
 from features.errors import FunnelError
 from features.spec import Spec, input_name
-from model import serving_check
 from model.estimator import RankingEstimator
 from model.ranking import RankingModel
+from model.serving import serving_check
 
 TOLERANCE = 1e-5
 
