@@ -31,7 +31,7 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
     connect()
     sources = find("--input" if inputs else f"logs.{settings.rows}.files", settings.rows, stream, list(inputs or [stream.files]))
     model = Run(config).estimator.load()
-    score = tf.function(model.scores, reduce_retracing=True)
+    score = tf.function(model.scores, reduce_retracing=True, autograph=False)
     rejects: list[Reject] = []
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_name(f".{output.name}.unfinished")

@@ -68,7 +68,7 @@ class Backward:
     ) -> None:
         self.model, self.weighed, self.weighting, self.loss_scale, self.replicas = model, weighed, weighting, loss_scale, replicas
         if xla:
-            self._differentiate = tf.function(self._differentiate, jit_compile=True)
+            self._differentiate = tf.function(self._differentiate, jit_compile=True, autograph=False)
 
     def __call__(self, batch: Batch) -> tuple[Losses, list[tf.IndexedSlices], list[tf.Tensor]]:
         """(the losses before their weights, the gradients of their weighted sum by tables and by dense weights)."""
