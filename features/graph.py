@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,7 @@ from features.fitted import Fitted
 from features.spec import Spec, input_name
 
 Column = tf.Tensor | tf.RaggedTensor
+Vocabularies = Mapping[str, Callable[[tf.Tensor], tf.Tensor]]  # by the feature that owns one: ids as written → rows
 DTYPES = {"text": tf.string, "texts": tf.string, "integer": tf.int64, "time": tf.int64, "number": tf.float32, "numbers": tf.float32}
 LISTS = ("texts", "numbers")
 
@@ -92,22 +94,30 @@ def bucket_ids(texts: tf.Tensor, space: int) -> tf.Tensor:
     return tf.where(tf.equal(texts, ""), tf.zeros_like(hashed), hashed)
 
 
-def table_rows(spec: Spec, fitted: Fitted, ids: tf.Tensor, dense: tf.Tensor) -> tf.Tensor:
+def table_rows(spec: Spec, fitted: Fitted, ids: tf.Tensor, dense: tf.Tensor, vocabularies: Vocabularies | None = None) -> tf.Tensor:
     """ids [B, S] and dense [B, D] as written → [B, E] int64, the row of each embedded feature's table (spec.embedded_slots).
 
     Hashed ids are rows already; those of a vocabulary are looked up in it, numbers of bucketized features in their boundaries.
+    `vocabularies` look ids up in place of constants of the graph.
     """
+    vocabularies = constant_vocabularies(fitted) if vocabularies is None else vocabularies
+    looked_up = [name for name in spec.id_slots if fitted.vocabulary_of(spec, name) is not None]
+    if not looked_up and not spec.bucketized:
+        return ids
     columns = []
     for name, slots in spec.id_slots.items():
-        vocabulary = fitted.vocabulary_of(spec, name)
         own = ids[:, slots.slice]
-        columns.append(own if vocabulary is None else look_up(vocabulary, own))
+        columns.append(vocabularies[spec.owner(name)](own) if name in looked_up else own)
     for name in spec.bucketized:
         x = dense[:, spec.dense_slots[name].start]
         row = 1 + tf.searchsorted(tf.constant(fitted.boundaries_of(spec, name), tf.float32), x, side="right", out_type=tf.int64)
         columns.append(tf.where(tf.math.is_nan(x), tf.zeros_like(row), row)[:, tf.newaxis])
-    looked_up = spec.bucketized or any(fitted.vocabulary_of(spec, name) is not None for name in spec.id_slots)
-    return tf.concat(columns, 1) if looked_up else ids
+    return tf.concat(columns, 1)
+
+
+def constant_vocabularies(fitted: Fitted) -> Vocabularies:
+    """Vocabularies as constants of the graph that looks ids up."""
+    return {name: functools.partial(look_up, np.array(known, np.int64)) for name, known in fitted.vocabularies.items()}
 
 
 def look_up(vocabulary: np.ndarray, ids: tf.Tensor) -> tf.Tensor:

@@ -104,15 +104,20 @@ def _shown(results: dict[str, dict]) -> str:
 
 
 def export(config: Config, beam_args: Sequence[str] = ()) -> None:
-    """The latest checkpoint → export/<version>, checked in a fresh process."""
+    """The latest checkpoint → export/<version>, checked with the loaders that serve, in a fresh process."""
     load_tensorflow()
     from funnel.training import Run
 
     with _stage(config, "export") as done:
         result = Run(config).estimator.export_saved_model(config.export_dir)
-        parity = {"max_abs_difference": result.max_abs_difference, "rows": result.rows_compared}
+        check = result.check
         made = {"path": str(result.path), "version": result.version, "outputs": result.outputs}
-        done(f"equal to the checkpoint within {result.max_abs_difference:.1g} → {result.path}", parity=parity, export=made)
+        ran = ", ".join(name for name, loader in check.loaders.items() if loader.not_run is None)
+        line = f"{ran}: equal to the checkpoint within {check.max_abs_difference:.1g} → {result.path}"
+        done(line, parity=check.summary(), export=made)
+    for name, loader in check.loaders.items():
+        if loader.not_run is not None:
+            console.print(f"[yellow]warning:[/yellow] the loader {name} was not run: {escape(loader.not_run)}")
 
 
 def report(config: Config, beam_args: Sequence[str] = ()) -> None:

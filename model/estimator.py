@@ -23,6 +23,7 @@ from model.identity import Identity, RankingConfig
 from model.interrupts import Interrupts
 from model.progress import Action, Progress, Reporter
 from model.ranking import RankingModel
+from model.serving.export import Export, export
 from model.strategy import check_agreement, check_restored, input_context, least, make_strategy
 from model.train_config import RunConfig
 from model.trainer import Trainer
@@ -200,7 +201,7 @@ class RankingEstimator:
     def predict(self, input_fn: InputFn) -> dict[str, np.ndarray]:
         """Scores of the input's rows: {"id", "p_<name>" of each task and joint, "y_<name>" of numbers, each label}, [rows] each."""
         model = self.load()
-        score = tf.function(lambda batch: model.scores(batch["ids"], batch["dense"]))
+        score = tf.function(lambda batch: model.scores(batch["ids"], batch["dense"]), autograph=False)
         kept = ["id", *self.config.spec.labels]
         with explained():
             batches = [{k: batch[k] for k in kept} | score(batch) for batch in self._rows(input_fn)]
@@ -229,18 +230,16 @@ class RankingEstimator:
         model = self.load()
         sums = GateSums(model.gated_experts)
         if sums.experts:
-            weigh = tf.function(lambda batch: model.gate_weights(batch["ids"], batch["dense"]))
+            weigh = tf.function(lambda batch: model.gate_weights(batch["ids"], batch["dense"]), autograph=False)
             for batch in self._rows(input_fn):
                 sums.add({gate: weights.numpy() for gate, weights in weigh(batch).items()})
         found = {"gates": sums.summary(), "alarms": alarms(sums.summary())}
         (self.model_dir / "gates.json").write_text(json.dumps(found, indent=1) + "\n")
         return found
 
-    def export_saved_model(self, export_dir: Path | str, *, version: int | None = None) -> Any:
+    def export_saved_model(self, export_dir: Path | str, *, version: int | None = None) -> Export:
         """The latest checkpoint as a SavedModel in export_dir/<version>: see model.serving.export.export."""
-        from model.serving.export import export  # which needs this module
-
-        return export(self, Path(export_dir), version)
+        return export(self.load(), self.config.sample, Path(export_dir), version)
 
 
 def _next(step: int, every: int) -> int:

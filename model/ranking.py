@@ -40,15 +40,19 @@ class RankingModel(tf.Module):
         # Creates the weights; `blank` has the names and kinds of what is predicted.
         self.blank = self(tf.zeros([1, spec.ids_width], tf.int64), tf.zeros([1, spec.dense_width]))
 
-    def __call__(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, Prediction]:
+    def __call__(self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None) -> dict[str, Prediction]:
         """ids [B, S] and dense [B, D] as they were written → predictions [B] of tasks and joints."""
-        columns = self.read(ids, dense)
+        columns = self.read(ids, dense, vocabularies)
         return self.forward(columns, self.look_up(self.places(columns)))
 
-    def read(self, ids: tf.Tensor, dense: tf.Tensor) -> Columns:
-        """ids [B, S] and dense [B, D] as they were written → the columns that embeddings are looked up by."""
+    def read(self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None) -> Columns:
+        """ids [B, S] and dense [B, D] as they were written → the columns that embeddings are looked up by.
+
+        `vocabularies` look ids up in place of constants of the graph.
+        """
         spec, fitted = self.spec, self.fitted
-        return Columns(graph.table_rows(spec, fitted, ids, dense), graph.normalise(spec, fitted, dense), graph.weights(spec, dense))
+        rows = graph.table_rows(spec, fitted, ids, dense, vocabularies)
+        return Columns(rows, graph.normalise(spec, fitted, dense), graph.weights(spec, dense))
 
     def places(self, columns: Columns) -> list[tf.Tensor]:
         """The rows of each of `tables` that a batch reads, [B, E of its dimension]."""
@@ -70,9 +74,9 @@ class RankingModel(tf.Module):
         each = len(embedded) // len(self.embeddings)  # tables
         return [e(columns, embedded[i * each : (i + 1) * each]) for i, e in enumerate(self.embeddings)]
 
-    def scores(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
+    def scores(self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None) -> dict[str, tf.Tensor]:
         """What a request is answered with: {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of numbers, in their labels' units."""
-        found = self(ids, dense)
+        found = self(ids, dense, vocabularies)
         values = {f"y_{name}": p.value for name, p in found.items() if isinstance(p, Value)}
         return {f"p_{name}": tf.exp(p.log_p) for name, p in found.items() if isinstance(p, Probability)} | values
 

@@ -40,23 +40,23 @@ class Experts(Network):
                 self.biases.append(self.add_weight(name=f"bias_{layer}", shape=bias, initializer="zeros"))
             width = units
 
-    def call(self, x: tf.Tensor, between: Callable[[int, tf.Tensor], tf.Tensor] | None = None) -> tf.Tensor:
+    def call(self, x: tf.Tensor, between: Callable[[int, tf.Tensor], tf.Tensor] | None = None, training: bool | None = None) -> tf.Tensor:
         """`between`(l, h) replaces what layer l of all gave, [B, n, units[l]], by what is read above it."""
         h = x
         for layer in range(len(self.units)):
-            h = self._layer(layer, h)
+            h = self._layer(layer, h, bool(training))
             h = between(layer, h) if between else h
         return h
 
-    def _layer(self, layer: int, x: tf.Tensor) -> tf.Tensor:
+    def _layer(self, layer: int, x: tf.Tensor, training: bool) -> tf.Tensor:
         """[B, I] where all read the same, or [B, n, I] → [B, n, U]."""
         kernel, bias, units = self.kernels[layer], self.biases[layer] if self.biases else None, self.units[layer]
         if len(x.shape) == 2:
             h, before = tf.matmul(x, kernel), None
-            h = h if bias is None else add_bias(h, tf.convert_to_tensor(bias))
+            h = h if bias is None else add_bias(h, tf.convert_to_tensor(bias), training=training)
         else:
             own = tf.matmul(tf.transpose(x, [1, 0, 2]), kernel)  # [n, B, U]: a matrix product per expert
-            own = own if bias is None else add_bias(own, tf.convert_to_tensor(bias))
+            own = own if bias is None else add_bias(own, tf.convert_to_tensor(bias), training=training)
             h, before = (tf.reshape(t, [-1, self.count * t.shape[-1]]) for t in (tf.transpose(own, [1, 0, 2]), x))
         return tf.reshape(self.finish(layer, h, before), [-1, self.count, units])  # the units of an expert are columns of [B, n·U]
 

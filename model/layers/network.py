@@ -61,14 +61,21 @@ class Network(keras.Layer):
         return super().get_config() | {"units": self.units} | self.options
 
 
-@tf.custom_gradient
-def add_bias(h: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """h [.., B, U] + bias [.., 1, U], or bias [U]. The bias' gradient is a product with ones: a sum over rows takes one core several times
-    as long.
+def add_bias(h: tf.Tensor, bias: tf.Tensor, *, training: bool) -> tf.Tensor:
+    """h [.., B, U] + bias [.., 1, U], or bias [U]. In training the bias' gradient is a product with ones: a sum over rows takes one core
+    several times as long. A graph that serves holds no such gradient.
     """
+    return _with_product(h, bias) if training else _sum(h, bias)
 
+
+def _sum(h: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    return tf.nn.bias_add(h, bias) if bias.shape.rank == 1 else h + bias
+
+
+@tf.custom_gradient
+def _with_product(h: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     def gradient(dh: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         ones = tf.ones([*dh.shape[:-2], 1, tf.shape(dh)[-2]], dh.dtype)
         return dh, tf.reshape(tf.matmul(ones, dh), tf.shape(bias))
 
-    return tf.nn.bias_add(h, bias) if bias.shape.rank == 1 else h + bias, gradient
+    return _sum(h, bias), gradient

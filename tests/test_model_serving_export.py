@@ -1,6 +1,7 @@
 """Exports: what a server sees of one, and that a wrong one is never published."""
 
-import sys
+import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,11 @@ from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
 from model.ranking import RankingModel
+from model.serving import check
 from model.serving import export as export_module
-from model.serving import serving_check
-from model.serving.export import checkpoint_scores, export, raw_examples, request_columns, save
+from model.serving.export import checkpoint_scores
+from model.serving.requests import raw_examples, request_columns
+from model.serving.saved_model import save, trace
 
 SPEC = make_spec()
 OUTPUTS = ["p_ctcvr", "p_ctr", "p_cvr"]
@@ -33,28 +36,42 @@ def estimator(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(estimator, tmp_path_factory):
-    return export(estimator, tmp_path_factory.mktemp("versions"), version=7)
+    return estimator.export_saved_model(tmp_path_factory.mktemp("versions"), version=7)
 
 
 @pytest.fixture
 def unchecked(estimator, monkeypatch):
-    """Spares the fresh process: whatever is saved, it scores as the checkpoint does, moved by `unchecked.by`."""
+    """Spares the fresh process: whatever is saved, loaders score as the checkpoint does, moved by `unchecked.by`."""
 
-    def reloaded(spec, sample, path):
-        expected = checkpoint_scores(estimator.load(), sample)
-        moved = {name: (p + (reloaded.by if name == "p_cvr" else 0)).tolist() for name, p in expected.items()}
-        return {"serving_default": expected, "examples": {name: moved[name] for name in reloaded.outputs}}
+    def answers(path, inputs):
+        rows = len(inputs["examples"]["examples"]["values"])
+        held = pq.read_table(estimator.config.sample)
+        expected = checkpoint_scores(estimator.load(), held.filter(pa.compute.is_valid(held["item"])).slice(0, rows))
+        plain = {name: p.tolist() for name, p in expected.items()}
+        moved = {name: (p + (answers.by if name == "p_cvr" else 0)).tolist() for name, p in expected.items()}
+        scores = {"serving_default": plain, "examples": {name: moved[name] for name in answers.outputs}}
+        return [{"tensorflow": "2", "seconds": 1.0}, *({"loader": name, "scores": scores, "seconds": 1.0} for name in check.LOADERS)]
 
-    reloaded.by, reloaded.outputs = 0.0, OUTPUTS
-    monkeypatch.setattr(export_module, "reloaded_scores", reloaded)
-    return reloaded
+    answers.by, answers.outputs = 0.0, OUTPUTS
+    monkeypatch.setattr(check, "ask_loaders", answers)
+    return answers
 
 
 def test_what_is_reported(exported):
     assert (exported.path.name, exported.version, exported.outputs) == ("7", 7, OUTPUTS)
     # write_data keeps 40 raw rows; items are never missing, so all can be asked
-    assert exported.rows_compared == 40
-    assert 0 <= exported.max_abs_difference <= 1e-5
+    assert exported.check.rows == 40
+    assert list(exported.check.loaders) == ["c_api", "session", "python"]
+    assert all(0 <= loader.max_abs_difference <= 1e-5 for loader in exported.check.loaders.values())
+
+
+def test_the_manifest_says_with_what_it_was_checked(exported):
+    manifest = json.loads((exported.path / "assets.extra/manifest.json").read_text())
+    assert manifest["tensorflow"] == tf.__version__
+    assert manifest["rows"] == 40
+    assert manifest["start_seconds"] > 0
+    assert list(manifest["loaders"]) == ["c_api", "session", "python"]
+    assert all(set(loader) == {"max_abs_difference", "seconds"} for loader in manifest["loaders"].values())
 
 
 def test_only_the_version_is_left(exported):
@@ -97,28 +114,28 @@ def test_an_existing_version_is_refused_and_untouched(estimator, tmp_path):
     (tmp_path / "5").mkdir()
     (tmp_path / "5/saved_model.pb").write_text("served")
     with pytest.raises(FunnelError, match=r"5: exists already, and a published version is never overwritten"):
-        export(estimator, tmp_path, version=5)
+        estimator.export_saved_model(tmp_path, version=5)
     assert [p.name for p in tmp_path.rglob("*")] == ["5", "saved_model.pb"]
     assert (tmp_path / "5/saved_model.pb").read_text() == "served"
 
 
 def test_the_version_is_the_time_unless_given(estimator, tmp_path, unchecked, monkeypatch):
     monkeypatch.setattr(export_module.time, "time", lambda: 1_790_000_000.9)
-    assert export(estimator, tmp_path).path == tmp_path / "1790000000"
+    assert estimator.export_saved_model(tmp_path).path == tmp_path / "1790000000"
 
 
 @pytest.mark.parametrize("by", [1e-3, -2e-5, float("nan")])
 def test_scores_that_differ_are_not_published(estimator, tmp_path, unchecked, by):
     unchecked.by = by
-    with pytest.raises(FunnelError, match=r"p_cvr of signature examples differs from the checkpoint's by .* not published"):
-        export(estimator, tmp_path, version=1)
+    with pytest.raises(FunnelError, match=r"C API: signature examples differs in p_cvr from the checkpoint's by .* not published"):
+        estimator.export_saved_model(tmp_path, version=1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_outputs_that_lack_are_not_published(estimator, tmp_path, unchecked):
     unchecked.outputs = ["p_ctr"]
     with pytest.raises(FunnelError, match=r"signature examples returns \['p_ctr'\], the checkpoint \['p_ctcvr', 'p_ctr', 'p_cvr'\]"):
-        export(estimator, tmp_path, version=1)
+        estimator.export_saved_model(tmp_path, version=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,20 +147,8 @@ def test_another_weight_is_found_by_the_fresh_process(estimator, tmp_path, monke
         model.weights[-1].assign_sub(tf.fill(model.weights[-1].shape, 0.01))
 
     monkeypatch.setattr(export_module, "save", save_another)
-    with pytest.raises(FunnelError, match=r"of signature serving_default differs from the checkpoint's"):
-        export(estimator, tmp_path, version=1)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_what_cannot_be_loaded_is_not_published(estimator, tmp_path, monkeypatch):
-    def save_half(model, path):
-        save(model, path)
-        (path / "saved_model.pb").write_bytes(b"half")
-
-    monkeypatch.setattr(export_module, "save", save_half)
-    with pytest.raises(FunnelError, match="cannot be loaded in a fresh process, so it is not published"):
-        export(estimator, tmp_path, version=1)
+    with pytest.raises(FunnelError, match=r"TensorFlow's C API: signature serving_default differs in p_\w+ from the checkpoint's"):
+        estimator.export_saved_model(tmp_path, version=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,10 +158,10 @@ def test_rows_without_an_integer_are_left_out_of_the_check(estimator, tmp_path, 
     place = rows.schema.get_field_index("item")
     try:
         pq.write_table(rows.set_column(place, "item", pa.array([None, *range(39)], pa.int64())), sample)
-        assert export(estimator, tmp_path, version=1).rows_compared == 39
+        assert estimator.export_saved_model(tmp_path, version=1).check.rows == 39
         pq.write_table(rows.set_column(place, "item", pa.nulls(40, pa.int64())), sample)
         with pytest.raises(FunnelError, match="every row lacks an integer or a time, so no request can be checked"):
-            export(estimator, tmp_path, version=2)
+            estimator.export_saved_model(tmp_path, version=2)
     finally:
         pq.write_table(rows, sample)
 
@@ -179,26 +184,9 @@ def test_specs_without_ids_or_without_numbers_are_served(tmp_path, features):
     estimator = make_estimator(tmp_path, spec, make_model("shared_bottom"), steps=1)
     estimator.train()
     model, rows = estimator.load(), pq.read_table(tmp_path / "data/sample.parquet")
-    serve = export_module.Serving(model).examples
+    serve = trace(model)["examples"]
     for name, p in checkpoint_scores(model, rows).items():
-        np.testing.assert_allclose(serve(tf.constant(raw_examples(spec, rows)))[name], p, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["features", "features.spec", "model.ranking", "pipeline", "funnel.cli"])
-def test_the_fresh_process_cannot_import_the_project(name, monkeypatch):
-    with pytest.raises(ImportError, match=f"{name} is blocked: a SavedModel must load without the code that made it"):
-        serving_check.Blocked().find_spec(name)
-    monkeypatch.setattr(sys, "meta_path", [serving_check.Blocked(), *sys.meta_path])
-    top = name.split(".")[0]
-    for module in [m for m in sys.modules if m.split(".")[0] == top]:
-        monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(ImportError, match=f"{top} is blocked"):
-        __import__(name)
-
-
-@pytest.mark.parametrize("name", ["json", "features_of_another", "modelling", "keras.models"])
-def test_other_names_are_left_alone(name):
-    assert serving_check.Blocked().find_spec(name) is None
+        np.testing.assert_allclose(serve(examples=tf.constant(raw_examples(spec, rows)))[name], p, atol=1e-6)
 
 
 def test_column_names_that_tensorflow_cannot_keep(tmp_path):
@@ -217,14 +205,11 @@ def test_column_names_that_tensorflow_cannot_keep(tmp_path):
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
-def test_every_kind_of_feature_scores_alike_and_position_is_fed(tmp_path):
-    spec = make_spec(features=EVERY_KIND)
-    write_data(tmp_path, spec)
-    estimator = make_estimator(tmp_path, spec, make_model("mmoe", "esmm"), steps=3)
-    estimator.train()
-    exported = export(estimator, tmp_path / "export", version=1)
-    assert exported.rows_compared == 40
-    assert exported.max_abs_difference <= 1e-5
+def test_every_kind_of_feature_scores_alike_and_position_is_fed(every_kind, tmp_path):
+    estimator, spec = every_kind, every_kind.config.spec
+    exported = estimator.export_saved_model(tmp_path / "export", version=1)
+    assert exported.check.rows == 40
+    assert exported.check.max_abs_difference <= 1e-5
     signature = tf.saved_model.load(str(exported.path)).signatures["serving_default"]
     assert "position" not in signature.structured_input_signature[1]
     rows = pa.table(arrow(spec, raw_rows(60, seed=9)[0]))
@@ -245,21 +230,68 @@ def test_a_number_is_served_in_its_own_unit(tmp_path):
     assert result["rows"] == len(clicked)
     assert result["mse"] < 0.5 * clicked.var()  # less than half of what the mean alone leaves
     assert abs(result["calibration"] - 1) < 0.2
-    exported = export(estimator, tmp_path / "export", version=1)
+    exported = estimator.export_saved_model(tmp_path / "export", version=1)
     assert exported.outputs == ["p_ctcvr", "p_ctr", "p_cvr", "y_dwell"]
-    assert exported.max_abs_difference <= 1e-5
+    assert exported.check.max_abs_difference <= 1e-5
     rows = pa.table(arrow(spec, raw_rows(60, seed=9)[0]))
     answer = tf.saved_model.load(str(exported.path)).signatures["examples"](examples=tf.constant(raw_examples(spec, rows)))
     np.testing.assert_allclose(answer["y_dwell"], checkpoint_scores(estimator.load(), rows)["y_dwell"], atol=1e-5)
 
 
 @pytest.mark.parametrize(("by", "published"), [(3e-3, True), (3e-2, False)])
-def test_large_numbers_are_compared_in_shares_of_themselves(estimator, tmp_path, monkeypatch, by, published):
+def test_large_numbers_are_compared_in_shares_of_themselves(tmp_path, monkeypatch, by, published):
     # 1000 ± 0.003 is 3e-6 of it, 1000 ± 0.03 is 3e-5
-    monkeypatch.setattr(export_module, "checkpoint_scores", lambda model, sample: {"y_dwell": np.full(len(sample), 1000.0)})
-    monkeypatch.setattr(export_module, "reloaded_scores", lambda spec, sample, path: {"examples": {"y_dwell": [1000.0 + by] * len(sample)}})
+    scores = {"examples": {"y_dwell": [1000.0 + by] * 4}}
+    answers = [{"loader": name, "scores": scores, "seconds": 1.0} for name in check.LOADERS]
+    monkeypatch.setattr(check, "ask_loaders", lambda path, inputs: [{"tensorflow": "2", "seconds": 1.0}, *answers])
+    expected = {"y_dwell": np.full(4, 1000.0)}
     if published:
-        assert export(estimator, tmp_path, version=1).max_abs_difference == pytest.approx(by / 1000)
+        assert check.check_loaders(tmp_path, {}, expected).max_abs_difference == pytest.approx(by / 1000)
     else:
-        with pytest.raises(FunnelError, match="y_dwell of signature examples differs from the checkpoint's by 3e-05"):
-            export(estimator, tmp_path, version=1)
+        with pytest.raises(FunnelError, match="signature examples differs in y_dwell from the checkpoint's by 3e-05"):
+            check.check_loaders(tmp_path, {}, expected)
+
+
+DAMAGES = {  # what becomes of a saved version, and what is said of it
+    "pb": (lambda path: (path / "saved_model.pb").write_bytes(b"half"), r"saved_model.pb: is not a SavedModel \(Error parsing"),
+    "variables": (lambda path: halve(path / "variables/variables.data-00000-of-00001"), r"variables/variables: \w+/\w+.* cannot be read"),
+    "index": (lambda path: halve(path / "variables/variables.index"), r"variables/variables: its index cannot be read \(not an sstable"),
+    "no variables": (lambda path: shutil.rmtree(path / "variables"), r"Could not find variable"),
+    "vocabulary": (lambda path: (path / "assets/vocabulary_user.txt").unlink(), r"vocabulary_user.txt; No such file or directory"),
+    "another vocabulary": (lambda path: (path / "assets/vocabulary_user.txt").write_text("5\n"), r"signature \w+ differs in p_"),
+}
+
+
+def halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.fixture(scope="module")
+def every_kind(tmp_path_factory):
+    """An estimator over every kind of feature, a vocabulary among them."""
+    folder, spec = tmp_path_factory.mktemp("kinds"), make_spec(features=EVERY_KIND)
+    write_data(folder, spec)
+    estimator = make_estimator(folder, spec, make_model("mmoe", "esmm"), steps=3)
+    estimator.train()
+    return estimator
+
+
+@pytest.mark.parametrize(
+    "damage", [name if name in ("pb", "variables") else pytest.param(name, marks=pytest.mark.slow) for name in DAMAGES]
+)
+def test_what_loaders_cannot_run_is_not_published(every_kind, tmp_path, monkeypatch, damage):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/saved_model.pb").write_text("served")
+    spoil, said = DAMAGES[damage]
+
+    def save_spoilt(model, path):
+        save(model, path)
+        spoil(path)
+
+    monkeypatch.setattr(export_module, "save", save_spoilt)
+    with pytest.raises(FunnelError, match=said) as raised:
+        every_kind.export_saved_model(tmp_path, version=2)
+    assert "publish" in str(raised.value)
+    assert "TensorFlow's C API" in str(raised.value) or damage == "pb"
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["1", "saved_model.pb"]
+    assert (tmp_path / "1/saved_model.pb").read_text() == "served"

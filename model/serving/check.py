@@ -1,0 +1,138 @@
+"""Asks the loaders that serve whether a SavedModel scores real rows as its checkpoint does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from features.errors import FunnelError
+from model.serving.requests import Inputs
+
+TOLERANCE = 1e-5
+LOADERS = {  # in the order in which they are asked
+    "c_api": "TensorFlow's C API",
+    "session": "the v1 loader with session.run",
+    "python": "tf.saved_model.load",
+}
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # ends the key of a variable, in which .S stands for /
+PROCESS = Path(__file__).with_name("loaders")
+NOISE = re.compile(r"[IWE]0000 |WARNING: All log")  # TensorFlow's start-up lines, which nothing can silence
+
+
+@dataclass(frozen=True)
+class LoaderCheck:
+    """How far a loader's scores are from the checkpoint's, and the seconds it took; or why it was not run."""
+
+    max_abs_difference: float | None = None
+    seconds: float | None = None
+    not_run: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the loaders answered, by name, on so many `rows`; `start_seconds`: until TensorFlow was there."""
+
+    tensorflow: str
+    rows: int
+    start_seconds: float
+    loaders: dict[str, LoaderCheck]
+
+    def summary(self) -> dict[str, Any]:
+        """For JSON; what does not apply is left out."""
+        loaders = {
+            name: {key: value for key, value in asdict(loader).items() if value is not None} for name, loader in self.loaders.items()
+        }
+        return asdict(self) | {"max_abs_difference": self.max_abs_difference, "loaders": loaders}
+
+    @property
+    def max_abs_difference(self) -> float:
+        return max(c.max_abs_difference for c in self.loaders.values() if c.max_abs_difference is not None)
+
+
+def check_loaders(path: Path, inputs: Inputs, expected: Mapping[str, np.ndarray]) -> Check:
+    """Compares each loader's scores of every signature with the `expected` ones, {output: [rows]}.
+
+    Raises FunnelError where a loader fails, in its own words, or differs by more than 1e-5.
+    """
+    started, *answers = ask_loaders(path, inputs)
+    checks = {}
+    for name, title in LOADERS.items():
+        answer = next((a for a in answers if a["loader"] == name), {"error": "its process ended without an answer"})
+        if "error" in answer:
+            said = "\n".join(filter(None, [answer["error"], unreadable_variable(path)]))
+            raise FunnelError(f"{path}: {title} fails, so it is not published:\n{said}")
+        if "absent" in answer:
+            checks[name] = LoaderCheck(not_run=answer["absent"])
+        else:
+            worst = max(
+                _difference(f"{path}: {title}: signature {signature}", scores, expected) for signature, scores in answer["scores"].items()
+            )
+            checks[name] = LoaderCheck(worst, answer["seconds"])
+    rows = len(next(iter(expected.values())))
+    return Check(started["tensorflow"], rows, started["seconds"], checks)
+
+
+def _difference(where: str, scores: Mapping[str, list[float]], expected: Mapping[str, np.ndarray]) -> float:
+    """The largest difference. A float32 number has seven digits: where it is above 1, the difference is in shares of it."""
+    if set(scores) != set(expected):
+        raise FunnelError(f"{where} returns {sorted(scores)}, the checkpoint {sorted(expected)}; not published")
+    worst = 0.0
+    for name, values in scores.items():
+        scale = np.maximum(1, np.abs(expected[name]))
+        difference = float(np.max(np.abs(np.array(values) - expected[name]) / scale))
+        if not difference <= TOLERANCE:
+            raise FunnelError(
+                f"{where} differs in {name} from the checkpoint's by {difference:.2g} on {len(values)} rows, "
+                f"more than {TOLERANCE}; not published"
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def unreadable_variable(path: Path) -> str | None:
+    """Names the first variable that its file does not hold whole: of a file that is cut short loaders do not say which."""
+    prefix, name = path / "variables" / "variables", None
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        for key in sorted(reader.get_variable_to_shape_map()):
+            if key.endswith(VALUE):
+                name = key.removeprefix("weights/").removesuffix(VALUE).replace(".S", "/")
+                reader.get_tensor(key)
+    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
+        return f"{prefix}: {name or 'its index'} cannot be read ({error})"
+    return None
+
+
+def ask_loaders(path: Path, inputs: Inputs) -> list[dict[str, Any]]:
+    """What a process of loaders/ answers: its start, then each loader, until one crashes.
+
+    Nothing is left of it when this process is killed: it ends with the pipe that this one holds, and writes no file.
+    """
+    request = json.dumps({"path": str(path.resolve()), "inputs": inputs})
+    lifeline, held = os.pipe()
+    try:
+        command = [sys.executable, "-I", str(PROCESS), str(lifeline)]
+        done = subprocess.run(command, input=request, capture_output=True, text=True, pass_fds=[lifeline], check=False)
+    finally:
+        os.close(lifeline)
+        os.close(held)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    if done.returncode:
+        ended = f"its process ended with {done.returncode}"
+        said = [line for line in done.stderr.strip().splitlines() if not NOISE.match(line)]
+        error = {"error": "\n".join([ended, *said[-5:]])}
+        if not answers:
+            raise FunnelError(f"{path}: cannot be checked in a fresh process, so it is not published:\n{error['error']}")
+        asked = list(LOADERS)[len(answers) - 1]
+        answers.append({"loader": asked} | error)
+    return answers
