@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sys
@@ -10,8 +9,8 @@ import time
 from typing import Any
 
 import c_api
-import numpy as np
 import python_loaders
+from inputs import arrays
 from isolation import block_imports, end_with_parent
 
 
@@ -36,7 +35,7 @@ def main(lifeline: int) -> None:
     os.dup2(2, 1)  # what TensorFlow prints is no answer
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     request = json.load(sys.stdin)
-    inputs = {signature: {name: array(**column) for name, column in columns.items()} for signature, columns in request["inputs"].items()}
+    inputs = arrays(request["inputs"])
     begun = time.perf_counter()
     import tensorflow as tf
 
@@ -53,20 +52,6 @@ def main(lifeline: int) -> None:
             answer(begun, loader=name, absent=str(error))
         except Exception as error:
             answer(begun, loader=name, error=str(error))
-
-
-def array(dtype: str, values: list) -> np.ndarray:
-    """A column of a request; texts as bytes."""
-    if dtype != "string":
-        return np.array(values, dtype)
-    return np.array(encoded(values), object)
-
-
-def encoded(value: Any) -> Any:
-    """Texts, and bytes in base64, as bytes, in lists of any depth."""
-    if isinstance(value, list):
-        return [encoded(one) for one in value]
-    return base64.b64decode(value["b64"]) if isinstance(value, dict) else value.encode()
 
 
 def listed(scores: python_loaders.Scores) -> dict[str, dict[str, list[float]]]:
