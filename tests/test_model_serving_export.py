@@ -252,6 +252,13 @@ def test_large_numbers_are_compared_in_shares_of_themselves(tmp_path, monkeypatc
             check.check_loaders(tmp_path, {}, expected)
 
 
+def test_scores_of_another_shape_are_refused(tmp_path, monkeypatch):
+    answers = [{"loader": "c_api", "scores": {"examples": {"p_ctr": [[0.5], [0.5]]}}, "seconds": 1.0}]
+    monkeypatch.setattr(check, "ask_loaders", lambda path, inputs: [{"tensorflow": "2", "seconds": 1.0}, *answers])
+    with pytest.raises(FunnelError, match=r"signature examples returns p_ctr of shape \(2, 1\), the checkpoint \(2,\); not published"):
+        check.check_loaders(tmp_path, {}, {"p_ctr": np.array([0.5, 0.5])})
+
+
 DAMAGES = {  # what becomes of a saved version, and what is said of it
     "pb": (lambda path: (path / "saved_model.pb").write_bytes(b"half"), r"saved_model.pb: is not a SavedModel \(Error parsing"),
     "variables": (lambda path: halve(path / "variables/variables.data-00000-of-00001"), r"variables/variables: \w+/\w+.* cannot be read"),

@@ -88,6 +88,8 @@ def _difference(where: str, scores: Mapping[str, list[float]], expected: Mapping
         raise FunnelError(f"{where} returns {sorted(scores)}, the checkpoint {sorted(expected)}; not published")
     worst = 0.0
     for name, values in scores.items():
+        if np.shape(values) != expected[name].shape:
+            raise FunnelError(f"{where} returns {name} of shape {np.shape(values)}, the checkpoint {expected[name].shape}; not published")
         scale = np.maximum(1, np.abs(expected[name]))
         difference = float(np.max(np.abs(np.array(values) - expected[name]) / scale))
         if not difference <= TOLERANCE:
