@@ -143,7 +143,7 @@ def test_three_loaders_answer_alike(answered):
 
 
 def process(tmp_path, monkeypatch, code):
-    """Puts another program in the place of the loaders'."""
+    """Has the check run another program than the loaders'."""
     (tmp_path / "loaders").mkdir()
     (tmp_path / "loaders/__main__.py").write_text(code)
     monkeypatch.setattr(check, "PROCESS", tmp_path / "loaders")
