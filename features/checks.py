@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LAYOUT_KEYS = ("ids", "dense", "id", "weight")  # of the tf.Example, where each label has its own key too
 NUMBER_LOSSES, PROBABILITY_LOSSES = ("mse", "huber"), ("cross_entropy",)
-PROBABILITY_KEYS = ("joint", "outright", "threshold", "positive_weight")  # of tasks on a label of 0 and 1
+PROBABILITY_KEYS = ("joint", "outright", "threshold", "positive_weight", "calibrate")  # of tasks on a label of 0 and 1
 SHARED = ("buckets", "vocabulary", "min_count", "dim")
 
 

@@ -14,15 +14,29 @@ from features.settings import Settings
 from features.spec import Spec
 
 
+class Outcome(Settings):
+    """Training rows whose labels are alike.
+
+    `states` by label: −1 unknown, 0 or 1; of a number 1 above 0. How many `rows`, Σ `weight` over them, and by label that
+    is a number Σ weight·value in `totals`.
+    """
+
+    states: dict[str, int]
+    rows: int
+    weight: float
+    totals: dict[str, float] = Field({})
+
+
 class Fitted(Settings):
     """By feature: `moments` (mean, deviation) and `ranges` (min, max) of the transformed numbers; `boundaries` of quantiles;
-    `vocabularies`, the ids as they are written, rising.
+    `vocabularies`, the ids as they are written, rising. `outcomes`: the training rows by their labels.
     """
 
     moments: dict[str, tuple[float, float]] = Field({})
     ranges: dict[str, tuple[float, float]] = Field({})
     boundaries: dict[str, list[float]] = Field({})
     vocabularies: dict[str, list[int]] = Field({})
+    outcomes: list[Outcome] = Field([])
 
     def table_rows(self, spec: Spec, name: str) -> int:
         """The rows of an embedded feature's table: its buckets; of a vocabulary its size, 0 = missing and 1 = any other value

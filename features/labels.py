@@ -99,13 +99,14 @@ Label = Annotated[
 
 
 class Task(Settings):
-    """What is predicted: p(label), or where the label is a number its value; over all rows, or over its sample space, the rows whose
-    label `given` is 1.
+    """A prediction target: the probability of a binary label or the value of a numeric one; over all rows, or over its
+    sample space, the rows whose label `given` is 1.
 
     `joint` names the probability of the whole chain, p(given and label): p_ctcvr for tasks ctr and cvr. With `outright` the label is
     that of the joint itself, known on all rows, where it is otherwise 1 if both given and label are. `threshold` is where
-    precision, recall and accuracy cut. `positive_weight` multiplies the loss of rows of label 1 (their probabilities are then too
-    high). A number's `loss` is the squared error or Huber's, linear beyond `huber_delta`.
+    precision, recall and accuracy cut. `positive_weight` multiplies the loss of rows of label 1; scores undo it.
+    `calibrate` maps the scores of the task and of its joint to the rates of held-out training rows. A number's `loss` is
+    the squared error or Huber's, linear beyond `huber_delta`.
     """
 
     label: str
@@ -113,6 +114,7 @@ class Task(Settings):
     joint: Name | None = None
     outright: bool = False
     threshold: float = Field(0.5, gt=0, lt=1)
-    positive_weight: float = Field(1.0, ge=0)
+    positive_weight: float = Field(1.0, gt=0)
+    calibrate: Literal["isotonic", "platt"] | None = None
     loss: Literal["cross_entropy", "mse", "huber"] | None = None
     huber_delta: float = Field(1.0, gt=0)

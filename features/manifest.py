@@ -8,7 +8,7 @@ from typing import Any
 
 from features.errors import FunnelError
 
-VERSION = 2  # of the files of a preprocessed directory
+VERSION = 3  # of the files of a preprocessed directory
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

@@ -146,22 +146,22 @@ class Config:
     def warm_start(self) -> WarmStartConfig:
         return WarmStartConfig.parse(self.sections.warm_start, "warm_start")
 
-    def resolved(self) -> dict[str, Any]:
-        """Every setting with its defaults filled in, as the file would write it."""
+    def resolved(self, train: TrainConfig | None = None) -> dict[str, Any]:
+        """Every setting with its defaults filled in, as the file would write it; `train` with what suits the data, once that is known."""
         preprocess = self.preprocess.model_dump(exclude_none=True, mode="json")
         spec = preprocess.pop("spec")
         simulate = {"simulate": self.simulate.model_dump(exclude_none=True, mode="json")} if self.simulate else {}
-        rest = {"model": self.model, "train": self.train, "evaluation": self.evaluation}
+        rest = {"model": self.model, "train": train or self.train, "evaluation": self.evaluation}
         rest |= {"exporters": self.exporters, "warm_start": self.warm_start}
         dumped = {name: part.model_dump(exclude_none=True, mode="json") for name, part in rest.items()}
         dumped["train"] |= self.run_config.model_dump(exclude_none=True, mode="json")
         source = {"data": self.sections.data} if self.sections.data else {}
         return {"run": str(self.run)} | source | simulate | preprocess | spec | dumped
 
-    def save(self) -> None:
+    def save(self, train: TrainConfig | None = None) -> None:
         """Writes config.toml into the run's directory."""
         self.run.mkdir(parents=True, exist_ok=True)
-        (self.run / "config.toml").write_text(tomli_w.dumps(self.resolved()))
+        (self.run / "config.toml").write_text(tomli_w.dumps(self.resolved(train)))
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Config:

@@ -62,12 +62,15 @@ def train(config: Config, beam_args: Sequence[str] = (), *, anew: bool = False, 
 
         with _stage(config, "train") as done:
             run = Run(config, anew=anew)
+            for note in run.ranking.notes:
+                console.print(f"[dim]· {escape(note)}[/dim]")
             run.prepare()
             begun()
             interrupts.at_once = None
             trained = run.train()
             losses = trained.report.losses if trained.report else {}
             shown = ", ".join(f"{name} {text(loss)}" for name, loss in losses.items())
+            config.save(run.ranking.train)
             done(f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}")
         if interrupts.asked or trained.ended == "signal":  # here, or at another worker
             raise Interrupted(trained.step)

@@ -7,20 +7,23 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+import tensorflow as tf
 from rich.markup import escape
 
+from features.errors import FunnelError
 from funnel.config import Config
 from funnel.console import console
 from funnel.training_bar import training_bar
 from model.actions import EarlyStopping, MetricsLog, Profile, TensorBoard
+from model.early_stop import AN_EPOCH, EarlyStop
 from model.estimator import InputFn, RankingEstimator, Trained
 from model.exporters import BestExporter, FinalExporter, LatestExporter
-from model.identity import RankingConfig
+from model.identity import Identity, RankingConfig
 from model.input import Data
 from model.progress import Action
 from model.train_and_evaluate import EvalSpec, Exporter, TrainSpec, train_and_evaluate
 from model.warm_start import WarmStart
-from model.workers import worker
+from model.workers import worker, workers
 
 
 def warn(line: str) -> None:
@@ -38,28 +41,40 @@ class Run:
         self.config, run_config, start = config, config.run_config, config.warm_start
         self.model_dir = model_dir or config.model_dir
         self.data = Data(data or config.source, config.spec, run_config.cache_gib)
+        warm_start = WarmStart(Path(start.run) / "model", start.refresh_statistics) if start.run else None
+        own = None if anew or warm_start is None else Identity(self.model_dir).known()
+        earlier = own["chosen"] if own else warm_start.chosen if warm_start else None
+        self.ranking = RankingConfig.of(self.data, config.model, config.train, earlier)
         self.estimator = RankingEstimator(
-            RankingConfig.of(self.data, config.model, config.train),
+            self.ranking,
             self.model_dir,
             run_config,
             anew=anew,
-            warm_start=WarmStart(Path(start.run) / "model", start.refresh_statistics) if start.run else None,
+            warm_start=warm_start,
+            held_out_input=self.held_out_input if self.ranking.held_out else None,
             warn=warn,
             inform=inform,
         )
 
     @property
     def max_steps(self) -> int:
-        return self.config.train.total_steps(self.data.rows("train"))
+        held_out = int(self.data.held_out(self.ranking.held_out).sum()) if self.ranking.held_out else 0
+        return self.ranking.train.total_steps(self.data.rows("train") - held_out)
 
     @cached_property
     def train_input(self) -> InputFn:
-        train = self.config.train
-        return self.data.train_input(batch_size=train.batch_size, shuffle_buffer=train.shuffle_buffer, seed=train.seed)
+        train, held_out = self.ranking.train, self.ranking.held_out
+        options = {"shuffle_buffer": train.shuffle_buffer, "seed": train.seed, "held_out": held_out}
+        return self.data.train_input(batch_size=train.batch_size, **options)
 
     @cached_property
     def eval_input(self) -> InputFn:
-        return self.data.eval_input(batch_size=self.config.train.batch_size)
+        return self.data.eval_input(batch_size=self.ranking.train.batch_size)
+
+    @cached_property
+    def held_out_input(self) -> InputFn:
+        """The training rows that are not trained on."""
+        return self.data.held_out_input(batch_size=self.ranking.train.batch_size, held_out=self.ranking.held_out)
 
     def prepare(self) -> int:
         """Makes the next step ready, which fixes the devices and removes what a training anew replaces; the step reached."""
@@ -85,7 +100,7 @@ class Run:
                 return
             log = MetricsLog(self.model_dir / "metrics.jsonl")
             log.forget_after(begins)
-            actions: list[Action] = [bar, log]
+            actions: list[Action] = [*self._early_stop(), bar, log]
             board = TensorBoard(self.model_dir / "tensorboard") if run_config.tensorboard else None
             profile = Profile(self.model_dir / "profile", *run_config.profile) if run_config.profile else None
             if profile:
@@ -96,6 +111,20 @@ class Run:
                 for action in (board, profile):
                     if action:
                         action.close()
+
+    def _early_stop(self) -> list[Action]:
+        """What ends the training by its held-out rows, if anything does."""
+        if not self.ranking.train.early_stop:
+            return []
+        if workers() > 1:
+            raise FunnelError(
+                f"train.early_stop = true with {workers()} workers: one process alone computes the held-out loss; leave it "
+                "out, or give evaluation.early_stopping"
+            )
+        total = self.max_steps
+        every = max(1, round(total / self.ranking.train.epochs / AN_EPOCH)) if self.ranking.train.epochs else max(1, total // 20)
+        held_out = lambda: self.held_out_input(tf.distribute.InputContext())  # noqa: E731
+        return [EarlyStop(self.model_dir / "early_stop", held_out, every=every, last=total, say=inform)]
 
     @cached_property
     def _stopping(self) -> list[Action]:

@@ -171,7 +171,7 @@ def _read_positions(path: str, workers: int) -> list[bytes]:
 
 def read_into(state: Mapping[str, tf.Variable], path: str, *, partly: bool = False) -> None:
     """Reads variables by name. `partly`: the checkpoint may hold more."""
-    status = tf.train.Checkpoint(state=_tracked(state)).restore(path)
+    status = tf.train.Checkpoint(state=tracked(state)).restore(path)
     if partly:
         status.assert_existing_objects_matched().expect_partial()
     else:
@@ -184,7 +184,7 @@ def step_of(path: str) -> int:
 
 def _manager(directory: Path, state: Mapping[str, tf.Variable], keep: int) -> tf.train.CheckpointManager:
     _write_list(directory)
-    checkpoint = tf.train.Checkpoint(state=_tracked(state))
+    checkpoint = tf.train.Checkpoint(state=tracked(state))
     return tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=keep, checkpoint_name=NAME)
 
 
@@ -202,7 +202,7 @@ def _write_list(directory: Path) -> None:
     os.replace(unfinished, directory / "checkpoint")
 
 
-def _tracked(state: Mapping[str, tf.Variable]) -> tf.Module:
+def tracked(state: Mapping[str, tf.Variable]) -> tf.Module:
     """Variables by name, as a checkpoint tracks them: Keras' own names for them depend on what was made before."""
     holder = tf.Module()
     holder.variables_by_name = dict(state)

@@ -21,12 +21,13 @@ from model.weighting.base import Weighting, WeightingParams
 
 class ModelConfig(Settings):
     """The architecture on its two axes, and how its objectives are weighed. Each table names an entry of its dict and holds that
-    entry's own Params.
+    entry's own Params. `wide` adds a linear model of all features to each head's logit: see model.wide.
     """
 
     sharing: SerializeAsAny[SharingParams] = Field({"name": "mmoe"})
     funnel: SerializeAsAny[FunnelParams] = Field({"name": "independent"})
     weighting: SerializeAsAny[WeightingParams] = Field({"name": "fixed"})
+    wide: bool = True
 
     def check(self, spec: Spec) -> list[Objective]:
         """What is minimised; its tensors are of no batch. Raises FunnelError when the features and tasks do not fit the architecture."""

@@ -79,21 +79,22 @@ class Embeddings(tf.Module):
         self.slots: dict[str, np.ndarray] = {}  # columns of the rows that read a table, in the features' order
         self.offsets: dict[str, np.ndarray] = {}  # where the rows of each of these columns begin
         for number, dim in enumerate(sorted({f.dim for f in spec.embedded.values()})):
-            members = self._members(dim)
+            members = self.members(dim)
             begins, total = row_ranges(spec, fitted, dim)
             self.slots[str(dim)] = np.concatenate([spec.embedded_slots[n].range for n in members])
             self.offsets[str(dim)] = np.concatenate([np.full(f.slots, begins[spec.owner(n)], np.int64) for n, f in members.items()])
             self.tables[str(dim)] = Table(tf.Variable(tf.zeros([total, dim]), name=f"embedding_{dim}"), begins)
             draw(self.tables[str(dim)].variable, [seed, number])
 
-    def _members(self, dim: int) -> dict[str, Embedded]:
-        return {name: f for name, f in self.spec.embedded.items() if f.dim == dim}
+    def members(self, dim: int | str) -> dict[str, Embedded]:
+        """The features of that dimension."""
+        return {name: f for name, f in self.spec.embedded.items() if f.dim == int(dim)}
 
     def places(self, columns: Columns) -> list[tf.Tensor]:
         """The rows of each table that a batch reads, [B, E of its dimension]."""
-        return [self._own(columns, dim) + self.offsets[dim] for dim in self.tables]
+        return [self.own(columns, dim) + self.offsets[dim] for dim in self.tables]
 
-    def _own(self, columns: Columns, dim: str) -> tf.Tensor:
+    def own(self, columns: Columns, dim: str) -> tf.Tensor:
         """The columns of the rows [B, E of this dimension] that read this table."""
         slots, every = self.slots[dim], range(columns.rows.shape[1])
         return columns.rows if np.array_equal(slots, every) else tf.gather(columns.rows, slots, axis=1)
@@ -102,8 +103,8 @@ class Embeddings(tf.Module):
         """`embedded`: what each table has at its `places`, [B, E, dim]."""
         fields, sequences = {}, {}
         for dim, rows in zip(self.tables, embedded, strict=True):
-            members = self._members(int(dim))
-            own = self._own(columns, dim)
+            members = self.members(dim)
+            own = self.own(columns, dim)
             lengths = [f.slots for f in members.values()]
             pieces = zip(members.items(), tf.split(own, lengths, 1), tf.split(rows, lengths, 1), strict=True)
             for (name, feature), values, piece in pieces:

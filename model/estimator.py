@@ -14,7 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from features.errors import FunnelError
-from model import metrics
+from model import calibration, metrics
+from model.base_rates import BaseRates
+from model.calibration import CalibrationMap
 from model.checkpoints import Checkpoints, first_readable, latest_complete, listed, read_into, step_of
 from model.diagnosis import check_finite
 from model.gates import GateSums, alarms
@@ -58,10 +60,11 @@ class _Session:
 class RankingEstimator:
     """Trains, evaluates, predicts and exports, in the manner of tf.estimator.
 
-    `model_dir` receives checkpoints/ and model.json, which says what the checkpoints are of. A directory whose model.json says otherwise is
-    refused with a FunnelError. `anew`: whatever is there is replaced, once a new training is ready to begin. `warm_start`: where a
-    training begins that has no checkpoint yet. `warn` is told, in a line each, what the user should know, `inform` in what
-    numbers and on how many replicas a training computes.
+    `model_dir` receives checkpoints/ and model.json, which says what the checkpoints are of. A directory whose model.json
+    says otherwise is refused with a FunnelError. `anew`: whatever is there is replaced, once a new training is ready to
+    begin. `warm_start`: where a training begins that has no checkpoint yet. `held_out_input`: the rows that tasks with
+    `calibrate` are calibrated on. `warn` gets, in a line each, what the user should know, `inform` in what numbers and on
+    how many replicas a training computes.
     """
 
     def __init__(
@@ -72,11 +75,13 @@ class RankingEstimator:
         *,
         anew: bool = False,
         warm_start: WarmStart | None = None,
+        held_out_input: InputFn | None = None,
         warn: Say = print,
         inform: Say = print,
     ) -> None:
         self.config, self.model_dir, self.run_config = config, Path(model_dir), run_config or RunConfig()
         self.anew, self.warm_start, self.warn, self.inform = anew, warm_start, warn, inform
+        self.held_out_input = held_out_input
         self.identity = Identity(self.model_dir)
         self._session: _Session | None = None
         if warm_start is not None and warm_start.model_dir.resolve() == self.model_dir.resolve():
@@ -103,6 +108,9 @@ class RankingEstimator:
         session, self._session = self._session, None  # not kept where an error ends the training
         if session is None or session.input_fn is not input_fn:
             session = self._begin(input_fn)
+        for action in actions:
+            if hasattr(action, "watch"):
+                action.watch(session.trainer)
         try:
             total = max_steps if max_steps is not None else session.trainer.reached + steps
             check_agreement(session.trainer.strategy, {"steps": total})
@@ -119,6 +127,8 @@ class RankingEstimator:
         strategy = make_strategy(run.cpu_devices)
         trainer = Trainer(config.spec, config.model, config.train, self.fitted, strategy)
         mode = {"precision": trainer.mode.precision, "xla": trainer.mode.xla}
+        for line in BaseRates(config.spec, self.fitted.outcomes).warnings():
+            self.warn(line)
         self.inform(f"training in {trainer.mode}, replicas: {trainer.replicas}")
         others = {"mode": mode, "fitted": self.fitted.model_dump(mode="json"), "run": run.model_dump(mode="json", exclude={"cache_gib"})}
         check_agreement(strategy, config.identity | config.course | others)
@@ -151,7 +161,7 @@ class RankingEstimator:
         run, trainer = self.run_config, session.trainer
         step = saved = trainer.reached
         saved_at, ended = time.monotonic(), "steps"
-        reporter = Reporter(trainer, total)
+        reporter = Reporter(trainer, total, run.log_every)
         cuts = sorted({cut for action in actions for cut in getattr(action, "cuts", ())})
         with Interrupts() as interrupts:
             while step < total and ended == "steps":
@@ -191,20 +201,42 @@ class RankingEstimator:
         return self._session.trainer.any_worker(wish)
 
     def load(self) -> RankingModel:
-        """The model of the latest checkpoint, on one device. Raises FunnelError when there is none."""
+        """The model of the latest checkpoint, calibrated, on one device. Raises FunnelError when there is none."""
         model = RankingModel(self.config.spec, self.config.model, self.fitted, self.config.train.seed)
         found = first_readable(self.checkpoint_dir, lambda path: read_into(model.state, path, partly=True), self.warn)
         if found is None:
             raise FunnelError(f"{self.checkpoint_dir}: holds no checkpoint; run `funnel train` first")
+        calibrated = [task for task, declared in self.config.spec.tasks.items() if declared.calibrate]
+        if calibrated:
+            model.calibration = self._calibration(model, step_of(found), calibrated[0])
         return model
+
+    def _calibration(self, model: RankingModel, step: int, task: str) -> dict[str, CalibrationMap]:
+        """The maps for the checkpoint of a step; fitted on the held-out rows when they are first asked for."""
+        path = self.model_dir / "calibration.json"
+        maps = calibration.read(path, step)
+        if maps is None:
+            if self.held_out_input is None:
+                raise FunnelError(
+                    f"tasks.{task}.calibrate = '{self.config.spec.tasks[task].calibrate}' needs rows that were not trained "
+                    "on: give the estimator held_out_input, Data.held_out_input with the configuration's held_out"
+                )
+            rows = self._scores(model, self.held_out_input)
+            maps = calibration.fit_all(self.config.spec, rows, rows)
+            if worker() == 0:
+                calibration.write(path, step, maps)
+        return maps
 
     def predict(self, input_fn: InputFn) -> dict[str, np.ndarray]:
         """Scores of the input's rows: {"id", "p_<name>" of each task and joint, "y_<name>" of numbers, each label}, [rows] each."""
-        model = self.load()
+        return self._scores(self.load(), input_fn)
+
+    def _scores(self, model: RankingModel, input_fn: InputFn) -> dict[str, np.ndarray]:
+        """What a model says of the input's rows, and what is known of them."""
         score = tf.function(lambda batch: model.scores(batch["ids"], batch["dense"]), autograph=False)
-        kept = ["id", *self.config.spec.labels]
+        kept = ["id", "weight", *self.config.spec.labels]
         with explained():
-            batches = [{k: batch[k] for k in kept} | score(batch) for batch in self._rows(input_fn)]
+            batches = [{k: batch[k] for k in kept if k in batch} | score(batch) for batch in self._rows(input_fn)]
         return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
     def _rows(self, input_fn: InputFn) -> tf.data.Dataset:

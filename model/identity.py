@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
+from model.base_rates import BaseRates
 from model.checkpoints import listed
 from model.config import ModelConfig
+from model.defaults import suited
 from model.input import Data
 from model.train_config import TrainConfig
 
@@ -23,7 +26,8 @@ class RankingConfig:
     """All that decides what is learnt: the features with what was taken from their training split, the architecture, the training.
 
     `data` names the training rows, which a checkpoint's position in the input counts in. `sample` is a Parquet file of raw rows that an
-    export is checked with.
+    export is checked with. `held_out` is the share of the training rows that is not trained on; `chosen` is what suits the
+    number of `rows` where the configuration left it open, and `notes` say so.
     """
 
     spec: Spec
@@ -32,12 +36,20 @@ class RankingConfig:
     fitted: Fitted
     data: str = ""
     sample: Path | None = None
+    held_out: float = 0.0
+    chosen: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, data: Data, model: ModelConfig, train: TrainConfig) -> RankingConfig:
-        """The configuration over a preprocessed directory."""
+    def of(cls, data: Data, model: ModelConfig, train: TrainConfig, earlier: Mapping[str, float] | None = None) -> RankingConfig:
+        """The configuration over a preprocessed directory: what `train` leaves open is what suits its rows,
+        or `earlier`, what was chosen for the run of a warm start.
+        """
         shards = "".join(shard["sha256"] for shard in data.manifest["shards"]["train"])
-        return cls(data.spec, model, train, data.fitted, hashlib.sha256(shards.encode()).hexdigest()[:16], data.sample)
+        rates = BaseRates(data.spec, data.fitted.outcomes)
+        suiting = suited(train, data.rows("train"), rates, lambda share: int(data.held_out(share).sum()), earlier)
+        named = hashlib.sha256(shards.encode()).hexdigest()[:16]
+        return cls(data.spec, model, suiting.train, data.fitted, named, data.sample, suiting.held_out, suiting.chosen, suiting.notes)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -95,7 +107,8 @@ class Identity:
 
     def write(self, config: RankingConfig, fitted: Fitted, mode: dict[str, Any]) -> None:
         """Writes the file, whole or not at all; one that says the same stays."""
-        content = config.identity | config.course | {"mode": mode, "fitted": fitted.model_dump(mode="json")}
+        content = config.identity | config.course | {"mode": mode, "chosen": dict(config.chosen)}
+        content |= {"fitted": fitted.model_dump(mode="json")}
         text = json.dumps(content, indent=1) + "\n"
         if self.path.exists() and self.path.read_text() == text:
             return

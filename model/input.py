@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from features.errors import FunnelError
@@ -57,16 +59,21 @@ class Data:
     def rows(self, split: str) -> int:
         return sum(s["rows"] for s in self.manifest["shards"][split])
 
-    def train_input(self, *, batch_size: int, shuffle_buffer: int, seed: int) -> InputFn:
-        """An input_fn of endless full batches, shuffled anew each epoch. The files' rows are in random order already: of large splits
-        those that lie side by side are moved together.
+    def held_out(self, share: float) -> np.ndarray:
+        """How many rows of each training shard are held out: its first ones, which are those of the smallest hash."""
+        return np.array([math.ceil(share * shard["rows"]) for shard in self.manifest["shards"]["train"]], np.int64)
+
+    def train_input(self, *, batch_size: int, shuffle_buffer: int, seed: int, held_out: float = 0.0) -> InputFn:
+        """An input_fn of endless full batches, shuffled again each epoch. The files' rows are in random order already: of large splits
+        those that lie side by side are moved together. The share `held_out` of the rows is left out.
         """
         block = BLOCK if min(shuffle_buffer, self.rows("train")) >= BLOCKS * BLOCK else 1
+        skipped = self.held_out(held_out)
 
         def input_fn(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            own = self._own(context, "train")
-            files = tf.data.Dataset.from_tensor_slices(own).shuffle(len(own), seed)
-            rows = files.interleave(lambda file: self._records(file).batch(block), cycle_length=READ_AT_ONCE)
+            own = self._own(context, "train"), skipped[context.input_pipeline_id :: context.num_input_pipelines]
+            files = tf.data.Dataset.from_tensor_slices(own).shuffle(len(own[0]), seed)
+            rows = files.interleave(lambda file, out: self._records(file).skip(out).batch(block), cycle_length=READ_AT_ONCE)
             rows = rows.shuffle(-(-shuffle_buffer // block), seed).repeat()
             return self._parsed(rows.rebatch(batch_size // context.num_input_pipelines, drop_remainder=True))
 
@@ -75,6 +82,15 @@ class Data:
     def eval_input(self, *, batch_size: int) -> InputFn:
         """An input_fn of every row of the eval split once, in order; the last batch may be smaller."""
         return lambda context: self._parsed(self._records(self._own(context, "eval")).batch(batch_size))
+
+    def held_out_input(self, *, batch_size: int, held_out: float) -> InputFn:
+        """An input_fn of the held-out training rows once, in order; the last batch may be smaller."""
+
+        def input_fn(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            files = tf.data.Dataset.from_tensor_slices((self._own(context, "train"), self.held_out(held_out)))
+            return self._parsed(files.flat_map(lambda file, out: self._records(file).take(out)).batch(batch_size))
+
+        return input_fn
 
     def _own(self, context: tf.distribute.InputContext, split: str) -> list[str]:
         """The files that this worker reads, fetched where they are elsewhere."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -57,6 +58,15 @@ def quotient(joint: Probability, given: Probability) -> Probability:
     """p = p_joint / p_given, at most 1: an estimated joint may be likelier than what it implies."""
     log_p = tf.minimum(joint.log_p - given.log_p, -TINY)
     return Probability(log_p, tf.math.log(-tf.math.expm1(log_p)))
+
+
+def unweighted(p: Probability, positive_weight: float) -> Probability:
+    """p·r / (1 − p + r·p), r = 1/positive_weight: what p would be had positives weighed 1 in its cross-entropy."""
+    if positive_weight == 1:
+        return p
+    log_p = p.log_p - math.log(positive_weight)
+    whole = log_add(log_p, p.log_not_p)
+    return Probability(log_p - whole, p.log_not_p - whole)
 
 
 def log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

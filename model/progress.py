@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """A report of `step`: rates, losses and shares are of the time since the last one.
+    """A report of `step`: rates and shares are of the time since the last one, losses means over a full window of steps.
 
     `losses` are before their weights; `learning_rates`, {"dense", "tables"}, are those of the next step; `waiting` is the share of the time
     spent waiting for input; `touched` counts the distinct rows that the last batch read of each table, and `entropies` are its gates'
@@ -40,13 +40,17 @@ UNTIMED = 10  # steps of the first stretch, when nothing is known of their time
 
 
 class Reporter:
-    """Adds up what stretches of steps tell until the next report."""
+    """Adds up what stretches of steps tell until the next report, due `every` so many steps.
 
-    def __init__(self, trainer: Trainer, total: int) -> None:
-        self.trainer, self.total, self.step = trainer, total, trainer.reached
+    A report of fewer steps gives the mean losses over the window before as well.
+    """
+
+    def __init__(self, trainer: Trainer, total: int, every: int = 1) -> None:
+        self.trainer, self.total, self.every, self.step = trainer, total, every, trainer.reached
         self.losses: dict[str, float] = {}
         self._pace: float | None = None  # seconds a step, of the last stretch
         self._batch = None
+        self._before = np.zeros(len(trainer.objectives)), 0  # of the window before: Σ losses over its steps, and their number
         self._clear()
         self.last = self._report(rows_per_second=0.0, waiting=0.0, seconds_left=None, touched={}, entropies={})
 
@@ -73,7 +77,11 @@ class Reporter:
         if not self._counted:
             return False
         trainer, seconds = self.trainer, time.perf_counter() - self._begun
-        self.losses = dict(zip(trainer.objectives, (self._sums / self._counted).tolist(), strict=True))
+        sums, steps = self._sums, self._counted
+        if steps < self.every:  # the last window, or one that a checkpoint or an evaluation cut short
+            sums, steps = sums + self._before[0], steps + self._before[1]
+        self.losses = dict(zip(trainer.objectives, (sums / steps).tolist(), strict=True))
+        self._before = self._sums, self._counted
         pace = seconds / (self.step - self._since)
         touched, entropies = trainer.observe(self._batch)
         self.last = self._report(

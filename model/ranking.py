@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -11,16 +12,20 @@ import tensorflow as tf
 from features import graph
 from features.fitted import Fitted
 from features.spec import Spec
+from model import calibration
+from model.base_rates import BaseRates
+from model.calibration import CalibrationMap
 from model.config import ModelConfig
 from model.embedding import Columns, Embeddings, Inputs, Table
 from model.funnels import FUNNELS
 from model.objectives import Prediction, Probability, Value
 from model.sharing import SHARING
 from model.sharing.base import shared_part
+from model.wide import Wide
 
 
 class RankingModel(tf.Module):
-    """Embeddings, sharing and funnel. A sharing that does not share embeddings is built once per head, tables included.
+    """Embeddings, sharing, funnel and wide part. A sharing that does not share embeddings is built once per head, tables included.
 
     `seed` decides every initial value (it seeds Python, NumPy and TensorFlow). Raises FunnelError when the features and tasks do not
     fit the architecture.
@@ -31,14 +36,17 @@ class RankingModel(tf.Module):
         self.objectives = config.check(spec)  # what is minimised, its tensors of no batch
         keras.utils.set_random_seed(seed)
         self.spec, self.fitted = spec, fitted
+        self.calibration: Mapping[str, CalibrationMap] = {}
         self.funnel = FUNNELS[config.funnel.name](config.funnel, spec)
         heads = self.funnel.heads
         groups = [heads] if config.sharing.shares_embeddings else [[head] for head in heads]
         self.embeddings = [Embeddings(spec, fitted, seed + number) for number in range(len(groups))]
         kind = SHARING[config.sharing.name]
         self.sharings = [kind(config.sharing, group, name="sharing_" + "_".join(group)) for group in groups]
+        self.wide = Wide(spec, fitted, self.embeddings[0], heads) if config.wide else None
         # Creates the weights; `blank` has the names and kinds of what is predicted.
         self.blank = self(tf.zeros([1, spec.ids_width], tf.int64), tf.zeros([1, spec.dense_width]))
+        self.funnel.start_at(BaseRates(spec, fitted.outcomes))
 
     def __call__(self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None) -> dict[str, Prediction]:
         """ids [B, S] and dense [B, D] as they were written → predictions [B] of tasks and joints."""
@@ -56,7 +64,8 @@ class RankingModel(tf.Module):
 
     def places(self, columns: Columns) -> list[tf.Tensor]:
         """The rows of each of `tables` that a batch reads, [B, E of its dimension]."""
-        return [place for embeddings in self.embeddings for place in embeddings.places(columns)]
+        own = [embeddings.places(columns) for embeddings in self.embeddings]
+        return [*itertools.chain(*own), *(self.wide.places(own[0]) if self.wide else [])]
 
     def look_up(self, places: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """[B, E, dim] of each table."""
@@ -67,16 +76,20 @@ class RankingModel(tf.Module):
         representations = {}
         for sharing, inputs in zip(self.sharings, self._inputs(columns, embedded), strict=True):
             representations |= sharing(inputs, training=training)
-        return self.funnel(representations, training=training)
+        wide = self.wide(columns, embedded[-len(self.wide.tables) :]) if self.wide else None
+        return self.funnel(representations, wide, training=training)
 
     def _inputs(self, columns: Columns, embedded: Sequence[tf.Tensor]) -> list[Inputs]:
         """What each sharing reads."""
-        each = len(embedded) // len(self.embeddings)  # tables
+        each = len(self.embeddings[0].tables)
         return [e(columns, embedded[i * each : (i + 1) * each]) for i, e in enumerate(self.embeddings)]
 
     def scores(self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None) -> dict[str, tf.Tensor]:
-        """What a request is answered with: {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of numbers, in their labels' units."""
-        found = self(ids, dense, vocabularies)
+        """What a request is answered with: {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of numbers, in their labels' units.
+
+        Weights of positives are undone, then the maps of `calibration` applied.
+        """
+        found = calibration.apply(self.calibration, self.funnel.unweighted(self(ids, dense, vocabularies)))
         values = {f"y_{name}": p.value for name, p in found.items() if isinstance(p, Value)}
         return {f"p_{name}": tf.exp(p.log_p) for name, p in found.items() if isinstance(p, Probability)} | values
 
@@ -100,21 +113,27 @@ class RankingModel(tf.Module):
         return {w.path: shared_part(w.shape, sharing.shared_in_last) for w in sharing.last_shared} if len(self.sharings) == 1 else {}
 
     @property
+    def named_tables(self) -> dict[str, Table]:
+        """The embedding tables, then those of the wide part, by names that a later process gives them too."""
+        found = {f"embeddings_{i}/{dim}": table for i, e in enumerate(self.embeddings) for dim, table in e.tables.items()}
+        return found | ({f"wide/{dim}": table for dim, table in self.wide.tables.items()} if self.wide else {})
+
+    @property
     def tables(self) -> list[Table]:
-        """The embedding tables."""
-        return [table for embeddings in self.embeddings for table in embeddings.tables.values()]
+        """What is looked up by row."""
+        return list(self.named_tables.values())
 
     @property
     def state(self) -> dict[str, tf.Variable]:
         """Every variable by a name that a later process gives it too: what a checkpoint holds."""
-        tables = {f"embeddings_{i}/{dim}": table.variable for i, e in enumerate(self.embeddings) for dim, table in e.tables.items()}
+        tables = {name: table.variable for name, table in self.named_tables.items()}
         # By place, since Keras numbers the paths of random generators by what the process made before.
         untrained = {f"untrained_{i}/{v.name}": v.value for i, v in enumerate(self._untrained)}
         return tables | {w.path: w.value for w in self.weights} | untrained
 
     @property
     def _layers(self) -> list[keras.Layer]:
-        return [*self.sharings, self.funnel]
+        return [*self.sharings, self.funnel, *([self.wide.numbers] if self.wide and self.wide.numbers else [])]
 
     @property
     def weights(self) -> list[keras.Variable]:

@@ -1,4 +1,4 @@
-"""What a training is told: what decides its course (TrainConfig), and how it is run (RunConfig)."""
+"""Training configuration: what decides a training's course (TrainConfig), and how it is run (RunConfig)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from model.optimizers.dense import DenseParams
 from model.optimizers.schedules import Constant, Schedule
 from model.precision import Precision
 
+RATES = {"adagrad": 0.05, "rowwise_adagrad": 0.05, "ftrl": 0.05, "lazy_adam": 0.001, "sgd": 0.05}  # of tables
+
 
 class TableOptions(Settings):
     """What one feature's rows are trained with: a learning rate in the place of the common one, and λ of λ·w² over the rows used."""
@@ -26,20 +28,25 @@ class TableOptions(Settings):
 
 
 class TrainConfig(Settings):
-    """What decides the course of a training; to resume with another is refused. `batch_size` is global: replicas share it out.
+    """What decides the course of a training; to resume with another is refused.
 
-    Tables are trained by `embedding_optimizer` at `embedding_learning_rate`, everything else by `optimizer`, one of Keras', at
-    `learning_rate`; `schedule` multiplies both. `scale_learning_rate` = "linear" multiplies them by the number of replicas, "none", the
-    default, leaves them: the batch is global, so more replicas alone change nothing. `clip_norm` bounds the norm of all gradients
-    together, after they were added up over replicas. `features` gives single features a rate and an L2 of their own.
-    `precision` and `xla`: see model.precision.
+    `batch_size` is global: replicas share it out. Tables are trained by `embedding_optimizer` at
+    `embedding_learning_rate`, those of the wide part at `wide_learning_rate`, twice as much unless given, and everything
+    else by `optimizer`, one of Keras', at `learning_rate`; `schedule` multiplies all. `scale_learning_rate` = "linear"
+    multiplies them by the number of replicas, "none", the default, leaves them: the batch is global, so more replicas
+    alone change nothing. `clip_norm` bounds the norm of all gradients together, after they were added up over replicas.
+    `features` gives single features a rate and an L2 of their own. `precision` and `xla`: see model.precision.
+    A batch size and a length that are left open follow from the number of training rows: see model.defaults. With
+    `early_stop` the share `held_out` of the training rows is not trained on, and ends the training where its loss stops
+    falling: see model.early_stop.
     """
 
-    batch_size: int = Field(4096, ge=1)
+    batch_size: int | None = Field(None, ge=1)
     steps: int | None = Field(None, ge=1)
     epochs: float | None = Field(None, gt=0)
     learning_rate: float = Field(0.001, gt=0)
-    embedding_learning_rate: float = Field(0.05, gt=0)
+    embedding_learning_rate: float = Field(gt=0)
+    wide_learning_rate: float = Field(gt=0)
     optimizer: DenseParams = DenseParams()
     embedding_optimizer: SerializeAsAny[RuleParams] = Field({"name": "adagrad"})
     schedule: Schedule = Constant()
@@ -48,6 +55,8 @@ class TrainConfig(Settings):
     features: dict[str, TableOptions] = Field({})
     precision: Precision = "auto"
     xla: bool = False
+    early_stop: bool = False
+    held_out: float = Field(0.1, gt=0, lt=1)
     seed: int = 1
     shuffle_buffer: int = Field(10_000, ge=1)
 
@@ -69,10 +78,15 @@ class TrainConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_epoch(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and data.get("steps") is None and data.get("epochs") is None:
-            return dict(data) | {"epochs": 1.0}
-        return data
+    def _table_rates(cls, data: Any) -> Any:
+        """The rates of tables that are left open follow from their optimizer."""
+        if not isinstance(data, Mapping):
+            return data
+        optimizer = data.get("embedding_optimizer")
+        name = optimizer.get("name") if isinstance(optimizer, Mapping) else getattr(optimizer, "name", optimizer)
+        rate = data.get("embedding_learning_rate", RATES.get(name or "adagrad", 0.05))
+        own = {"embedding_learning_rate": rate, "wide_learning_rate": 2 * rate if isinstance(rate, int | float) else rate}
+        return own | {key: value for key, value in data.items() if value is not None or key not in own}
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -90,7 +104,7 @@ class TrainConfig(Settings):
                 raise FunnelError(f"train.features names '{name}', which has no embedding table: {nearest(name, owners)}")
 
     def total_steps(self, rows: int) -> int:
-        """The number of steps for a training split of `rows` rows."""
+        """The number of steps for `rows` training rows; the batch size and the length must not be open."""
         return self.steps or max(1, round(self.epochs * rows / self.batch_size))
 
     @property

@@ -42,6 +42,8 @@ class Trainer(tf.Module):
         train.check(spec)
         self.spec, self.config, self.strategy = spec, train, strategy
         self.replicas = strategy.num_replicas_in_sync
+        if train.batch_size is None:
+            raise FunnelError("train.batch_size is open: give it, or make the configuration with RankingConfig.of, which knows the rows")
         if train.batch_size % self.replicas:
             raise FunnelError(
                 f"train.batch_size = {train.batch_size} is global and must divide evenly among {self.replicas} replicas: "
@@ -56,15 +58,25 @@ class Trainer(tf.Module):
             self.optimizer = train.optimizer.make()
             self.optimizer.learning_rate = _Rate(self._dense_rate)
             self.optimizer.build(self._dense)
-            rates = {name: o.learning_rate / train.embedding_learning_rate for name, o in train.features.items() if o.learning_rate}
-            l2 = {name: options.l2 for name, options in train.features.items() if options.l2}
-            self.table_optimizer = TableOptimizer(train.rule, self.model.tables, rates, l2)
+            self.table_optimizer = self._table_optimizer()
             self.loss_scale = LossScale() if self.mode.precision == "float16" else None
         self.objectives = weighed.all
         self.backward = Backward(self.model, weighed, self.weighting, self.loss_scale, self.replicas, xla=self.mode.xla)
         self.steps = tf.function(self._steps)  # of this trainer alone: another one's would count as tracing it again
         if self.mode.xla and self.replicas == 1:
             self._apply_dense = tf.function(self._apply_dense, jit_compile=True, autograph=False)
+
+    def _table_optimizer(self) -> TableOptimizer:
+        train, common = self.config, self.config.embedding_learning_rate
+        wide = train.wide_learning_rate / common
+        return TableOptimizer(
+            train.rule,
+            self.model.tables,
+            batch_size=train.batch_size,
+            table_rates=[wide if name.startswith("wide/") else 1.0 for name in self.model.named_tables],
+            learning_rates={name: o.learning_rate / common for name, o in train.features.items() if o.learning_rate},
+            l2={name: o.l2 for name, o in train.features.items() if o.l2},
+        )
 
     @property
     def _dense(self) -> list[keras.Variable]:
@@ -74,7 +86,8 @@ class Trainer(tf.Module):
     @property
     def state(self) -> dict[str, tf.Variable]:
         """The model's variables and, beside them, the optimizers', the weighting's and the step: what a checkpoint holds."""
-        slots = {f"slots_{i}/{name}": v for i, own in enumerate(self.table_optimizer.slots) for name, v in own.items()}
+        of_tables = zip(self.model.named_tables, self.table_optimizer.slots, strict=True)
+        slots = {f"slots/{table}/{name}": v for table, own in of_tables for name, v in own.items()}
         weighting = {f"weighting/{name}": v for name, v in self.weighting.state.items()}
         scale = self.loss_scale.state if self.loss_scale else {}
         optimizer = {f"optimizer/{name}": v for name, v in optimizer_state(self.optimizer).items()}
@@ -131,17 +144,16 @@ class Trainer(tf.Module):
         return Stretch(tf.math.divide_no_nan(totals, taken), finite, waited, batch)
 
     @tf.function(autograph=False)
-    def _observe(self, ids: tf.Tensor, dense: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        places = self.model.places(self.model.read(ids, dense))
-        touched = [tf.size(tf.unique(tf.reshape(place, [-1]))[0]) for place in places]
+    def _observe(self, ids: tf.Tensor, dense: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        places = zip(self.model.named_tables, self.model.places(self.model.read(ids, dense)), strict=True)
+        touched = {n: tf.size(tf.unique(tf.reshape(p, [-1]))[0]) for n, p in places if n.startswith("embeddings_")}
         gates = {name: tf.cast(g, tf.float32) for name, g in self.model.gate_weights(ids, dense).items()}
         return touched, {name: -tf.reduce_mean(tf.reduce_sum(tf.math.xlogy(g, g), 1)) for name, g in gates.items()}
 
     def observe(self, batch: Batch) -> tuple[dict[str, int], dict[str, float]]:
-        """Of a batch: the distinct rows that it reads of each table, and the mean entropy of each gate, in nats."""
+        """Of a batch: the distinct rows that it reads of each embedding table, and the mean entropy of each gate, in nats."""
         touched, entropies = self._observe(batch["ids"], batch["dense"])
-        names = [name for name in self.model.state if name.startswith("embeddings_")]
-        return {n: int(t) for n, t in zip(names, touched, strict=True)}, {name: float(e) for name, e in entropies.items()}
+        return {n: int(t) for n, t in touched.items()}, {name: float(e) for name, e in entropies.items()}
 
     def any_worker(self, wish: bool) -> bool:
         """Whether a process of the training wishes it: all of them must take the same decision."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +18,11 @@ from features.spec import Spec
 from model.checkpoints import first_readable
 from model.embedding import flat_columns, row_ranges
 from model.identity import Identity, RankingConfig
+from model.wide import wide_ranges
 
 READING = {"pooling", "serve", "max_length", "weights"}  # of a feature: how its rows are read, not what they mean
 REMEDY = "give another run's model directory, or start without"
+_TABLE = re.compile(r"(slots/)?(?P<kind>embeddings_\d+|wide)/(?P<dim>\d+)(/|$)")  # tables and their optimizer's slots
 NEVER = ("step",)  # the new run counts its own
 
 
@@ -50,6 +53,11 @@ class WarmStart:
     def old_fitted(self) -> Fitted:
         return Fitted.parse(self._known["fitted"], str(self.model_dir / "model.json"))
 
+    @property
+    def chosen(self) -> Mapping[str, float]:
+        """What suited the other run's rows where its configuration left it open."""
+        return self._known.get("chosen", {})
+
     def fitted(self, config: RankingConfig) -> Fitted:
         """The new run's statistics: for features that both runs declare alike the checkpoint's, else those of the new training split."""
         if self.refresh_statistics:
@@ -60,10 +68,10 @@ class WarmStart:
             if name in self.spec.features and _declared(f) == _declared(self.spec.features[name])
         ]
         kept = {}
-        for part in Fitted.model_fields:
+        for part in ("moments", "ranges", "boundaries", "vocabularies"):
             new, old = getattr(config.fitted, part), getattr(self.old_fitted, part)
             kept[part] = {name: old[name] if name in same and name in old else value for name, value in new.items()}
-        return Fitted(**kept)
+        return Fitted(**kept, outcomes=config.fitted.outcomes)
 
     def apply(self, state: Mapping[str, tf.Variable], spec: Spec, fitted: Fitted, warn: Callable[[str], None]) -> None:
         """Fills the variables of a new training, its optimizers' included. What cannot be filled starts anew, and `warn` is told.
@@ -117,27 +125,35 @@ class WarmStart:
         warn: Callable[[str], None],
     ) -> np.ndarray | None:
         """What a variable starts with; None where it keeps its own."""
-        place = _table_of(name, spec)
-        if place is not None:
-            group, dim, rest = place
-            source = _table_name(group, dim, rest, self.spec)
-            return (
-                None
-                if source is None or not _holds(reader, source)
-                else self._table(variable, _read(reader, source), spec, fitted, dim, rows)
-            )
+        table = _TABLE.match(name)
+        if table is not None:
+            old = _read(reader, name) if _holds(reader, name) else None
+            ranges = wide_ranges if table["kind"] == "wide" else row_ranges
+            return None if old is None else self._table(variable, old, spec, fitted, int(table["dim"]), rows, ranges)
         if not _holds(reader, name):
             return warn(f"warm start: {name} is new: it starts anew")
         old = _read(reader, name)
         new = self._by_columns(variable, old, spec)
         return warn(f"warm start: {name} was {list(old.shape)} and is {variable.shape.as_list()}: it starts anew") if new is None else new
 
-    def _table(self, variable: tf.Variable, old: np.ndarray, spec: Spec, fitted: Fitted, dim: int, rows: Mapping[str, Any]) -> np.ndarray:
+    def _table(
+        self,
+        variable: tf.Variable,
+        old: np.ndarray,
+        spec: Spec,
+        fitted: Fitted,
+        dim: int,
+        rows: Mapping[str, Any],
+        ranges: Callable[[Spec, Fitted, int], tuple[dict[str, int], int]],
+    ) -> np.ndarray | None:
         value = variable.numpy()
-        theirs, _ = row_ranges(self.spec, self.old_fitted, dim)
-        for feature, begin in row_ranges(spec, fitted, dim)[0].items():
-            if rows[feature] is not None:
-                here, there = rows[feature]
+        if value.shape[1:] != old.shape[1:]:  # other heads
+            return None
+        theirs, _ = ranges(self.spec, self.old_fitted, dim)
+        for feature, begin in ranges(spec, fitted, dim)[0].items():
+            known = rows[spec.owner(feature)]
+            if known is not None and feature in theirs:
+                here, there = known
                 value[begin + here] = old[theirs[feature] + there]
         return value
 
@@ -161,29 +177,6 @@ class WarmStart:
 
 def _declared(feature: Any) -> dict[str, Any]:
     return feature.model_dump(mode="json", exclude=READING)
-
-
-def _dims(spec: Spec) -> list[int]:
-    return sorted({f.dim for f in spec.embedded.values()})
-
-
-def _table_of(name: str, spec: Spec) -> tuple[int, int, str | None] | None:
-    """(group, dim, slot) of a table or of a table's slot; None for other variables."""
-    kind, _, rest = name.partition("/")
-    if kind.startswith("embeddings_"):
-        return int(kind.removeprefix("embeddings_")), int(rest), None
-    if kind.startswith("slots_"):
-        group, place = divmod(int(kind.removeprefix("slots_")), len(_dims(spec)))
-        return group, _dims(spec)[place], rest
-    return None
-
-
-def _table_name(group: int, dim: int, slot: str | None, spec: Spec) -> str | None:
-    """What the other run calls it; None where it has no table of that dim."""
-    dims = _dims(spec)
-    if dim not in dims:
-        return None
-    return f"embeddings_{group}/{dim}" if slot is None else f"slots_{group * len(dims) + dims.index(dim)}/{slot}"
 
 
 def _key(name: str) -> str:

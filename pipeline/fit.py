@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from features import hashing
 from features.declarations import HASH_SPACE, Coded
-from features.fitted import Fitted
+from features.fitted import Fitted, Outcome
 from features.spec import Spec
-from pipeline.statistics import Part
+from pipeline.statistics import Outcomes, Part
 from pipeline.vocabularies import read_vocabulary
 
 
@@ -25,7 +25,22 @@ def fit(spec: Spec, folded: Part) -> Fitted:
             if feature.quantiles
         },
         vocabularies={name: _vocabulary(name, feature, folded) for name, feature in spec.vocabularies.items()},
+        outcomes=outcomes(spec, folded.outcomes),
     )
+
+
+def outcomes(spec: Spec, found: Outcomes) -> list[Outcome]:
+    """By their labels' states, rising."""
+    numbers = {name: i for i, (name, label) in enumerate(spec.labels.items()) if label.is_number}
+    return [
+        Outcome(
+            states=dict(zip(spec.labels, states, strict=True)),
+            rows=int(rows),
+            weight=weight,
+            totals={name: totals[i] for name, i in numbers.items()},
+        )
+        for states, (rows, weight, *totals) in sorted((key, sums.tolist()) for key, sums in found.items())
+    ]
 
 
 def boundaries(numbers: np.ndarray, stretches: int) -> list[float]:

@@ -29,13 +29,17 @@ ABOUT = {
 }
 
 
+# By the states of all labels (−1 unknown, 0, 1): rows, Σ weight, and by label Σ weight·value over the rows that know it.
+Outcomes = dict[tuple[int, ...], np.ndarray]
+
+
 @dataclass(frozen=True)
 class Part:
     """A partition's part, or the whole.
 
     `labels` by split and `days` by number since 1970: sums [labels, 6] in the order above. Of the training rows: `missing` of
     coded features, `raw` and `transformed` moments of numbers, `counts` of the ids of vocabularies to be made (ids rising,
-    counts), and `sample`.
+    counts), `outcomes`, and `sample`.
     """
 
     labels: dict[str, np.ndarray]
@@ -44,6 +48,7 @@ class Part:
     raw: dict[str, Moments]
     transformed: dict[str, Moments]
     counts: dict[str, tuple[np.ndarray, np.ndarray]]
+    outcomes: Outcomes
     sample: SplitRows
 
 
@@ -58,8 +63,22 @@ def partial(spec: Spec, splits: Mapping[str, SplitRows], *, partitions: int = 1)
         raw={name: Moments.of(values) for name, values in numbers.items()},
         transformed={name: Moments.of(_transform(spec, name, values)) for name, values in numbers.items()},
         counts={name: _count(train.ids[:, spec.id_slots[name].slice]) for name, f in spec.vocabularies.items() if f.min_count},
+        outcomes=outcome_sums(spec, train),
         sample=sample_partition(train, partitions),
     )
+
+
+def outcome_sums(spec: Spec, rows: SplitRows) -> Outcomes:
+    """Of rows, by what their labels are together."""
+    values = [rows.labels[name].astype(np.float64) for name in spec.labels]
+    digits = 3 ** np.arange(len(values))
+    codes = sum(digit * (np.sign(value).astype(np.int64) + 1) for digit, value in zip(digits, values, strict=True))
+    found, group = np.unique(codes, return_inverse=True)
+    weights = np.ones(len(rows)) if rows.weights is None else rows.weights.astype(np.float64)
+    columns = [np.ones(len(rows)), weights, *(weights * np.maximum(value, 0) for value in values)]
+    sums = np.stack([np.bincount(group, column, len(found)) for column in columns], 1)
+    states = found[:, np.newaxis] // digits % 3 - 1
+    return dict(zip(map(tuple, states.tolist()), sums, strict=True))
 
 
 def day_sums(spec: Spec, splits: Iterable[SplitRows]) -> dict[int, np.ndarray]:
@@ -107,6 +126,7 @@ def fold(spec: Spec, parts: Sequence[Part]) -> Part:
         raw={name: sum((part.raw[name] for part in parts), Moments()) for name in first.raw},
         transformed={name: sum((part.transformed[name] for part in parts), Moments()) for name in first.transformed},
         counts={name: _fold_counts([part.counts[name] for part in parts]) for name in first.counts},
+        outcomes=_fold_outcomes([part.outcomes for part in parts]),
         sample=fold_samples([part.sample for part in parts]),
     )
 
@@ -114,6 +134,14 @@ def fold(spec: Spec, parts: Sequence[Part]) -> Part:
 def _fold_counts(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     ids, place = np.unique(np.concatenate([ids for ids, _ in parts]), return_inverse=True)
     return ids, np.bincount(place, np.concatenate([counts for _, counts in parts]), len(ids)).astype(np.int64)
+
+
+def _fold_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
+    whole: Outcomes = {}
+    for part in parts:
+        for states, sums in part.items():
+            whole[states] = whole.get(states, 0) + sums
+    return whole
 
 
 def statistics_json(spec: Spec, whole: Part, profiles: Mapping[str, dict]) -> dict:

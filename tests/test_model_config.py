@@ -55,11 +55,10 @@ def test_experts_that_multiply_embeddings_need_two_of_one_dim():
     config.check(make_spec(features=features | {"shop": features["user"]}))
 
 
-def test_training_lasts_one_epoch_unless_told():
-    assert TrainConfig.parse({"batch_size": 100}).total_steps(1000) == 10
+def test_how_many_steps_a_training_takes():
     assert TrainConfig.parse({"batch_size": 100, "epochs": 3}).total_steps(1000) == 30
     assert TrainConfig.parse({"batch_size": 100, "steps": 7}).total_steps(1000) == 7
-    assert TrainConfig.parse({"batch_size": 100}).total_steps(10) == 1
+    assert TrainConfig.parse({"batch_size": 100, "epochs": 1}).total_steps(10) == 1
 
 
 def test_steps_and_epochs_exclude_each_other():

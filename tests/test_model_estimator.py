@@ -199,7 +199,7 @@ def test_a_run_without_checkpoint_binds_nothing(folder):
     ("settings", "rows", "steps"),
     [
         ({"steps": 7}, 1000, 7),
-        ({}, 1000, 62),  # one epoch, 1000 / 16 = 62.5, rounded to even
+        ({"epochs": 1}, 1000, 62),  # 1000 / 16 = 62.5, rounded to even
         ({"epochs": 3}, 1000, 188),  # 187.5
         ({"epochs": 0.5}, 1000, 31),  # 31.25
         ({"epochs": 1}, 3, 1),

@@ -14,11 +14,17 @@ from model.train_config import TrainConfig
 
 
 def make(
-    name: str, start: list, begins: dict[str, int] | None = None, rates: dict | None = None, penalties: dict | None = None, **options: float
+    name: str,
+    start: list,
+    begins: dict[str, int] | None = None,
+    rates: dict | None = None,
+    penalties: dict | None = None,
+    batch_size: int = 1,
+    **options: float,
 ):
     table = Table(tf.Variable(start, dtype=tf.float32), begins or {"item": 0})
     rule = RULES[name](RULES[name].Params(name=name, **options))
-    return table.variable, TableOptimizer(rule, [table], rates or {}, penalties or {})
+    return table.variable, TableOptimizer(rule, [table], batch_size=batch_size, learning_rates=rates, l2=penalties)
 
 
 def step(optimizer: TableOptimizer, values: list, rows: list, rate: float, number: int = 1, keep: bool | None = None) -> None:
@@ -36,7 +42,7 @@ def test_occurrences_are_added_up():
 
 
 def test_adagrad():
-    table, optimizer = make("adagrad", [[0.0], [5.0]])
+    table, optimizer = make("adagrad", [[0.0], [5.0]], initial_accumulator=0.1)
     step(optimizer, [[3.0]], [1], rate=0.5)
     # a = 0.1 + 9 = 9.1; w = 5 − 0.5·3 / √9.1 = 4.502755
     np.testing.assert_allclose(slots(optimizer)["accumulator"], [[0.1], [9.1]], rtol=1e-6)
@@ -46,7 +52,7 @@ def test_adagrad():
 
 
 def test_rowwise_adagrad_keeps_one_number_a_row():
-    table, optimizer = make("rowwise_adagrad", [[1.0, 1.0], [0.0, 0.0]])
+    table, optimizer = make("rowwise_adagrad", [[1.0, 1.0], [0.0, 0.0]], initial_accumulator=0.1)
     step(optimizer, [[3.0, 1.0]], [0], rate=1.0)
     # a = 0.1 + (9 + 1)/2 = 5.1
     np.testing.assert_allclose(slots(optimizer)["accumulator"], [[5.1], [0.1]], rtol=1e-6)
@@ -74,6 +80,44 @@ def test_lazy_adam_is_keras_adam_where_every_row_is_used():
         step(optimizer, g.tolist(), [0, 1], rate=0.01, number=number)
         adam.apply([tf.constant(g)], [dense])
     np.testing.assert_allclose(table, dense, atol=1e-6)
+
+
+def test_a_rule_with_constants_takes_the_sum_over_the_batch():
+    table, optimizer = make("adagrad", [[0.0], [5.0]], batch_size=4, initial_accumulator=7.0)
+    step(optimizer, [[0.75]], [1], rate=0.5)
+    # g = 4·0.75 = 3, a = 7 + 9 = 16, w = 5 − 0.5·3/4
+    np.testing.assert_allclose(table, [[0.0], [4.625]], atol=1e-6)
+
+
+def test_sgd_takes_the_mean_over_the_batch():
+    table, optimizer = make("sgd", [[5.0]], batch_size=4)
+    step(optimizer, [[0.75]], [0], rate=0.5)
+    np.testing.assert_allclose(table, [[4.625]])  # 5 − 0.5·0.75
+
+
+@pytest.mark.parametrize(("name", "epsilon"), [("adagrad", 0.25), ("rowwise_adagrad", 0.25), ("lazy_adam", 0.25), ("ftrl", None)])
+def test_a_row_that_is_read_once_a_batch_moves_alike_at_every_batch_size(name, epsilon):
+    """Four steps of B = 8, or of B = 512: the mean's gradient of a rare row is 64 times as small, its movement the same."""
+    moved = []
+    for batch_size in (8, 512):
+        table, optimizer = make(name, [[1.0, -2.0]], batch_size=batch_size, **({"epsilon": epsilon} if epsilon else {}))
+        for number, g in enumerate([[0.5, 1.0], [-0.25, 2.0], [1.5, 0.125], [0.75, -1.0]], 1):
+            step(optimizer, [[x / batch_size for x in g]], [0], rate=0.1, number=number)
+        moved.append(table.numpy())
+    assert abs(moved[0] - [[1.0, -2.0]]).min() > 0.01
+    np.testing.assert_allclose(*moved, rtol=1e-6)
+
+
+def test_adagrad_of_a_peer_that_takes_means_has_an_accumulator_of_its_own():
+    """Keras' Adagrad over the mean of B = 64 rows: initial_accumulator / B²."""
+    table, optimizer = make("adagrad", [[1.0, -2.0]], batch_size=64, initial_accumulator=1.0, epsilon=0.0)
+    dense = keras.Variable([[1.0, -2.0]])
+    peer = keras.optimizers.Adagrad(0.3, initial_accumulator_value=1.0 / 64**2, epsilon=0.0)
+    for g in ([[0.5, 1.0]], [[-0.25, 2.0]], [[1.5, 0.125]]):
+        mean = np.array(g, np.float32) / 64
+        step(optimizer, mean.tolist(), [0], rate=0.3)
+        peer.apply([tf.constant(mean)], [dense])
+    np.testing.assert_allclose(table, dense, rtol=1e-5)
 
 
 def test_ftrl():

@@ -10,7 +10,8 @@ from model.embedding import row_ranges
 from model.strategy import make_strategy
 from model.trainer import Trainer
 
-SGD = {"optimizer": "sgd", "embedding_optimizer": "sgd", "learning_rate": 1.0, "embedding_learning_rate": 1.0}
+RATES = {"learning_rate": 1.0, "embedding_learning_rate": 1.0, "wide_learning_rate": 1.0}
+SGD = {"optimizer": "sgd", "embedding_optimizer": "sgd"} | RATES
 
 
 def stepped(**train):
@@ -75,5 +76,5 @@ def test_features_without_a_table_of_their_own(name, said):
 def test_one_length():
     with pytest.raises(FunnelError, match=r"steps = 4 and epochs = 2\.0 both say how long to train: give one of them"):
         make_train(epochs=2)
-    assert make_train(steps=None).epochs == 1
+    assert make_train(steps=None).epochs is None
     assert make_train(steps=None, epochs=0.5).total_steps(320) == 10  # ½ · 320 / 16

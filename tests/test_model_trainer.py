@@ -85,11 +85,12 @@ def test_a_step_touches_only_the_rows_of_its_batch():
     before = [t.variable.numpy().copy() for t in trainer.model.tables]
     run(trainer, batch)
     embeddings = trainer.model.embeddings[0]
-    for (dim, table), old in zip(embeddings.tables.items(), before, strict=True):
+    rows = [batch["ids"].numpy()[:, embeddings.slots[dim]] + embeddings.offsets[dim] for dim in embeddings.tables]
+    rows += [own + offset for own, offset in zip(rows, trainer.model.wide.offsets.values(), strict=True)]
+    for table, own, old in zip(trainer.model.tables, rows, before, strict=True):
         changed = set(np.flatnonzero((table.variable.numpy() != old).any(1)))
-        rows = batch["ids"].numpy()[:, embeddings.slots[dim]] + embeddings.offsets[dim]
         assert changed
-        assert changed <= set(rows.ravel())
+        assert changed <= set(own.ravel())
 
 
 def test_a_slow_input_is_waited_for():

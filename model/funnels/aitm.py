@@ -10,6 +10,7 @@ from pydantic import Field
 
 from features.errors import FunnelError
 from features.spec import Spec
+from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams, check_chain
 from model.layers import MLP, Transfer
 from model.objectives import Labels, Objective, Prediction, from_logit, quotient
@@ -47,13 +48,20 @@ class AITM(Funnel):
                 f"model.funnel.tower_units = {params.tower_units}: aitm attends to what towers give, so all end in the same number of units"
             )
 
-    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+    def starts(self, rates: BaseRates) -> dict[str, float]:
+        """Each head is the probability of the chain up to its task."""
+        return {task: log_odds(rates.joint(task)) for task in self.chain}
+
+    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
         first, z = self.chain[0], {self.chain[0]: towers[self.chain[0]]}
         for before, task in itertools.pairwise(self.chain):
             z[task] = self.transfers[task](self.handed_on[task](z[before]), towers[task])
-        chains = {task: from_logit(self.logit(task, z)) for task in self.chain}
+        chains = {task: from_logit(self.logit(task, z, wide)) for task in self.chain}
         tasks = {task: quotient(chains[task], chains[before]) for before, task in itertools.pairwise(self.chain)}
         return {first: chains[first]} | tasks | {self.spec.tasks[task].joint: chains[task] for task in tasks}
+
+    def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+        return self.unweighted_joints(predictions)
 
     def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
         steps = [self.joint_objective(task, predictions, labels) for task in self.chain]

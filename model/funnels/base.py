@@ -11,8 +11,20 @@ from pydantic import Field
 
 from features.errors import FunnelError, nearest
 from features.spec import Spec
+from model.base_rates import BaseRates
 from model.layers import MLP
-from model.objectives import Labels, Objective, Prediction, Probability, cross_entropy, entire_space, from_logit, joint
+from model.objectives import (
+    Labels,
+    Objective,
+    Prediction,
+    Probability,
+    cross_entropy,
+    entire_space,
+    from_logit,
+    joint,
+    quotient,
+    unweighted,
+)
 from model.sharing.base import HiddenUnits, NetworkParams
 
 
@@ -35,7 +47,7 @@ class Funnel(keras.Layer):
     Params: type[FunnelParams]
 
     def __init__(self, params: FunnelParams, spec: Spec) -> None:
-        super().__init__(name="funnel")
+        super().__init__(name="funnel", autocast=False)  # the wide part stays in float32
         self.params, self.spec = params, spec
         self.towers = {head: MLP(params.units_of(head), **params.network, name=f"tower_{head}") for head in self.heads}
         self.outputs = {head: keras.layers.Dense(1, dtype="float32", name=f"logit_{head}") for head in self.heads}
@@ -57,21 +69,37 @@ class Funnel(keras.Layer):
                 if head not in heads:
                     raise FunnelError(f"model.funnel.tower_units names '{head}', which is no head: {nearest(head, heads)}")
 
+    def build(self, representations_shape: object, wide_shape: object = None) -> None:
+        """Its parts are built where they are called."""
+
     @property
     def heads(self) -> list[str]:
         return self.heads_of(self.params, self.spec)
 
-    def call(self, representations: dict[str, tf.Tensor], training: bool | None = None) -> dict[str, Prediction]:
-        return self.predict({head: self.towers[head](representations[head]) for head in self.heads})
+    def call(
+        self, representations: dict[str, tf.Tensor], wide: dict[str, tf.Tensor] | None = None, training: bool | None = None
+    ) -> dict[str, Prediction]:
+        """`wide` {head: [B]} is added to the heads' logits."""
+        return self.predict({head: self.towers[head](representations[head]) for head in self.heads}, wide or {})
 
-    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
-        """{head: its tower's output [B, T]} → tasks and joints by name."""
-        tasks = {head: from_logit(self.logit(head, towers)) for head in self.heads}
+    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+        """{head: its tower's output [B, T]} and what is added to its logit → tasks and joints by name."""
+        tasks = {head: from_logit(self.logit(head, towers, wide)) for head in self.heads}
         return tasks | self.joints(tasks)
 
-    def logit(self, head: str, towers: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The one number [B] that a head's tower ends in."""
-        return self.outputs[head](towers[head])[:, 0]
+    def logit(self, head: str, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The one number [B] of a head: what its tower ends in, and the wide part."""
+        z = self.outputs[head](towers[head])[:, 0]
+        return z + wide[head] if wide else z
+
+    def starts(self, rates: BaseRates) -> dict[str, float]:
+        """{head: the constant logit, or number, that minimizes its objective}."""
+        return {head: rates.logit(head) for head in self.heads}
+
+    def start_at(self, rates: BaseRates) -> None:
+        """Sets the output biases, so that training begins at what the training split's rates say."""
+        for head, start in self.starts(rates).items() if rates.outcomes else ():
+            self.outputs[head].bias.assign([start])
 
     def joints(self, tasks: Mapping[str, Probability]) -> dict[str, Probability]:
         """The product along its chain of each task that has a joint."""
@@ -82,6 +110,24 @@ class Funnel(keras.Layer):
     def _product(self, task: str, tasks: Mapping[str, Probability]) -> Probability:
         parent = self.spec.parent(task)
         return tasks[task] if parent is None else joint(self._product(parent, tasks), tasks[task])
+
+    def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+        """What is served: the predictions with each task's `positive_weight` undone.
+
+        Here a weight is in the cross-entropy of a task's own output; the joints are the products of what is left.
+        """
+        weights = {task: declared.positive_weight for task, declared in self.spec.tasks.items()}
+        found = {n: unweighted(p, weights[n]) if n in weights and isinstance(p, Probability) else p for n, p in predictions.items()}
+        return found | self.joints({task: found[task] for task in weights if isinstance(found.get(task), Probability)})
+
+    def unweighted_joints(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+        """The same where a weight is in the cross-entropy of a task's joint: a task is its joint over the one before."""
+        if all(declared.positive_weight == 1 for declared in self.spec.tasks.values()):
+            return dict(predictions)
+        chains = {t: unweighted(predictions[d.joint or t], d.positive_weight) for t, d in self.spec.tasks.items()}
+        parents = {task: self.spec.parent(task) for task in chains}
+        tasks = {t: p if parents[t] is None else quotient(p, chains[parents[t]]) for t, p in chains.items()}
+        return dict(predictions) | tasks | {d.joint: chains[t] for t, d in self.spec.tasks.items() if d.joint}
 
     def joint_objective(self, task: str, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> Objective:
         """The cross-entropy of a task's joint over all rows; of a task without one, its own."""

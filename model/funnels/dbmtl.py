@@ -40,11 +40,11 @@ class DBMTL(Funnel):
         super().check(params, spec)
         check_chain(spec, "dbmtl")
 
-    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
         relations: dict[str, tf.Tensor] = {}
         for task in self.chain:
             relations[task] = self.relations[task](tf.concat([towers[task], *relations.values()], 1))
-        tasks = {task: from_logit(self.logit(task, relations)) for task in self.heads}
+        tasks = {task: from_logit(self.logit(task, relations, wide)) for task in self.heads}
         return tasks | self.joints(tasks)
 
     def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from features.errors import FunnelError
 from features.spec import Spec
+from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams, check_chain
 from model.objectives import Hidden, Labels, Objective, Prediction, cross_entropy, entire_space, from_logit, own_space
 
@@ -49,9 +51,21 @@ class ESCM2(Funnel):
             raise FunnelError(f"tasks.{IMPUTATION}: funnel 'escm2' has a head of that name: give the task another")
         check_chain(spec, "escm2", longest=2)
 
-    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
-        tasks = {task: from_logit(self.logit(task, towers)) for task in self.spec.tasks}
-        imputed = {IMPUTATION: Hidden(tf.nn.softplus(self.logit(IMPUTATION, towers)))} if IMPUTATION in self.heads else {}
+    def starts(self, rates: BaseRates) -> dict[str, float]:
+        """The imputation begins at what it imputes, the conversion's cross-entropy on clicked rows."""
+        click, convert = check_chain(self.spec, "escm2")
+        tasks = {click: log_odds(rates.joint(click)), convert: rates.logit(convert)}
+        return tasks | ({IMPUTATION: self._imputed(convert, rates)} if IMPUTATION in self.heads else {})
+
+    def _imputed(self, convert: str, rates: BaseRates) -> float:
+        """The z of softplus(z) = δ, the mean cross-entropy of the constant."""
+        p, v = rates.own(convert), self.spec.tasks[convert].positive_weight
+        rate = p / (p + v * (1 - p))  # of the rows, as the positives' weight has not moved it
+        return math.log(math.expm1(-v * rate * math.log(p) - (1 - rate) * math.log1p(-p)))
+
+    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+        tasks = {task: from_logit(self.logit(task, towers, wide)) for task in self.spec.tasks}
+        imputed = {IMPUTATION: Hidden(tf.nn.softplus(self.logit(IMPUTATION, towers, wide)))} if IMPUTATION in self.heads else {}
         return tasks | self.joints(tasks) | imputed
 
     def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from features.errors import FunnelError, nearest
 from features.spec import Spec
+from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams, refuse_numbers
 from model.objectives import Labels, Objective, Prediction, either, from_logit, joint
 
@@ -56,12 +57,21 @@ class ESM2(Funnel):
         click, action, purchase = _roles(params, spec)
         return [click, action, f"{purchase}_{action}", f"{purchase}_other"]
 
-    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+    def starts(self, rates: BaseRates) -> dict[str, float]:
+        """y₂ = p_ctavr / p_ctr and y₃ = y₄ = p_ctcvr / p_ctr: with or without the action alike."""
+        click, action, purchase = (rates.joint(task) for task in _roles(self.params, self.spec))
+        given = [click, action / click, purchase / click, purchase / click]
+        return {head: log_odds(p) for head, p in zip(self.heads, given, strict=True)}
+
+    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
         click, action, purchase = _roles(self.params, self.spec)
-        y1, y2, y3, y4 = (from_logit(self.logit(head, towers)) for head in self.heads)
+        y1, y2, y3, y4 = (from_logit(self.logit(head, towers, wide)) for head in self.heads)
         buys = either(y2, y3, y4)
         joints = {self.spec.tasks[action].joint: joint(y1, y2), self.spec.tasks[purchase].joint: joint(y1, buys)}
         return {click: y1, action: y2, purchase: buys} | joints
+
+    def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+        return self.unweighted_joints(predictions)
 
     def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
         return [self.joint_objective(task, predictions, labels) for task in _roles(self.params, self.spec)]

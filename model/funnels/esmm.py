@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from features.spec import Spec
+from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams, check_chain
 from model.objectives import Labels, Objective, Prediction
 
@@ -27,6 +28,15 @@ class ESMM(Funnel):
     def check(cls, params: FunnelParams, spec: Spec) -> None:
         super().check(params, spec)
         check_chain(spec, "esmm")
+
+    def starts(self, rates: BaseRates) -> dict[str, float]:
+        """p_task = p_joint / p_joint of the task before."""
+        chain = check_chain(self.spec, "esmm")
+        joints = [rates.joint(task) for task in chain]
+        return {task: log_odds(p / before) for task, p, before in zip(chain, joints, [1.0, *joints], strict=False)}
+
+    def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+        return self.unweighted_joints(predictions)
 
     def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
         return [self.joint_objective(task, predictions, labels) for task in self.heads]

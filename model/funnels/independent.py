@@ -8,8 +8,21 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from features.spec import Spec
+from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams
-from model.objectives import Labels, Objective, Prediction, Probability, Value, cross_entropy, from_logit, huber, own_space, squared_error
+from model.objectives import (
+    Labels,
+    Objective,
+    Prediction,
+    Probability,
+    Value,
+    cross_entropy,
+    from_logit,
+    huber,
+    own_space,
+    squared_error,
+    unweighted,
+)
 
 
 class Independent(Funnel):
@@ -39,13 +52,24 @@ class Independent(Funnel):
                     f"p_{parent} to multiply '{task}' with: declare '{task}' outright too, or use funnel 'esmm'"
                 )
 
-    def predict(self, towers: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+    def starts(self, rates: BaseRates) -> dict[str, float]:
+        """A task declared `outright` begins at its joint's rate."""
+        outright = {task: log_odds(rates.joint(task)) for task, d in self.spec.tasks.items() if d.outright}
+        return super().starts(rates) | outright
+
+    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
         found: dict[str, Prediction] = {}
         for task in self.spec.tasks:
-            logit = self.logit(task, towers)
+            logit = self.logit(task, towers, wide)
             found[self._name(task)] = Value(logit) if self._is_number(task) else from_logit(logit)
         own = {task: p for task, p in found.items() if task in self.spec.tasks and isinstance(p, Probability)}
         return found | self.joints(own)
+
+    def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+        """The joint of a task declared `outright` is that task's own output."""
+        outright = {d.joint: d.positive_weight for d in self.spec.tasks.values() if d.outright}
+        own = {name: unweighted(predictions[name], weight) for name, weight in outright.items()}
+        return super().unweighted(predictions) | own
 
     def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
         return [self._objective(task, predictions[self._name(task)], labels) for task in self.heads]

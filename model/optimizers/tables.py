@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -27,13 +27,26 @@ def add_up(gradients: tf.IndexedSlices) -> RowGradients:
 class TableOptimizer(tf.Module):
     """Gathers a batch's rows with their slots, applies a rule, and writes them back: time and memory follow the batch.
 
-    `learning_rates` and `l2` are by feature, in the place of the common rate and of 0; λ adds 2·λ·w to the gradient of a row that is used.
+    `batch_size` B: the gradients of `apply` are of the mean over B rows, and a rule that takes sums gets B times as much.
+    `table_rates` and `learning_rates`, by table and by feature, multiply the common rate. `l2` is by feature: λ adds 2·λ·w
+    to what the rule gets for a row that is used.
     """
 
-    def __init__(self, rule: Rule, tables: Sequence[Table], learning_rates: dict[str, float], l2: dict[str, float]) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        tables: Sequence[Table],
+        *,
+        batch_size: int = 1,
+        table_rates: Sequence[float] = (),
+        learning_rates: Mapping[str, float] | None = None,
+        l2: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         self.rule, self.tables = rule, list(tables)
-        self.learning_rates, self.l2 = learning_rates, l2
+        self.scale = float(batch_size) if rule.sums else 1.0
+        self.table_rates = list(table_rates) or [1.0] * len(self.tables)
+        self.learning_rates, self.l2 = dict(learning_rates or {}), dict(l2 or {})
         self.slots = [self._make_slots(table) for table in self.tables]
 
     def _make_slots(self, table: Table) -> dict[str, tf.Variable]:
@@ -45,21 +58,25 @@ class TableOptimizer(tf.Module):
 
     def apply(self, gradients: Sequence[RowGradients], rate: tf.Tensor, step: tf.Tensor, keep: tf.Tensor | None = None) -> None:
         """Moves this replica's copy of each table; `gradients` are of all replicas. Where `keep` is false nothing moves."""
-        for table, slots, (rows, sums) in zip(self.tables, self.slots, gradients, strict=True):
+        each = zip(self.tables, self.slots, self.table_rates, gradients, strict=True)
+        for table, slots, table_rate, (rows, sums) in each:
             variables = [table.variable, *slots.values()]
             w, *old = (tf.gather(v, rows) for v in variables)
-            g = sums + 2 * self._by_feature(self.l2, table, rows, 0.0) * w if self._names(self.l2, table) else sums
-            own_rate = self._by_feature(self.learning_rates, table, rows, 1.0) * rate if self._names(self.learning_rates, table) else rate
+            g, own_rate = sums * self.scale if self.scale != 1 else sums, rate * table_rate
+            if self._names(self.l2, table):
+                g += 2 * self._by_feature(self.l2, table, rows, 0.0) * w
+            if self._names(self.learning_rates, table):
+                own_rate *= self._by_feature(self.learning_rates, table, rows, 1.0)
             moved, new = self.rule(w, tuple(old), g, own_rate, step)
             for variable, before, after in zip(variables, [w, *old], [moved, *new], strict=True):
                 after = after if keep is None else tf.where(keep, after, before)
                 # Copies rows as they are: ten times as fast as scattering a difference, or as the fused sparse kernels.
                 tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=after)
 
-    def _names(self, by_feature: dict[str, float], table: Table) -> bool:
+    def _names(self, by_feature: Mapping[str, float], table: Table) -> bool:
         return any(feature in by_feature for feature in table.begins)
 
-    def _by_feature(self, given: dict[str, float], table: Table, rows: tf.Tensor, default: float) -> tf.Tensor:
+    def _by_feature(self, given: Mapping[str, float], table: Table, rows: tf.Tensor, default: float) -> tf.Tensor:
         """[n, 1]: what is given for the feature that owns each row."""
         begins = tf.constant(list(table.begins.values()), tf.int64)
         owner = tf.searchsorted(begins, rows, side="right") - 1

@@ -1,0 +1,85 @@
+"""What the training split's labels alone say of each task: where its output begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from features.fitted import Outcome
+from features.spec import Spec
+from model.objectives import entire_space, own_space
+
+NEVER = 1e-6  # a probability stays so far from 0 and 1, in the logit
+
+
+class BaseRates:
+    """The constant predictions that minimize the objectives over the training split, from `outcomes`, its counts of labels.
+
+    Of a cross-entropy whose positives weigh v that is v·P / (v·P + N), P and N the rows of either label, each counted
+    with its weight; of a squared error the mean. Where P or N is 0 both get half a row more. Without outcomes nothing is
+    known, and every logit is 0.
+    """
+
+    def __init__(self, spec: Spec, outcomes: Sequence[Outcome]) -> None:
+        self.spec, self.outcomes = spec, list(outcomes)
+        self._rows = np.array([o.rows for o in self.outcomes], int)
+        self._weights = np.array([o.weight for o in self.outcomes])
+        self._states = {label: np.array([o.states[label] for o in self.outcomes], int) for label in spec.labels}
+
+    def own(self, task: str) -> float:
+        """Of a task on its own sample space."""
+        return self._rate(task, *own_space(self.spec, task, self._states))
+
+    def joint(self, task: str) -> float:
+        """Of a task's joint over all rows; of a task without one, its own."""
+        return self._rate(task, *entire_space(self.spec, task, self._states))
+
+    def mean(self, task: str) -> float:
+        """Of a number on its own sample space; 0 where that is empty."""
+        _, mask = own_space(self.spec, task, self._states)
+        totals = np.array([o.totals[self.spec.tasks[task].label] for o in self.outcomes])
+        rows = self._weights[mask].sum()
+        return float(totals[mask].sum() / rows) if rows else 0.0
+
+    def logit(self, task: str) -> float:
+        """Where the output of a task trained on its own sample space begins: its log-odds, or its mean."""
+        if not self.outcomes:
+            return 0.0
+        is_number = self.spec.labels[self.spec.tasks[task].label].is_number
+        return self.mean(task) if is_number else log_odds(self.own(task))
+
+    def positives(self, task: str) -> int:
+        """The rows of label 1 in a task's own sample space, each counted once."""
+        label, mask = own_space(self.spec, task, self._states)
+        return int(self._rows[mask & (label > 0)].sum())
+
+    def warnings(self) -> list[str]:
+        """A line for each task whose rate the training split cannot tell."""
+        found = []
+        for task, declared in self.spec.tasks.items():
+            label, mask = own_space(self.spec, task, self._states)
+            if not self.outcomes or self.spec.labels[declared.label].is_number:
+                continue
+            counts = {side: int(self._rows[mask & (label == side)].sum()) for side in (0, 1)}
+            lacking = [name for side, name in ((1, "positive"), (0, "negative")) if not counts[side]]
+            if lacking:
+                found.append(
+                    f"task '{task}' has no {' and no '.join(lacking)} row among the {sum(counts.values())} training rows "
+                    f"of its sample space: it begins at p = {self.own(task):.2g} and cannot learn; check labels."
+                    f"{declared.label} and its window, or train on more days"
+                )
+        return found
+
+    def _rate(self, task: str, label: np.ndarray, mask: np.ndarray) -> float:
+        positive = self._weights[mask & (label == 1)].sum() * self.spec.tasks[task].positive_weight
+        negative = self._weights[mask & (label == 0)].sum()
+        more = 0.0 if positive and negative else 0.5
+        return float((positive + more) / (positive + negative + 2 * more))
+
+
+def log_odds(p: float) -> float:
+    """ln(p / (1 − p))."""
+    p = min(max(p, NEVER), 1 - NEVER)
+    return math.log(p) - math.log1p(-p)
