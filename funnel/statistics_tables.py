@@ -8,7 +8,7 @@ from funnel.console import table
 from pipeline.relevance import TOO_GOOD
 
 DAYS = 31  # shown
-TOP = 3  # values of a feature
+TOP = 3  # values of a feature, groups of values that share a bucket
 WIDEST = 22  # characters of a value
 QUANTILES = ("p1", "p5", "p25", "p50", "p75", "p95", "p99")
 
@@ -63,6 +63,7 @@ def show_features(features: dict) -> None:
     if hashed:
         lines = [[n, one["buckets"], _share(one["expected_share"]), one["buckets_for_1_percent"]] for n, one in hashed.items()]
         table("Hash collisions", ["feature", "buckets", "values that share theirs", "buckets for under 1 %"], lines)
+    show_groups({name: one["frequent"] for name, one in hashed.items() if one["frequent"]})
     numbers = {name: one for name, one in features.items() if "quantiles" in one}
     if numbers:
         lines = [[n, o["count"], o["missing"], *map(_digits, (o["min"], o["max"], o["mean"], o["deviation"]))] for n, o in numbers.items()]
@@ -70,6 +71,19 @@ def show_features(features: dict) -> None:
         table("Numbers (training rows; mean and deviation after transform)", header, lines)
         lines = [[name, *(_digits(one["quantiles"].get(q)) for q in QUANTILES)] for name, one in numbers.items()]
         table("Quantiles (sampled training rows)", ["feature", *(q.removeprefix("p") + " %" for q in QUANTILES)], lines)
+
+
+def show_groups(groups: dict[str, list]) -> None:
+    """The frequent values that share a bucket."""
+    lines = [
+        [name, *(escape(_cut(v)) + f" {_share(share)}" for v, share in group["values"][:TOP])]
+        for name, some in groups.items()
+        for group in some[:TOP]
+    ]
+    if lines:
+        header = ["feature", *(f"{n}. value" for n in range(1, TOP + 1))]
+        title = "Frequent values that share a bucket (occurrences for each valid row)"
+        table(title, header, [[*line, *[None] * (len(header) - len(line))] for line in lines])
 
 
 def show_relevance(statistics: dict) -> None:

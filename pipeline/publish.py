@@ -14,7 +14,7 @@ from features.errors import FunnelError
 from features.fitted import Fitted
 from features.manifest import VERSION
 from features.spec import Spec
-from pipeline import relevance, statistics
+from pipeline import collisions, relevance, statistics
 from pipeline.config import PreprocessConfig
 from pipeline.fit import fit
 from pipeline.partition import Partial
@@ -101,14 +101,17 @@ def _iso(time: int | None) -> str | None:
 
 
 def warnings(spec: Spec, described: dict, fitted: Fitted) -> list[str]:
-    """What does not stop the job but should be looked at before training: leaked labels, vocabularies that came out empty."""
+    """What does not stop the job but should be looked at before training: leaked labels, empty vocabularies, frequent values
+    that share a bucket.
+    """
     empty = [
         f"features.{name}.min_count = {spec.features[name].min_count}: no value of the training split is seen so often, so all share "
         f"one row; lower it, or give buckets"
         for name, ids in fitted.vocabularies.items()
         if not ids
     ]
-    return relevance.suspects(described["relevance"], described["labels"]["train"]) + empty
+    shared = list(collisions.warnings(spec, described["features"]))
+    return relevance.suspects(described["relevance"], described["labels"]["train"]) + empty + shared
 
 
 def _check_rejects(config: PreprocessConfig, totals: dict[str, Tally]) -> None:

@@ -75,23 +75,6 @@ def fold_profiles(profiles: Iterable[Profile]) -> Profile:
     )
 
 
-def collisions(distinct: int, buckets: int) -> dict[str, float | int]:
-    """The expected share of `distinct` values that share their bucket, and the least number of buckets that brings it under 1 %."""
-    others = max(distinct - 1, 0)
-    enough = int(1 / -np.expm1(np.log(0.99) / others)) if others else 2
-    while shared(distinct, enough) >= 0.01:
-        enough += 1
-    return {"buckets": buckets, "expected_share": shared(distinct, buckets), "buckets_for_1_percent": enough}
-
-
-def shared(distinct: int, buckets: int) -> float:
-    """1 − (1 − 1/(buckets − 1))^(distinct − 1): row 0 is for the missing value."""
-    others = max(distinct - 1, 0)
-    if buckets <= 2:
-        return float(others > 0)
-    return float(-np.expm1(others * np.log1p(-1 / (buckets - 1))))
-
-
 def top_json(profile: Profile, shown: int = 10) -> list[tuple[str, int]]:
     """The most frequent values, ties by text."""
     return _by_count(profile.top)[:shown]

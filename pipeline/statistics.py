@@ -10,6 +10,7 @@ import numpy as np
 
 from features import arrays
 from features.spec import Spec
+from pipeline.collisions import FREQUENT
 from pipeline.moments import Moments
 from pipeline.ranks import correlations
 from pipeline.relevance import relevance
@@ -25,6 +26,8 @@ ABOUT = {
     "features": "the training rows written; mean, deviation, transformed_min and transformed_max are of the transformed values",
     "features.*.valid": "all valid rows, before duplicates, split and sampling; distinct within 2.2 % unless exact; a top value's count "
     "is a lower bound, exact where the value is among the most frequent of every batch",
+    "features.*.valid.collisions": "of all features that use the table; frequent: groups of values, each at least "
+    f"{FREQUENT:g} times a row, that share a bucket, with occurrences for each valid row",
     "features.*.quantiles, relevance, correlations": f"a sample of the training rows: the {SAMPLED:,} of smallest hash",
 }
 

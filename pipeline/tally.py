@@ -15,6 +15,7 @@ from features.declarations import Cross
 from features.hashing import Hashed
 from features.spec import Spec
 from pipeline import sketches
+from pipeline.collisions import collisions
 from pipeline.config import PreprocessConfig
 from pipeline.encode import from_ipc, to_ipc
 from pipeline.read import Batch
@@ -133,7 +134,10 @@ def _profile_json(spec: Spec, name: str, profiles: dict[str, Profile]) -> dict:
     }
     if feature.buckets and feature.kind != "time" and not getattr(feature, "identity", False) and spec.owner(name) == name:
         together = sketches.fold_profiles(p for n, p in profiles.items() if spec.owner(n) == name)
-        content["collisions"] = sketches.collisions(together.distinct, feature.buckets)
+        content["collisions"] = collisions(together, own.rows, feature.buckets)
+        if isinstance(feature, Cross):
+            for group in content["collisions"]["frequent"]:
+                group["values"] = [[_readable(text), share] for text, share in group["values"]]
     return content
 
 

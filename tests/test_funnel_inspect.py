@@ -17,6 +17,7 @@ FEATURES = {
     "user": {"kind": "categorical", "buckets": 100},
     "tags": {"kind": "categorical", "buckets": 50, "max_length": 3, "weights": "shares"},
     "paid": {"kind": "categorical", "buckets": 10},
+    "again": {"kind": "categorical", "column": "paid", "buckets": 6},  # yes and no share a bucket
     "price": {"kind": "numeric", "transform": "log1p"},
     "age": {"kind": "bucketized", "quantiles": 4},
 }
@@ -63,13 +64,15 @@ def shown(made, capsys, monkeypatch):
 def test_shows_all_of_it_in_100_columns(shown):
     out = shown()
     titles = ["Impressions", "Inputs", "Events", "Calendar", "Labels", "Correlation of labels", "Days", "Coded features"]
-    titles += ["Hash collisions", "Numbers", "Quantiles", "What each feature alone tells"]
+    titles += ["Hash collisions", "Frequent values that share a bucket", "Numbers", "Quantiles", "What each feature alone tells"]
     assert [title for title in titles if f"\n{title}" not in "\n" + out] == []
     tables = [line for line in out.splitlines() if line[:1] in "┃│┏└"]
     assert max(map(len, tables)) <= 100
     assert "duplicate" in out
     assert "2026-09-22" in out
     assert "[red]" in out  # a value, no markup
+    assert "│ again   │ no 74.7 % │ yes 25.3 % │        – │" in out
+    assert "warning: features.again.buckets = 6: the frequent values 'no' (74.7 % of rows) and 'yes' (25.3 % of rows) share" in out
     assert "warning: features.paid alone predicts label 'click' with an AUC of 1.000" in out
 
 

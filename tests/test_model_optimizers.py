@@ -1,5 +1,7 @@
 """Rules for embedding tables on paper, and what a table optimizer touches."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import tensorflow as tf
 from features.errors import FunnelError
 from model.embedding import Table
 from model.optimizers import RULES
-from model.optimizers.dense import KINDS, optimizer_state
+from model.optimizers.dense import KINDS, _options, optimizer_state
 from model.optimizers.tables import TableOptimizer, add_up
 from model.train_config import TrainConfig
 
@@ -187,7 +189,19 @@ def test_slots_of_rowwise_adagrad_are_a_part_in_dim_of_the_table():
         ({"embedding_optimizer": {"name": "sgd", "beta": 1}}, "unknown key 'beta'"),
         ({"optimizer": "adan"}, "name = 'adan' is unknown: did you mean 'adam'"),
         ({"optimizer": {"name": "adam", "beta_3": 0.1}}, "keras.optimizers.Adam has no option 'beta_3': did you mean 'beta_[12]'"),
-        ({"optimizer": {"name": "adam", "learning_rate": 0.1}}, r"learning_rate is said beside the optimizer"),
+        (
+            {"optimizer": {"name": "adam", "learning_rate": 0.1}},
+            "learning_rate = 0.1 is not an option here, .* train.schedule decide it: give",
+        ),
+        ({"optimizer": {"name": "sgd", "clipnorm": 1.0}}, "clipnorm = 1.0 is not an option here, since train.clip_norm bounds"),
+        ({"optimizer": {"name": "adam", "use_ema": True}}, "use_ema = True is not an option here, .* nor exported: remove it"),
+        ({"optimizer": {"name": "adam", "ema_momentum": 0.9}}, "ema_momentum = 0.9 is not an option here"),
+        ({"optimizer": {"name": "lion", "ema_overwrite_frequency": 9}}, "ema_overwrite_frequency = 9 is not an option here"),
+        ({"optimizer": {"name": "adam", "loss_scale_factor": 8.0}}, "loss_scale_factor = 8.0 .* 'float16' scales losses by itself"),
+        ({"optimizer": {"name": "adam", "gradient_accumulation_steps": 4}}, "= 4 is not an option here.* larger train.batch_size"),
+        ({"optimizer": {"name": "adam", "args": 1}}, "keras.optimizers.Adam has no option 'args'"),
+        ({"optimizer": {"name": "sgd", "nesterov": True}}, "nesterov = True changes nothing where momentum is 0: give momentum"),
+        ({"optimizer": {"name": "ftrl", "weight_decay": 0.1}}, "weight_decay = 0.1 does not make FTRL's .* l2_regularization_strength"),
         ({"schedule": {"name": "exponential", "decay_rate": 2, "decay_steps": 5}}, r"train\.schedule\.decay_rate = 2"),
         ({"schedule": "linear"}, r"train\.schedule"),
     ],
@@ -195,6 +209,35 @@ def test_slots_of_rowwise_adagrad_are_a_part_in_dim_of_the_table():
 def test_wrong_options_are_named(train, said):
     with pytest.raises(FunnelError, match=said):
         TrainConfig.parse(train, "train")
+
+
+def moved(name, options, gradients):
+    """The weights (1, −2) after steps with these gradients at the rate 0.1."""
+    optimizer, weight = TrainConfig.parse({"optimizer": {"name": name} | options}).optimizer.make(), keras.Variable([1.0, -2.0])
+    optimizer.learning_rate = 0.1
+    optimizer.build([weight])
+    for g in gradients:
+        optimizer.apply([tf.constant(g)], [weight])
+    return weight.numpy()
+
+
+NEEDS = {"nesterov": {"momentum": 0.5}}
+OTHER = {"learning_rate_power": -0.25, "beta_1": 0.25, "beta_2": 0.25}  # 0.5, unless an option is a choice
+EVERY_OPTION = [(name, o) for name in KINDS for o in _options(name) if (name, o) != ("ftrl", "weight_decay")]
+
+
+@pytest.mark.parametrize(("name", "option"), EVERY_OPTION)
+def test_every_option_that_is_taken_changes_the_weights(name, option):
+    default = inspect.signature(KINDS[name].__init__).parameters[option].default
+    more, value = NEEDS.get(option, {}), not default if isinstance(default, bool) else OTHER.get(option, 0.5)
+    gradients = [[1.0, 0.5], [-3.0, 0.5], [0.2, -0.1], [0.4, -0.01]]
+    assert (moved(name, more | {option: value}, gradients) != moved(name, more, gradients)).any()
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "ftrl"])
+def test_weight_decay_makes_weights_decay(name):
+    # (1 − 0.1 · 0.5)² of (1, −2), the gradients being 0
+    np.testing.assert_allclose(moved(name, {"weight_decay": 0.5}, [[0.0, 0.0]] * 2), [0.9025, -1.805], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

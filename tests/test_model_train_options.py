@@ -35,6 +35,17 @@ def test_clip_norm_bounds_all_gradients_together():
             np.testing.assert_allclose(clipped[name], min(1, factor) * gradient, atol=1e-6, err_msg=name)
 
 
+def test_weight_decay_is_of_dense_weights():
+    before, free = stepped()
+    _, decayed = stepped(optimizer={"name": "sgd", "weight_decay": 0.25})
+    dense = [name for name in free if not name.startswith("embeddings_")]
+    trained = [name for name in dense if (decayed[name] != free[name]).any()]
+    assert any("kernel" in name for name in trained)
+    for name in free:  # rate · decay · w
+        share = 0.25 if name in trained else 0
+        np.testing.assert_allclose(decayed[name], free[name] + share * before[name], atol=1e-5, err_msg=name)
+
+
 def of(feature, found):
     """The feature's own rows."""
     dim = SPEC.features[feature].dim

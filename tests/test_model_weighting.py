@@ -1,7 +1,5 @@
 """What objectives weigh: each way on paper, and through training."""
 
-import itertools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +12,6 @@ from model.sharing import SHARING
 from model.strategy import make_strategy
 from model.trainer import Trainer
 from model.weighting import WEIGHTING
-from model.weighting.pareto import least_norm
 from model.weighting.pcgrad import surgery
 
 NAMES = ["ctr", "cvr"]
@@ -85,38 +82,8 @@ def test_gradnorm_leaves_out_a_task_without_rows():
     assert weighting.first.numpy().tolist() == [2.0, 0.0]
 
 
-def test_pareto_leaves_out_a_task_without_rows():
-    np.testing.assert_allclose(least_norm(products([1.0, 0.0], [0.0, 0.0]), tf.constant([0.1, 0.3]), 200), [1.0, 0.0])
-
-
 def products(*gradients):
     return tf.constant(np.array(gradients) @ np.array(gradients).T, tf.float32)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "wanted"),
-    [
-        ([1.0, 0.0], [0.0, 1.0], 0.5),
-        ([2.0, 0.0], [0.0, 1.0], 0.2),  # (g₂ − g₁)·g₂ / ‖g₁ − g₂‖² = 1/5
-        ([1.0, 0.0], [3.0, 0.0], 1.0),  # the shorter of two that agree
-        ([-1.0, 0.0], [3.0, 0.0], 0.75),  # 12/16: they cancel
-    ],
-)
-def test_pareto_of_two_on_paper(first, second, wanted):
-    found = least_norm(products(first, second), tf.zeros([2]), 200)
-    np.testing.assert_allclose(found, [wanted, 1 - wanted], atol=1e-6)
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("bounds", [[0.0, 0.0, 0.0], [0.2, 0.0, 0.1]])
-def test_pareto_of_three_against_a_grid(seed, bounds):
-    m = products(*np.random.default_rng(seed).normal(size=(3, 4))).numpy()
-    found = least_norm(tf.constant(m), tf.constant(bounds), 200).numpy()
-    grid = [np.array([a, b, 100 - a - b]) / 100 for a, b in itertools.product(range(101), repeat=2) if a + b <= 100]
-    best = min(w @ m @ w for w in grid if (w >= np.array(bounds) - 1e-9).all())
-    assert found.sum() == pytest.approx(1, abs=1e-5)
-    assert (found >= np.array(bounds) - 1e-6).all()
-    assert found @ m @ found <= best + 0.01 * np.trace(m)
 
 
 def test_pcgrad_on_paper():
@@ -220,7 +187,6 @@ def test_options_are_checked(table, problem):
     ("table", "problem"),
     [
         ({"name": "fixed", "weights": {"ctcvr": 1.0}}, r"weights names 'ctcvr', which is no objective: .*c[tv]r"),
-        ({"name": "pareto", "at_least": {"ctr": 0.6, "cvr": 0.5}}, r"at_least sums to 1\.1, and all weights to 1"),
     ],
 )
 def test_names_are_checked_against_the_objectives(table, problem):

@@ -261,6 +261,7 @@ def test_suspects_are_named_with_the_remedy():
 
 def test_a_vocabulary_without_values_is_a_warning():
     described = {"relevance": {"user": {"click": 0.99}}, "labels": {"train": {"click": {"positive": 9, "negative": 9}}}}
+    described["features"] = {"user": {"missing": 0}}
     leak, empty = publish.warnings(SPEC, described, Fitted(vocabularies={"user": []}))
     assert leak.startswith("features.user alone predicts label 'click' with an AUC of 0.990")
     assert empty.startswith("features.user.min_count = 2: no value of the training split is seen so often")

@@ -9,6 +9,7 @@ import pytest
 from features import arrays, hashing
 from features.spec import Spec
 from pipeline import sketches, tally
+from pipeline.collisions import expected
 from pipeline.tally import Tally
 
 TABLE = {"labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
@@ -77,23 +78,6 @@ def test_a_count_is_a_lower_bound_where_a_batch_had_others_first():
     assert profile_of([*tied, "v7"]).top == {"v7": 2}
 
 
-def test_collisions_on_paper():
-    # 2 values in 3 buckets, of which row 0 is for the missing: they share with chance 1/2; 1/(b − 1) is under 1 % from b = 102 on
-    assert sketches.collisions(2, 3) == {"buckets": 3, "expected_share": pytest.approx(0.5), "buckets_for_1_percent": 102}
-    assert sketches.collisions(1, 3)["expected_share"] == sketches.collisions(0, 2)["expected_share"] == 0
-    assert sketches.collisions(2, 2)["expected_share"] == 1
-    for distinct in (2, 3, 1000, 10**7):
-        enough = sketches.collisions(distinct, 10)["buckets_for_1_percent"]
-        assert sketches.collisions(distinct, enough)["expected_share"] < 0.01 <= sketches.collisions(distinct, enough - 1)["expected_share"]
-
-
-def test_collisions_drawn():
-    rng = np.random.default_rng(0)
-    rows = rng.integers(1, 2000, 3000)
-    shared = (np.bincount(rows)[rows] > 1).mean()
-    assert sketches.collisions(3000, 2000)["expected_share"] == pytest.approx(shared, abs=0.03)
-
-
 def test_features_of_one_table_are_counted_together_and_crosses_are_readable():
     features = {
         "item": {"kind": "categorical", "buckets": 100},
@@ -109,7 +93,8 @@ def test_features_of_one_table_are_counted_together_and_crosses_are_readable():
     content = tally.profiles_json(spec, Tally("table", profiles=profiles))
     assert list(content) == list(spec.coded)
     assert content["item"]["distinct"] == content["recent"]["distinct"] == 2
-    assert content["item"]["collisions"] == sketches.collisions(3, 100)  # a:1, 日, c
+    together = content["item"]["collisions"]
+    assert {key: together[key] for key in ("buckets", "expected_share", "buckets_for_1_percent")} == expected(3, 100)  # a:1, 日, c
     assert "collisions" not in content["recent"] | content["hour"] | content["place"]
     assert content["pair"]["top"] == [["a:1 × é", 1]]
     assert (content["hour"]["top"], content["place"]["top"]) == ([["0", 1], ["2", 1]], [["3", 1]])

@@ -23,7 +23,19 @@ KINDS: dict[str, type[keras.Optimizer]] = {
     "rmsprop": keras.optimizers.RMSprop,
     "sgd": keras.optimizers.SGD,
 }
-OURS = ("learning_rate", "clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor", "gradient_accumulation_steps", "name")
+CLIPPED = "train.clip_norm bounds the norm of all gradients together: give that"
+AVERAGED = "averages of weights are neither evaluated nor exported: remove it, and let train.schedule lower the learning rate"
+REFUSED = {  # options of Keras that something else decides here, and what to do instead
+    "learning_rate": "train.learning_rate and train.schedule decide it: give those",
+    "clipnorm": CLIPPED,
+    "clipvalue": CLIPPED,
+    "global_clipnorm": CLIPPED,
+    "use_ema": AVERAGED,
+    "ema_momentum": AVERAGED,
+    "ema_overwrite_frequency": AVERAGED,
+    "loss_scale_factor": "train.precision = 'float16' scales losses by itself: remove it",
+    "gradient_accumulation_steps": "a step takes the gradients of one batch: give a larger train.batch_size",
+}
 
 
 class DenseParams(Settings):
@@ -42,12 +54,13 @@ class DenseParams(Settings):
         name, options = data.get("name", "adam"), {key: value for key, value in data.items() if key != "name"}
         if name not in KINDS:
             raise ValueError(f"name = {name!r} is unknown: {nearest(str(name), KINDS, listed=True)}")
-        for key in options:
-            if key in OURS:
-                raise ValueError(f"{key} is said beside the optimizer, in train: see train.learning_rate and train.clip_norm")
+        for key, value in options.items():
+            if key in REFUSED:
+                raise ValueError(f"{key} = {value!r} is not an option here, since {REFUSED[key]}")
         for key in options:
             if key not in _options(name):
                 raise ValueError(f"keras.optimizers.{KINDS[name].__name__} has no option '{key}': {nearest(key, _options(name))}")
+        _check_effect(name, options)
         return data
 
     def make(self) -> keras.Optimizer:
@@ -66,7 +79,18 @@ def optimizer_state(optimizer: keras.Optimizer) -> dict[str, tf.Variable]:
     return {v.path if v.path.startswith(own) else f"{own}{i}": v.value for i, v in enumerate(optimizer.variables)}
 
 
+def _check_effect(name: str, options: dict[str, Any]) -> None:
+    """Raises ValueError for options that Keras takes and then does not use."""
+    if name == "sgd" and options.get("nesterov") and not options.get("momentum"):
+        raise ValueError("nesterov = True changes nothing where momentum is 0: give momentum, or remove it")
+    if name == "ftrl" and options.get("weight_decay"):
+        raise ValueError(
+            f"weight_decay = {options['weight_decay']!r} does not make FTRL's weights decay, since each step computes "
+            f"them from its accumulators: give l2_regularization_strength"
+        )
+
+
 def _options(name: str) -> list[str]:
-    """What Keras' class and its base can be told. (To make one would fix TensorFlow's devices.)"""
-    known = [*inspect.signature(KINDS[name].__init__).parameters, *inspect.signature(keras.Optimizer.__init__).parameters]
-    return [key for key in dict.fromkeys(known) if key not in (*OURS, "self", "kwargs")]
+    """The options of Keras' class that may be given. (To make one would fix TensorFlow's devices.)"""
+    known = inspect.signature(KINDS[name].__init__).parameters
+    return [key for key in known if key not in (*REFUSED, "self", "name", "kwargs")]

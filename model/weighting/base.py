@@ -85,6 +85,7 @@ def check_names(given: Mapping[str, float], objectives: list[str], option: str) 
 
 
 def gram(gradients: Gradients) -> tf.Tensor:
-    """The inner products g_j · g_k [K, K]."""
+    """The inner products g_j · g_k [K, K] in float64: of float32, GPUs multiply some ten bits."""
     flat = tf.stack([tf.concat([tf.reshape(g, [-1]) for g in own], 0) for own in gradients])
+    flat = tf.cast(flat, tf.float64)
     return tf.matmul(flat, flat, transpose_b=True)

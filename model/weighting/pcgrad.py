@@ -41,7 +41,7 @@ class PCGrad(Weighting):
         count = len(self.objectives)
         seeds = [tf.stack([tf.constant(self.params.seed * count + k, tf.int64), self.step.read_value()]) for k in range(count)]
         orders = [tf.random.experimental.stateless_shuffle(tf.range(count), seed) for seed in seeds]
-        weights = surgery(gram(gradients), orders)
+        weights = surgery(tf.cast(gram(gradients), tf.float32), orders)
         self.weights.assign(weights)
         return weights
 
