@@ -158,7 +158,7 @@ def test_the_table_holds_medians_of_what_counts(tmp_path, monkeypatch):
     assert table["not_counted"] == ["tiny/cvr", "tiny/up"]
     assert table["not_measured"] == ["held"]
     assert table["left_out"] == {"bank": f"{tmp_path}/public/bank is absent; see --public"}
-    assert list(table["bars"]) == ["studied", "both"]
+    assert list(table["bars"]) == ["studied"]
     assert all(bar["pass"] for bar in table["bars"]["studied"])
     assert experiment.table(results, ["held"])["sets"] == {}
 
