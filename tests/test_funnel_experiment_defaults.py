@@ -149,12 +149,8 @@ def test_the_table_holds_medians_of_what_counts(tmp_path, monkeypatch):
         results.add("tiny", seed, metrics | few | one_class)
     table = experiment.table(results)
     assert table["sets"]["tiny"]["tasks"] == {"ctr": task(0.7, 0.7, 0.7, 0.4)}
-    assert table["sets"]["tiny"] | {"tasks": 0} == {
-        "half": "studied",
-        "rows": 2000,
-        "seeds": 3,
-        "tasks": 0,
-    }
+    about = {key: value for key, value in table["sets"]["tiny"].items() if key != "tasks"}
+    assert about == {"half": "studied", "rows": 2000, "seeds": 3}
     assert table["not_counted"] == ["tiny/cvr", "tiny/up"]
     assert table["not_measured"] == ["held"]
     assert table["left_out"] == {"bank": f"{tmp_path}/public/bank is absent; see --public"}
@@ -170,10 +166,8 @@ def test_every_set_leaves_training_to_the_defaults(tmp_path, monkeypatch):
     for name, found in SETS.items():
         config = found.config(tmp_path / name, seed=7)
         assert config.sections.train == {"seed": 7, "precision": "float32", "xla": False}
-        assert config.sections.model == {
-            "sharing": {"name": "mmoe"},
-            "funnel": {"name": found.funnel},
-        }
+        model = {"sharing": {"name": "mmoe"}, "funnel": {"name": found.funnel}}
+        assert config.sections.model == model
         assert {f.dim for f in config.spec.embedded.values()} == {8}
         described = found.describe(tmp_path / name)
         assert described == found.describe(Path("elsewhere"))
