@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,13 +67,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_experiment(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", help="mmoe-synthetic, esmm-bias or census")
+    command.add_argument("name", help="mmoe-synthetic, esmm-bias, census or defaults")
     command.add_argument("--seeds", type=_count, default=5, metavar="N", help="measure every setting with the seeds 1 … N (default: 5)")
     command.add_argument("--out", type=Path, help="where its results are and go (default: runs/experiments/<name>)")
     command.add_argument("--only", nargs="+", default=[], metavar="SETTING", help="some settings alone, as in: census --only mmoe ple")
     command.add_argument(
         "--config", type=Path, help="another configuration (default: examples/demo.toml for esmm-bias, census.toml for census)"
     )
+    command.add_argument("--table", action="store_true", help="print the results as JSON alone (defaults)")
+    command.add_argument("--public", type=Path, metavar="FOLDER", help="the public data sets (defaults; ../shared/public unless given)")
 
 
 def _count(text: str) -> int:
@@ -190,9 +193,18 @@ def _experiment(options: argparse.Namespace, _: list[str]) -> None:
 
     load_tensorflow()
     from funnel.experiments import EXPERIMENTS
-    from funnel.experiments.base import run
+    from funnel.experiments.base import Results, run
 
     if options.name not in EXPERIMENTS:
         raise FunnelError(f"'{options.name}' is no experiment: {nearest(options.name, EXPERIMENTS)}")
-    out = options.out or Path("runs") / "experiments" / options.name
-    run(EXPERIMENTS[options.name](out, options.config), options.seeds, options.only)
+    kind, out = EXPERIMENTS[options.name], options.out or Path("runs") / "experiments" / options.name
+    for flag, name in (("--table", "table"), ("--public", "public")):
+        if getattr(options, name) and not hasattr(kind, name):
+            raise FunnelError(f"{flag}: '{options.name}' does not have it; leave it out, or run 'defaults'")
+    experiment = kind(out, options.config, **({"public": options.public} if options.public else {}))
+    if not options.table:
+        run(experiment, options.seeds, options.only)
+        return
+    with redirect_stdout(sys.stderr):  # JSON alone goes to stdout
+        run(experiment, options.seeds, options.only)
+    print(json.dumps(experiment.table(Results(experiment), options.only), indent=1, ensure_ascii=False))

@@ -251,5 +251,5 @@ def test_nested_options_have_flat_names():
 
 
 def test_every_experiment_says_what_it_claims():
-    assert list(EXPERIMENTS) == ["mmoe-synthetic", "esmm-bias", "census"]
+    assert list(EXPERIMENTS) == ["mmoe-synthetic", "esmm-bias", "census", "defaults"]
     assert all(kind.__doc__.startswith("Claimed: ") for kind in EXPERIMENTS.values())

@@ -1,0 +1,124 @@
+"""One data set of the `defaults` experiment: its declarations, raw files and preprocessed rows.
+
+A set declares features, tasks, sharing and funnel, and nothing of [train]: the defaults are tested.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from features.errors import FunnelError
+from funnel.config import Config, Sections, load
+from funnel.experiments.training import SAME_NUMBERS, flat
+from pipeline.job import preprocess
+from pipeline.simulate import simulate
+
+Half = Literal["studied", "held-out"]
+EXAMPLES = Path("examples")
+STREAMS = ("impressions", "clicks", "conversions")
+DIM = 8  # of every embedding
+PUBLIC = Path("../shared/public")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """`sections` replace those of the example; `without` are features that it drops.
+
+    `lines` keeps the first lines of the training file. `convert(folder, file)` writes a public
+    set's folder as one CSV file; `public` is that folder, inside the one of all public sets.
+    """
+
+    half: Half
+    example: str | None = None
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    funnel: str = "independent"
+    lines: int | None = None
+    public: str | None = None
+    convert: Callable[[Path, Path], None] | None = None
+
+    def config(self, folder: Path, seed: int = 1) -> Config:
+        """Its configuration; everything that is made lies in `folder`."""
+        path = EXAMPLES / f"{self.example}.toml"
+        base = load(path).sections if self.example else Sections()
+        update = {"run": str(folder), **self.sections}
+        features = update.get("features", base.features).items()
+        update["features"] = {n: _of_dim(f) for n, f in features if n not in self.without}
+        update["logs"] = self._logs(update.get("logs", base.logs), folder)
+        update["model"] = {"sharing": {"name": "mmoe"}, "funnel": {"name": self.funnel}}
+        update["train"] = {"seed": seed} | _machine_free()
+        update["evaluation"] = {}
+        return Config(base.model_copy(update=update), folder)
+
+    def _logs(self, logs: dict[str, Any], folder: Path) -> dict[str, Any]:
+        if "simulate" in self.sections:
+            files = {stream: f"{folder}/logs/{stream}/*/*" for stream in STREAMS}
+            return {stream: logs[stream] | {"files": files[stream]} for stream in STREAMS}
+        if self.lines or self.convert:
+            return {"table": logs["table"] | {"files": str(folder / "rows.csv")}}
+        return logs
+
+    def describe(self, folder: Path) -> dict[str, Any]:
+        """What its rows depend on; no paths, so that results may be moved."""
+        config = self.config(folder)
+        split = config.preprocess.split.model_dump(mode="json", exclude_none=True)
+        split["eval"].pop("files", None)
+        found = {"spec": config.spec.fingerprint, "lines": self.lines} | flat("split", split)
+        if config.simulate:
+            found |= flat("simulate", config.simulate.model_dump(mode="json", exclude={"out"}))
+        return found
+
+    def missing(self, public: Path) -> str | None:
+        """Why the set cannot be made here, or None."""
+        if self.public:
+            folder = public / self.public
+            return None if folder.exists() else f"{folder} is absent; see --public"
+        if "simulate" in self.sections:
+            return None
+        base = load(EXAMPLES / f"{self.example}.toml").sections
+        for file in (base.logs["table"]["files"], base.split["eval"]["files"]):
+            if not Path(file).exists():
+                return f"{file} is absent"
+        return None
+
+    def make(self, folder: Path, public: Path) -> Path:
+        """The preprocessed directory, made if it is not there or is another one's."""
+        config, made = self.config(folder), folder / "made.json"
+        content = json.dumps(self.describe(folder), indent=1, sort_keys=True)
+        if made.exists() and made.read_text() == content:
+            return config.data
+        made.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        if config.simulate:
+            simulate(config.simulate, config.logs, overwrite=config.logs.exists())
+        elif self.convert:
+            self.convert(public / self.public, folder / "rows.csv")
+        elif self.lines:
+            _first_lines(load(EXAMPLES / f"{self.example}.toml"), folder / "rows.csv", self.lines)
+        preprocess(config.preprocess, config.data)
+        made.write_text(content)
+        return config.data
+
+
+def _of_dim(feature: dict[str, Any]) -> dict[str, Any]:
+    return feature if feature["kind"] == "numeric" else feature | {"dim": DIM}
+
+
+def _machine_free() -> dict[str, Any]:
+    """Precision and XLA, else the machine's choice: neither belongs to the defaults studied."""
+    return load(EXAMPLES / "demo.toml", ["train={}", *SAME_NUMBERS]).sections.train
+
+
+def _first_lines(example: Config, out: Path, lines: int) -> None:
+    source = Path(example.sections.logs["table"]["files"])
+    with gzip.open(source, "rt") as file:
+        kept = list(islice((line for line in file if line.strip()), lines))
+    if len(kept) < lines:
+        raise FunnelError(f"{source}: has {len(kept)} lines, fewer than {lines}; take fewer")
+    out.write_text("".join(kept))
