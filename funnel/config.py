@@ -148,8 +148,8 @@ class Config:
 
     def resolved(self, train: TrainConfig | None = None) -> dict[str, Any]:
         """Every setting with its defaults filled in, as the file would write it; `train` with what suits the data, once that is known."""
-        preprocess = self.preprocess.model_dump(exclude_none=True, mode="json")
-        spec = preprocess.pop("spec")
+        preprocess = self.preprocess.model_dump(exclude_none=True, mode="json", exclude={"spec"}) if self.sections.logs else {}
+        spec = self.spec.model_dump(exclude_none=True, mode="json")
         simulate = {"simulate": self.simulate.model_dump(exclude_none=True, mode="json")} if self.simulate else {}
         rest = {"model": self.model, "train": train or self.train, "evaluation": self.evaluation}
         rest |= {"exporters": self.exporters, "warm_start": self.warm_start}

@@ -70,10 +70,14 @@ def train(config: Config, beam_args: Sequence[str] = (), *, anew: bool = False, 
             trained = run.train()
             losses = trained.report.losses if trained.report else {}
             shown = ", ".join(f"{name} {text(loss)}" for name, loss in losses.items())
-            config.save(run.ranking.train)
+            if worker() == 0:
+                config.save(run.ranking.train)
+            falling = run.still_falling()
             done(f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}")
         if interrupts.asked or trained.ended == "signal":  # here, or at another worker
             raise Interrupted(trained.step)
+    if falling:
+        console.print(f"[dim]· {escape(falling)}[/dim]")
     reasons = {"action": "as an action asked", "data": "since the input is exhausted"}
     if trained.ended in reasons:
         console.print(f"[yellow]warning:[/yellow] training ended at step {trained.step:,}, {reasons[trained.ended]}")

@@ -14,7 +14,7 @@ from features.errors import FunnelError
 from funnel.config import Config
 from funnel.console import console
 from funnel.training_bar import training_bar
-from model.actions import EarlyStopping, MetricsLog, Profile, TensorBoard
+from model.actions import EarlyStopping, MetricsLog, Profile, TensorBoard, last_fall
 from model.early_stop import AN_EPOCH, EarlyStop
 from model.estimator import InputFn, RankingEstimator, Trained
 from model.exporters import BestExporter, FinalExporter, LatestExporter
@@ -24,6 +24,8 @@ from model.progress import Action
 from model.train_and_evaluate import EvalSpec, Exporter, TrainSpec, train_and_evaluate
 from model.warm_start import WarmStart
 from model.workers import worker, workers
+
+FALLING = 0.01  # of the loss before
 
 
 def warn(line: str) -> None:
@@ -89,6 +91,17 @@ class Run:
             train_spec = TrainSpec(self.train_input, self.max_steps, actions)
             eval_spec = EvalSpec(self.eval_input, evaluation.every or self.max_steps, self._exporters, self._stopping)
             return train_and_evaluate(self.estimator, train_spec, eval_spec)[0]
+
+    def still_falling(self) -> str | None:
+        """A line where the training loss fell by more than FALLING from the window before the last to the last."""
+        found = last_fall(self.model_dir / "metrics.jsonl", self.config.run_config.log_every)
+        if found is None or self.ranking.train.early_stop or found[2] > (1 - FALLING) * found[1]:
+            return None
+        step, before, last = found
+        return (
+            f"the training loss was still falling at step {step:,}: {before:.4f} → {last:.4f} over the last "
+            f"{self.config.run_config.log_every:,} steps; more epochs may help, and train.early_stop = true finds out"
+        )
 
     @contextmanager
     def _actions(self, begins: int) -> Iterator[list[Action]]:

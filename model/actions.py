@@ -60,6 +60,18 @@ def _lines(path: Path) -> list[dict]:
     return found
 
 
+def last_fall(path: Path, every: int) -> tuple[int, float, float] | None:
+    """(step, Σ_k w_k·L_k over the window before the last full one, the same over the last) of a MetricsLog's file.
+
+    Windows are `every` steps; None where there are not two of them.
+    """
+    reports = [line for line in (_lines(path) if path.exists() else []) if "loss" in line and line["step"] % every == 0]
+    if len(reports) < 2 or None in (*reports[-1]["loss"].values(), *reports[-2]["loss"].values()):
+        return None
+    before, last = (sum(line["weight"][name] * loss for name, loss in line["loss"].items()) for line in reports[-2:])
+    return reports[-1]["step"], before, last
+
+
 def _finite(value: object) -> object:
     if isinstance(value, dict):
         return {key: _finite(one) for key, one in value.items()}

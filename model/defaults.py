@@ -17,6 +17,10 @@ EARLY_STOP_EPOCHS = 10.0  # at most, where the held-out loss ends a training
 ENOUGH = 100  # positives of a task among the held-out rows
 
 
+# What a result depends on where settings are left open.
+RULE = {"steps": STEPS, "smallest": SMALLEST, "largest": LARGEST, "epochs": EPOCHS}
+
+
 class Suited(NamedTuple):
     """A training with nothing left open, and the share of its rows that is held out.
 

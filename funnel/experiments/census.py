@@ -38,7 +38,6 @@ OPTIONS = {
     "sluice": "units = [48, 48]",  # of one width, as it must be
     "mose": "experts = 4",
 }
-TRAIN = ["train.batch_size=1024", "train.epochs=4", "train.learning_rate=0.002", "train.embedding_learning_rate=0.02", *SAME_NUMBERS]
 PUBLISHED = {  # AUC of income / never married
     "single_task": {"MMoE paper": ".9337 / .9922", "PLE paper": ".9445 / .9923"},
     "shared_bottom": {"MMoE paper": ".9295 / .9921", "community": ".9478 / .9947"},
@@ -87,7 +86,7 @@ class Census(Experiment):
 
     def _load(self, sharing: str, seed: int) -> Config:
         own = f"model.sharing={{ name = '{sharing}', {OPTIONS[sharing]} }}"
-        return load(self.config or CONFIG, [own, *TRAIN, f"train.seed={seed}"])
+        return load(self.config or CONFIG, [own, *SAME_NUMBERS, f"train.seed={seed}"])
 
     def _data(self) -> Path:
         """Preprocessed rows of the configuration, made if they are not there."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from features.errors import FunnelError
+from features.manifest import VERSION
 from funnel.config import Config, Sections, load
 from funnel.experiments.training import SAME_NUMBERS, flat
 from pipeline.job import preprocess
@@ -90,7 +91,7 @@ class DataSet:
     def make(self, folder: Path, public: Path) -> Path:
         """The preprocessed directory, made if it is not there or is another one's."""
         config, made = self.config(folder), folder / "made.json"
-        content = json.dumps(self.describe(folder), indent=1, sort_keys=True)
+        content = json.dumps(self.describe(folder) | {"version": VERSION}, indent=1, sort_keys=True)
         if made.exists() and made.read_text() == content:
             return config.data
         made.unlink(missing_ok=True)

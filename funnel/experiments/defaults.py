@@ -21,6 +21,7 @@ from funnel.experiments.references import references
 from funnel.experiments.sets import SETS
 from funnel.experiments.training import flat, train
 from model.config import ModelConfig
+from model.defaults import RULE
 from model.input import Data
 from model.metrics import measure
 from model.objectives import own_space
@@ -64,7 +65,7 @@ class Defaults(Experiment):
         for name, section in (("model", model), ("train", config.train)):
             dumped = section.model_dump(mode="json", exclude_none=True, exclude={"seed"})
             of |= flat(name, dumped)
-        return of
+        return of | flat("rule", RULE)
 
     def measure(self, settings: Sequence[str], seed: int) -> Iterator[tuple[str, Metrics]]:
         for name in settings:

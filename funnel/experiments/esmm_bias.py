@@ -28,10 +28,10 @@ SELECTIONS = {  # what makes clicks convert more than other impressions
     "hidden": ["simulate.correlation=0.0", "simulate.selection=1.0"],
 }
 METHODS = {
-    "clicks_only": ["model.funnel.name=independent"],
-    "esmm": ["model.funnel.name=esmm"],
-    "escm2_ipw": ["model.funnel.name=escm2", "model.funnel.estimator=ipw"],
-    "escm2_dr": ["model.funnel.name=escm2", "model.funnel.estimator=dr"],
+    "clicks_only": ["model.funnel=independent"],
+    "esmm": ["model.funnel=esmm"],
+    "escm2_ipw": ["model.funnel={ name = 'escm2', estimator = 'ipw' }"],
+    "escm2_dr": ["model.funnel={ name = 'escm2', estimator = 'dr' }"],
 }
 OPTIONS = [
     # Whole logs whose every label is mature: what is measured is the selection alone.
@@ -43,10 +43,6 @@ OPTIONS = [
     # Few enough users and items for their ids to be learned: an affinity that the model cannot learn is a hidden factor to it.
     "simulate.users=500",
     "simulate.items=100",
-    "train.epochs=8",
-    "train.batch_size=2048",
-    "train.learning_rate=0.002",
-    "train.embedding_learning_rate=0.1",
     *SAME_NUMBERS,
 ]
 METRICS = {

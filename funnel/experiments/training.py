@@ -12,6 +12,7 @@ import numpy as np
 
 from funnel.config import Config
 from funnel.training import Run
+from model.defaults import RULE
 
 SAME_NUMBERS = ["train.precision=float32", "train.xla=false"]  # else the machine chooses, and its results are its own
 
@@ -27,7 +28,7 @@ def train(config: Config, data: Path) -> dict[str, np.ndarray]:
 
 def options(config: Config) -> dict[str, Any]:
     """All that a training's result depends on but its seed and its rows, as {"section.key": value}; features by their fingerprint."""
-    train = config.train.model_dump(mode="json", exclude_none=True, exclude={"seed"})
+    train = config.train.model_dump(mode="json", exclude_none=True, exclude={"seed"}) | {"rule": RULE}
     return {"spec": config.spec.fingerprint} | flat("model", config.model.model_dump(mode="json", exclude_none=True)) | flat("train", train)
 
 
