@@ -123,7 +123,7 @@ class RankingModel(tf.Module):
 
     @property
     def _untrained(self) -> list[keras.Variable]:
-        """Moving averages of batch norm and the states of dropout's random generators."""
+        """Moving averages of batch normalization and the states of dropout's random generators."""
         return [v for layer in self._layers for v in layer.non_trainable_variables]
 
     def regularisation(self) -> tf.Tensor:
