@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 NORMALIZE = ("none", "batch", "layer")
+Activations = dict[tuple[str, int], tf.Tensor]  # {(a block's path, layer): [B, n, U]}
+
+_observed: ContextVar[Activations | None] = ContextVar("observed", default=None)
+
+
+@contextmanager
+def observed() -> Iterator[Activations]:
+    """Collects the activations of every hidden layer that is called inside, before dropout and
+    residuals. Outside of it, as in training and serving, networks add no operation for this.
+    """
+    found: Activations = {}
+    token = _observed.set(found)
+    try:
+        yield found
+    finally:
+        _observed.reset(token)
 
 
 class Network(keras.Layer):
@@ -56,7 +74,7 @@ class Network(keras.Layer):
         """Makes what `finish` needs; for blocks that compute products of their own, those of
         `networks` side by side.
         """
-        layers = range(len(self.units))
+        layers, self.networks = range(len(self.units)), networks
         self.activate = keras.activations.get(self.activation)
         self.norms = [self._norm(networks, f"norm_{i}") for i in layers if self.normalize != "none"]
         self.drops = [keras.layers.Dropout(self.dropout, name=f"dropout_{i}") for i in layers if self.dropout]
@@ -73,6 +91,8 @@ class Network(keras.Layer):
         """Applies to h [B, n·U], product number `layer`, what follows it; `before` is its input."""
         h = self.norms[layer](h) if self.norms else h
         h = self.activate(h)
+        if (found := _observed.get()) is not None:
+            found[self.path, layer] = tf.reshape(h, [-1, self.networks, self.units[layer]])
         h = self.drops[layer](h) if self.drops else h
         same = self.residual and layer > 0 and self.units[layer] == self.units[layer - 1]
         return h + before if same else h

@@ -170,6 +170,13 @@ class Sharing(keras.Layer):
         return {}
 
     @property
+    def network_names(self) -> dict[str, list[str]]:
+        """The names of the networks that a block computes side by side, by its path below the
+        sharing; expert_0, expert_1 … where a block is not named here.
+        """
+        return {}
+
+    @property
     def last_shared(self) -> list[keras.Variable]:
         """The weights of the last layer that all heads share, those that GradNorm compares gradients of; [] where nothing is shared."""
         return []
