@@ -33,7 +33,7 @@ COLUMNS = {  # of the evaluation's table, and their keys; those that no task has
 def write_report(run: Path) -> Path:
     """Writes report.html from what the stages left behind."""
     data, results = run / "data", summary.read(run)
-    gates = results.get("gates", {}).get("gates")
+    gates = results.get("health", {}).get("gates")
     environment = Environment(loader=PackageLoader("funnel"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["text"] = text
     page = environment.get_template("report.html").render(

@@ -95,9 +95,9 @@ def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
         results = estimator.measure(predictions)
         if config.evaluation.truth is not None:
             _add_truth(config, predictions, results)
-        gates = estimator.gates(run.eval_input)
-        done(_shown(results), evaluation=results, gates=gates)
-    for alarm in gates["alarms"]:
+        health = estimator.health(run.eval_input)
+        done(_shown(results), evaluation=results, health=health)
+    for alarm in health["alarms"]:
         console.print(f"[yellow]warning:[/yellow] {escape(alarm)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +75,7 @@ class Embeddings(tf.Module):
 
     def __init__(self, spec: Spec, fitted: Fitted, seed: int) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.seed = spec, seed
         self.tables: dict[str, Table] = {}
         self.slots: dict[str, np.ndarray] = {}  # columns of the rows that read a table, in the features' order
         self.offsets: dict[str, np.ndarray] = {}  # where the rows of each of these columns begin
@@ -89,6 +90,26 @@ class Embeddings(tf.Module):
     def members(self, dim: int | str) -> dict[str, Embedded]:
         """The features of that dimension."""
         return {name: f for name, f in self.spec.embedded.items() if f.dim == int(dim)}
+
+    def untouched(self) -> dict[str, dict[str, float]]:
+        """{feature that owns rows: {"rows": how many training can change, "untouched": how many of
+        them still equal the initial draw, "share"}}. Row 0, the missing value, does not count where
+        only lists read it. Rows copied by a warm start are not the draw, and count as touched.
+        """
+        found = {}
+        for number, table in enumerate(self.tables.values()):
+            same = unchanged(table.variable, [self.seed, number])
+            ends = [*list(table.begins.values())[1:], len(same)]
+            for (name, begin), end in zip(table.begins.items(), ends, strict=True):
+                own = same[begin + (0 if self._trains_missing(name) else 1) : end]
+                count = int(own.sum())
+                found[name] = {"rows": len(own), "untouched": count, "share": count / len(own)}
+        return {name: found[name] for name in self.spec.embedded if name in found}
+
+    def _trains_missing(self, owner: str) -> bool:
+        """Whether a single feature reads the owner's rows: lists leave row 0 out."""
+        readers = [f for name, f in self.spec.embedded.items() if self.spec.owner(name) == owner]
+        return any(feature.max_length is None for feature in readers)
 
     def places(self, columns: Columns) -> list[tf.Tensor]:
         """The rows of each table that a batch reads, [B, E of its dimension]."""
@@ -138,17 +159,34 @@ class Embeddings(tf.Module):
 
 
 def draw(table: tf.Variable, seed: list[int], block: int = BLOCK) -> None:
-    """Fills each replica's copy with what tf.random.stateless_uniform draws for its shape and ±RANGE, a block of rows at a time: the
-    temporaries of a whole draw are twice the table.
+    """Fills each replica's copy with what tf.random.stateless_uniform draws for its shape and ±RANGE."""
+    for begin, values in _drawn(table.shape, seed, block):
+        rows = tf.range(begin, begin + len(values))
+        for copy in tf.distribute.get_strategy().experimental_local_results(table):
+            copy.scatter_update(tf.IndexedSlices(values, rows))
+
+
+def unchanged(table: tf.Variable, seed: list[int], block: int = BLOCK) -> np.ndarray:
+    """Which rows [rows] still are what `draw` filled the table with."""
+    found = np.empty(table.shape[0], bool)
+    for begin, values in _drawn(table.shape, seed, block):
+        end = begin + len(values)
+        now = tf.gather(table, tf.range(begin, end))  # a slice would first copy the whole table
+        found[begin:end] = tf.reduce_all(now == values, 1)
+    return found
+
+
+def _drawn(shape: tf.TensorShape, seed: list[int], block: int) -> Iterator[tuple[int, tf.Tensor]]:
+    """(its first row, the numbers [block, dim]) of each block of rows of a draw: the temporaries of a
+    whole draw are twice the table.
     """
-    rows, dim = table.shape
+    rows, dim = shape
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
     for begin in range(0, rows, block):
-        end = min(begin + block, rows)
+        size = [min(block, rows - begin), dim]
         at = counter + tf.constant([begin * dim // 4, 0], tf.uint64)
-        unit = tf.raw_ops.StatelessRandomUniformV2(shape=[end - begin, dim], key=key, counter=at, alg=PHILOX)
-        for copy in tf.distribute.get_strategy().experimental_local_results(table):
-            copy.scatter_update(tf.IndexedSlices(unit * (2 * RANGE) - RANGE, tf.range(begin, end)))
+        unit = tf.raw_ops.StatelessRandomUniformV2(shape=size, key=key, counter=at, alg=PHILOX)
+        yield begin, unit * (2 * RANGE) - RANGE
 
 
 def row_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], int]:

@@ -19,7 +19,9 @@ from model.base_rates import BaseRates
 from model.calibration import CalibrationMap
 from model.checkpoints import Checkpoints, first_readable, latest_complete, listed, read_into, step_of
 from model.diagnosis import check_finite
-from model.gates import GateSums, alarms
+from model.gates import GateSums
+from model.gates import alarms as gate_alarms
+from model.health import ActivationSums, alarms, sum_units
 from model.id_check import checked, explained
 from model.identity import Identity, RankingConfig
 from model.interrupts import Interrupts
@@ -202,7 +204,8 @@ class RankingEstimator:
 
     def load(self) -> RankingModel:
         """The model of the latest checkpoint, calibrated, on one device. Raises FunnelError when there is none."""
-        model = RankingModel(self.config.spec, self.config.model, self.fitted, self.config.train.seed)
+        seed = self.identity.seed(self.config)
+        model = RankingModel(self.config.spec, self.config.model, self.fitted, seed)
         found = first_readable(self.checkpoint_dir, lambda path: read_into(model.state, path, partly=True), self.warn)
         if found is None:
             raise FunnelError(f"{self.checkpoint_dir}: holds no checkpoint; run `funnel train` first")
@@ -255,18 +258,27 @@ class RankingEstimator:
             (self.model_dir / "reliability.json").write_text(json.dumps(curves) + "\n")
         return results
 
-    def gates(self, input_fn: InputFn) -> dict[str, Any]:
-        """What the latest checkpoint's gates do on the input's rows, and alarms: {"gates": {"level_<l>/<head>": {"weights": {expert: mean},
-        "entropy": mean}}, "alarms": [lines]}; model/gates.json holds it too. Without gates both are empty.
+    def health(self, input_fn: InputFn) -> dict[str, Any]:
+        """How well the latest checkpoint uses its weights, from one pass over the input's rows:
+        {"gates": GateSums.summary, "layers": ActivationSums.summary, "embeddings":
+        RankingModel.untouched, "alarms": [lines]}; model/health.json holds it too.
         """
         model = self.load()
-        sums = GateSums(model.gated_experts)
-        if sums.experts:
-            weigh = tf.function(lambda batch: model.gate_weights(batch["ids"], batch["dense"]), autograph=False)
-            for batch in self._rows(input_fn):
-                sums.add({gate: weights.numpy() for gate, weights in weigh(batch).items()})
-        found = {"gates": sums.summary(), "alarms": alarms(sums.summary())}
-        (self.model_dir / "gates.json").write_text(json.dumps(found, indent=1) + "\n")
+        gates, layers = GateSums(model.gated_experts), ActivationSums(model.network_names)
+
+        @tf.function(autograph=False)
+        def observe(batch: dict[str, tf.Tensor]) -> tuple:
+            weights, activations = model.observe(batch["ids"], batch["dense"])
+            return weights, sum_units(activations)
+
+        for batch in self._rows(input_fn):
+            weights, sums = tf.nest.map_structure(lambda t: t.numpy(), observe(batch))
+            gates.add(weights, len(batch["ids"]))
+            layers.add(sums, len(batch["ids"]))
+        found = {"gates": gates.summary(), "layers": layers.summary(), "embeddings": model.untouched()}
+        warnings = gate_alarms(found["gates"]) + alarms(found["layers"], found["embeddings"])
+        found["alarms"] = warnings
+        (self.model_dir / "health.json").write_text(json.dumps(found, indent=1) + "\n")
         return found
 
     def export_saved_model(self, export_dir: Path | str, *, version: int | None = None) -> Export:

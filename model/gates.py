@@ -26,13 +26,13 @@ class GateSums:
         self._weights = {gate: np.zeros(len(names)) for gate, names in self.experts.items()}
         self._entropies = dict.fromkeys(self.experts, 0.0)
 
-    def add(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Distributions [B, n] by gate of one batch."""
+    def add(self, weights: Mapping[str, np.ndarray], rows: int) -> None:
+        """Distributions [B, n] by gate of one batch of so many rows."""
         for gate in self.experts:
             g = weights[gate].astype(np.float64)
             self._weights[gate] += g.sum(0)
             self._entropies[gate] -= float((g * np.log(np.where(g > 0, g, 1))).sum())
-        self.rows += len(g)
+        self.rows += rows
 
     def summary(self) -> dict[str, dict]:
         """By gate the mean weight of each expert, by its name, and the mean over rows of the entropy −Σ_i g_i ln g_i, at most ln n."""

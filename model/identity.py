@@ -90,6 +90,11 @@ class Identity:
         self._compare(known, config.identity)
         return Fitted.parse(known["fitted"], str(self.path))
 
+    def seed(self, config: RankingConfig) -> int:
+        """The seed of the checkpoints' initial values; the configuration's own without any."""
+        known = self.known()
+        return config.train.seed if known is None else known["train"]["seed"]
+
     def check_course(self, config: RankingConfig, mode: dict[str, Any]) -> None:
         """Raises FunnelError when the checkpoints are of a training that went otherwise: to go on would mix two. `mode`: the precision and
         xla that this machine trains with.

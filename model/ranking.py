@@ -18,6 +18,7 @@ from model.calibration import CalibrationMap
 from model.config import ModelConfig
 from model.embedding import Columns, Embeddings, Inputs, Table
 from model.funnels import FUNNELS
+from model.layers.network import Activations, observed
 from model.objectives import Prediction, Probability, Value
 from model.sharing import SHARING
 from model.sharing.base import shared_part
@@ -101,6 +102,31 @@ class RankingModel(tf.Module):
             found |= sharing.gate_weights(inputs)
         return found
 
+    def observe(self, ids: tf.Tensor, dense: tf.Tensor) -> tuple[dict[str, tf.Tensor], Activations]:
+        """(each gate's distribution, as `gate_weights`; the activations of every hidden layer)."""
+        columns = self.read(ids, dense)
+        inputs = self._inputs(columns, self.look_up(self.places(columns)))
+        representations, gates = {}, {}
+        with observed() as activations:
+            for sharing, own in zip(self.sharings, inputs, strict=True):
+                shared, weights = sharing.share(own)
+                representations |= shared
+                gates |= weights
+            self.funnel(representations)
+        return gates, activations
+
+    def untouched(self) -> dict[str, dict[str, float]]:
+        """See Embeddings.untouched; "<head>/<feature>" where heads have embeddings of their own."""
+        if len(self.embeddings) == 1:
+            return self.embeddings[0].untouched()
+        each = zip(self.sharings, self.embeddings, strict=True)
+        return {f"{s.heads[0]}/{name}": one for s, e in each for name, one in e.untouched().items()}
+
+    @property
+    def network_names(self) -> dict[str, list[str]]:
+        """See Sharing.network_names; by the blocks' whole paths."""
+        return {f"{s.name}/{block}": names for s in self.sharings for block, names in s.network_names.items()}
+
     @property
     def gated_experts(self) -> dict[str, list[str]]:
         """The names of the experts that each gate of `gate_weights` mixes."""
@@ -142,7 +168,7 @@ class RankingModel(tf.Module):
 
     @property
     def _untrained(self) -> list[keras.Variable]:
-        """Moving averages of batch norm and the states of dropout's random generators."""
+        """Moving averages of batch normalization and the states of dropout's random generators."""
         return [v for layer in self._layers for v in layer.non_trainable_variables]
 
     def regularisation(self) -> tf.Tensor:

@@ -118,8 +118,8 @@ class Run(RankingEstimator):
     def evaluate(self) -> dict:
         return self.measure(self.predict())
 
-    def gates(self) -> dict:
-        return super().gates(self.eval_input)
+    def health(self) -> dict:
+        return super().health(self.eval_input)
 
 
 def batches(data: Data, size: int, *, split: str = "train") -> tf.data.Dataset:

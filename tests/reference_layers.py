@@ -11,7 +11,7 @@ import numpy as np
 Array = np.ndarray
 Weights = dict[str, Array]
 
-BATCH_NORM_EPSILON = 1e-3  # Keras' default
+EPSILON = 1e-3  # Keras' default
 
 
 def sigmoid(z: Array) -> Array:
@@ -43,15 +43,30 @@ def own(w: Weights, network: int, count: int) -> Weights:
 
 def batch_norm(h: Array, gamma: Array, beta: Array) -> Array:
     """γ·(h − μ) / √(σ² + ε) + β, μ and σ² over the batch (Ioffe and Szegedy, algorithm 1)."""
-    return gamma * (h - h.mean(0)) / np.sqrt(h.var(0) + BATCH_NORM_EPSILON) + beta
+    return gamma * (h - h.mean(0)) / np.sqrt(h.var(0) + EPSILON) + beta
 
 
-def network(w: Weights, x: Array, activation: str = "tanh", residual: bool = False, between: Callable = lambda _, h: h) -> Array:
-    """h_l = act(W_l h_{l−1} + b_l) or act(BN(W_l h_{l−1})), BN where there is a γ, plus h_{l−1} where residual and as wide."""
+def layer_norm(h: Array, gamma: Array, beta: Array) -> Array:
+    """γ·(h − μ) / √(σ² + ε) + β, μ and σ² over a row's units (Ba et al., eq. 3–4)."""
+    return batch_norm(h.T, gamma[:, np.newaxis], beta[:, np.newaxis]).T
+
+
+NORMS = {"batch": batch_norm, "layer": layer_norm}
+
+
+def network(
+    w: Weights,
+    x: Array,
+    activation: str = "tanh",
+    residual: bool = False,
+    normalize: str = "none",
+    between: Callable = lambda _, h: h,
+) -> Array:
+    """h_l = act(W_l h_{l−1} + b_l) or act(norm(W_l h_{l−1})), plus h_{l−1} where residual and as wide."""
     for layer in range(sum(name.startswith("kernel_") for name in w)):
         h = x @ w[f"kernel_{layer}"]
-        normed = f"norm_{layer}/gamma" in w
-        h = batch_norm(h, w[f"norm_{layer}/gamma"], w[f"norm_{layer}/beta"]) if normed else h + w[f"bias_{layer}"]
+        norm = NORMS.get(normalize)
+        h = norm(h, w[f"norm_{layer}/gamma"], w[f"norm_{layer}/beta"]) if norm else h + w[f"bias_{layer}"]
         h = ACTIVATIONS[activation](h)
         h = h + x if residual and layer > 0 and h.shape == x.shape else h
         x = between(layer, h)

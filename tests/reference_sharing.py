@@ -48,7 +48,8 @@ EXPERTS = {
 
 def dense(options: Options) -> Options:
     """The options of dense layers that change what is computed."""
-    return {"activation": options["activation"], "residual": options.get("residual", False)}
+    names = ("activation", "residual", "normalize")
+    return {name: options[name] for name in names if name in options}
 
 
 def experts(w: Weights, reads: Sequence[Read], options: Options, kind: str | None = None) -> list[Array]:

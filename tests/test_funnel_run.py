@@ -162,18 +162,29 @@ def test_report_is_one_whole_file(done):
 
 
 def test_gates_are_in_the_summary(done):
-    gates = summary(done)["gates"]
-    assert set(gates["gates"]) == {"level_0/ctr", "level_0/cvr", "level_0/_shared", "level_1/ctr", "level_1/cvr"}
-    for gate in gates["gates"].values():
+    health = summary(done)["health"]
+    assert set(health["gates"]) == {"level_0/ctr", "level_0/cvr", "level_0/_shared", "level_1/ctr", "level_1/cvr"}
+    for gate in health["gates"].values():
         assert sum(gate["weights"].values()) == pytest.approx(1)
-    assert json.loads((done / "run" / "model" / "gates.json").read_text()) == gates
+    assert json.loads((done / "run" / "model" / "health.json").read_text()) == health
+
+
+def test_layers_and_embedding_rows_are_in_the_summary_and_the_report(done):
+    health, page = summary(done)["health"], (done / "run" / "report.html").read_text()
+    assert {"funnel/tower_ctr/layer_0", "funnel/tower_cvr/layer_0"} < set(health["layers"])
+    for name, one in health["layers"].items():
+        assert 0 <= one["dead"] <= one["zero"] <= 1  # of ReLU
+        assert f"<td>{name}</td><td>{one['units']}</td><td>{100 * one['zero']:.1f} %</td>" in page
+    for name, one in health["embeddings"].items():
+        assert one["share"] == one["untouched"] / one["rows"]
+        assert f"<td>{name}</td><td>{one['rows']:,}</td><td>{one['untouched']:,}</td>" in page
 
 
 def test_an_alarm_is_a_line_on_the_screen_and_in_the_report(done, monkeypatch, capsys):
     from model import estimator
 
     alarm = "gate [level_0/ctr] gives expert_1 0.995 of its mass"
-    monkeypatch.setattr(estimator, "alarms", lambda gates: [alarm])
+    monkeypatch.setattr(estimator, "gate_alarms", lambda gates: [alarm])
     for stage in ("evaluate", "report"):
         assert main([stage, str(done / "small.toml")]) == 0
     assert f"warning: {alarm}" in capsys.readouterr().out.splitlines()

@@ -109,7 +109,8 @@ def test_the_loss_falls_by_half(trainer, data):
     trainer.steps(endless, tf.constant(STEPS, tf.int64))
     last = trainer.steps(endless, tf.constant(10, tf.int64)).losses.numpy()
     for name, before, after in zip(trainer.objectives, first, last, strict=True):
-        assert after < before / 2, f"{name}: {before:.3f} to {after:.3f}"
+        # A penalty may begin at 0: aitm's outputs begin in the order that its calibrator asks for.
+        assert after < max(before / 2, 0.001), f"{name}: {before:.3f} to {after:.3f}"
 
 
 def test_a_saved_state_gives_equal_scores(trainer, another, data, tmp_path):

@@ -16,11 +16,12 @@ SPEC = make_spec()
 SHARINGS = {"mmoe": {"experts": 2}, "ple": {"levels": 2, "shared_experts": 1, "task_experts": 1}}
 OPTIONS = {
     "none": {},
-    "batch_norm": {"batch_norm": True},
+    "batch": {"normalize": "batch"},
+    "layer": {"normalize": "layer"},
     "dropout": {"dropout": 0.1},
     "residual": {"residual": True},
     "gate_units": {"gate_units": [4]},
-    "all": {"batch_norm": True, "dropout": 0.1, "residual": True, "gate_units": [4, 4]},
+    "all": {"normalize": "batch", "dropout": 0.1, "residual": True, "gate_units": [4, 4]},
 }
 CASES = [("mmoe", "mlp", option) for option in OPTIONS] + [("mmoe", kind, "none") for kind in EXPERTS if kind != "mlp"]
 CASES += [pytest.param(("ple", kind, "all"), marks=() if kind == "mlp" else pytest.mark.slow) for kind in EXPERTS]
@@ -89,7 +90,7 @@ def test_a_step_changes_the_state_and_a_checkpoint_holds_all_of_it(trainer, conf
     after = trainer.model.state
     assert [name for name, value in before.items() if np.array_equal(value, after[name])] == []
     averages = [name for name in after if name.endswith(("moving_mean", "moving_variance"))]
-    assert bool(averages) == config.sharing.batch_norm
+    assert bool(averages) == (config.sharing.normalize == "batch")
     again = RankingModel(SPEC, config, data.fitted, seed=9)
     path = tf.train.Checkpoint(**holders(trainer.model)).write(str(tmp_path / "state"))
     tf.train.Checkpoint(**holders(again)).read(path).assert_consumed()

@@ -12,7 +12,8 @@ from model.gates import GateSums, alarms
 def summary(experts, *batches):
     sums = GateSums(experts)
     for batch in batches:
-        sums.add({gate: np.array(rows, np.float32) for gate, rows in batch.items()})
+        weights = {gate: np.array(rows, np.float32) for gate, rows in batch.items()}
+        sums.add(weights, len(next(iter(weights.values()))))
     return sums.summary()
 
 
@@ -70,7 +71,7 @@ def test_an_estimator_reads_the_eval_split(tmp_path, sharing):
     write_data(tmp_path)
     estimator = make_estimator(tmp_path, model=make_model(sharing), steps=2)  # batches of 16: the last of 60 rows is smaller
     estimator.train()
-    found = estimator.gates()
+    found = estimator.health()
     model = estimator.load()
     batch = next(iter(batches(estimator.data, 60, split="eval")))
     expected = {gate: weights.numpy().mean(0) for gate, weights in model.gate_weights(batch["ids"], batch["dense"]).items()}
@@ -78,7 +79,7 @@ def test_an_estimator_reads_the_eval_split(tmp_path, sharing):
     for gate, mean in expected.items():
         np.testing.assert_allclose(list(found["gates"][gate]["weights"].values()), mean, atol=1e-6)
         assert 0 < found["gates"][gate]["entropy"] <= np.log(len(mean)) + 1e-6
-    assert json.loads((tmp_path / "model/gates.json").read_text()) == found
+    assert json.loads((tmp_path / "model/health.json").read_text()) == found
 
 
 @pytest.mark.parametrize("sharing", ["moe", "mmoe", "ml_mmoe", "cgc"])
@@ -86,7 +87,7 @@ def test_gates_are_read_in_half_precision_too(tmp_path, sharing):
     write_data(tmp_path)
     estimator = make_estimator(tmp_path, model=make_model(sharing), steps=2, precision="bfloat16")
     estimator.train()
-    gates = estimator.gates()["gates"].values()
+    gates = estimator.health()["gates"].values()
     np.testing.assert_allclose([sum(gate["weights"].values()) for gate in gates], 1, atol=1e-2)  # bfloat16 has three digits
 
 
@@ -94,4 +95,4 @@ def test_without_gates_there_is_nothing_to_read(tmp_path):
     write_data(tmp_path)
     estimator = make_estimator(tmp_path, model=make_model("shared_bottom"), steps=1)
     estimator.train()
-    assert estimator.gates() == {"gates": {}, "alarms": []}
+    assert estimator.health()["gates"] == {}

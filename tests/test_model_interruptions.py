@@ -21,7 +21,7 @@ SETTINGS = {"steps": STEPS, "checkpoint_every": 7, "log_every": 5, "async_checkp
 
 
 def model():
-    return make_model("mmoe", dropout=0.2, batch_norm=True)  # random states and moving averages
+    return make_model("mmoe", dropout=0.2, normalize="batch")  # random states and moving averages
 
 
 def train(folder: Path, pause: float) -> None:

@@ -22,7 +22,7 @@ SETTINGS = {"checkpoint_every": 4, "log_every": 5, "async_checkpoints": True, "e
 
 
 def train(folder: Path) -> None:
-    run = make_estimator(folder, SPEC, make_model("mmoe", dropout=0.2, batch_norm=True), **SETTINGS)
+    run = make_estimator(folder, SPEC, make_model("mmoe", dropout=0.2, normalize="batch"), **SETTINGS)
     estimator, log = RankingEstimator(run.config, run.model_dir, run.run_config), MetricsLog(run.model_dir / "metrics.jsonl")
     log.forget_after(estimator.train(run.train_input, steps=0).step)
     exporters = [LatestExporter(folder / "latest"), BestExporter(folder / "best", metric="ctr logloss")]

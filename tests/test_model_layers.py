@@ -9,7 +9,16 @@ from model.layers import MLP, CrossExperts, CrossStitch, Experts, FMExperts, Gat
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(8, 4)).astype(np.float32)
-OPTIONS = [{}, {"activation": "gelu"}, {"batch_norm": True}, {"residual": True}, {"l2": 0.1}, {"batch_norm": True, "residual": True}]
+OPTIONS = [
+    {},
+    {"activation": "gelu"},
+    {"normalize": "batch"},
+    {"normalize": "layer"},
+    {"residual": True},
+    {"l2": 0.1},
+    {"normalize": "batch", "residual": True},
+    {"normalize": "layer", "residual": True},
+]
 
 
 def test_mlp_golden():
@@ -40,7 +49,7 @@ def test_activation_golden():
 
 
 def test_batch_norm_golden():
-    layer = MLP([1], activation="linear", batch_norm=True)
+    layer = MLP([1], activation="linear", normalize="batch")
     layer(tf.zeros([1, 1]))
     layer.dense[0].set_weights([np.array([[2.0]])])
     # h = (2, 6): mean 4, variance 4; (2 − 4) / √(4 + ε) = −1
@@ -50,6 +59,33 @@ def test_batch_norm_golden():
     np.testing.assert_allclose(norm.moving_variance, [0.99 * 1 + 0.01 * 4], rtol=1e-6)
     # Outside of training: (2 − 0.04) / √1.03
     np.testing.assert_allclose(layer(tf.constant([[1.0]])), [[1.96 / np.sqrt(1.03)]], rtol=1e-3)
+
+
+def test_layer_norm_golden():
+    layer = MLP([2], activation="linear", normalize="layer")
+    layer(tf.zeros([1, 1]))
+    layer.dense[0].set_weights([np.array([[2.0, 6.0]])])
+    layer.norms[0].set_weights([np.array([1.0, 3.0]), np.array([0.0, 10.0])])
+    # h = (2, 6): mean 4, variance 4; γ (2 − 4) / √(4 + ε) + β = −1 and 3·1 + 10. The row h = (4, 12)
+    # has mean 8 and variance 16: the same, in training too
+    for training in (False, True):
+        found = layer(tf.constant([[1.0], [2.0]]), training=training)
+        np.testing.assert_allclose(found, [[-1.0, 13.0], [-1.0, 13.0]], atol=1e-3)
+
+
+def test_layer_norm_of_experts_is_over_each_ones_own_units_golden():
+    layer = Experts(2, [2], activation="linear", normalize="layer")
+    layer(tf.zeros([1, 1]))
+    kernel, gamma = np.array([[2.0, 6.0, 100.0, 120.0]]), np.array([1.0, 3.0, 1.0, 5.0])
+    layer.set_weights([kernel, gamma, np.array([0.0, 10.0, 0.0, -1.0])])
+    # (2, 6) as above; (100, 120): mean 110, variance 100; (−1, 5·1 − 1)
+    found = layer(tf.constant([[1.0]]))
+    np.testing.assert_allclose(found, [[[-1.0, 13.0], [-1.0, 4.0]]], atol=1e-3)
+
+
+def test_an_unknown_normalization_is_refused():
+    with pytest.raises(ValueError, match="normalize = 'group' is unknown: choose one of none, batch, layer"):
+        MLP([2], normalize="group")
 
 
 def test_dropout_acts_in_training_alone():
@@ -154,10 +190,10 @@ def test_gate_with_hidden_units_golden():
 
 def blocks(x, sequence, present, fields):
     """Every block once in one functional model."""
-    wide = MLP([4, 4], batch_norm=True, residual=True, dropout=0.1, l2=0.01, name="mlp")(x)
+    wide = MLP([4, 4], normalize="batch", residual=True, dropout=0.1, l2=0.01, name="mlp")(x)
     penalty = Orthogonal(0.1, count=3, subspaces=2)
     experts = [
-        Experts(3, [4, 2], kernel_regularizer=penalty, name="experts")(wide),
+        Experts(3, [4, 2], kernel_regularizer=penalty, normalize="layer", name="experts")(wide),
         CrossExperts(3, [2], cross_layers=3, name="cross")(wide),
         FMExperts(3, [2], name="fm")(x, fields),
         LSTMExperts(3, [2], lstm_units=3, name="lstm")(x, sequence, present),
@@ -185,7 +221,7 @@ def test_a_saved_model_reloads_with_equal_outputs(tmp_path):
 @pytest.mark.parametrize(
     "layer",
     [
-        MLP([3, 2], name="a"),
+        MLP([3, 2], normalize="layer", name="a"),
         Experts(2, [3, 2], kernel_regularizer=Orthogonal(0.1, 2, 2), name="b"),
         Gate(3, [2], activation="elu", name="c"),
         CrossExperts(2, [3], cross_layers=3, name="d"),

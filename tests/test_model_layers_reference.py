@@ -29,9 +29,11 @@ def networks(compute, each=()):
 def cases(activation="tanh"):
     """{block and variant: (layer, shapes of its inputs, reference)}."""
     act, units = {"activation": activation}, [3, 3, 2]
-    rich = act | {"batch_norm": True, "residual": True}
+    rich = act | {"normalize": "batch", "residual": True}
+    by_row = rich | {"normalize": "layer"}
     plain, cross = partial(ref.network, **act), partial(ref.cross, **act)
-    residual, each = partial(plain, residual=True), partial(networks, each=(0,))
+    residual, each = partial(plain, residual=True, normalize="batch"), partial(networks, each=(0,))
+    residual_by_row = partial(residual, normalize="layer")
 
     def fm(w, x, *fields):
         return ref.fm(w, x, fields, **act)
@@ -58,6 +60,9 @@ def cases(activation="tanh"):
         "Experts": (Experts(N, units, **act), [X], networks(plain)),
         "Experts, batch norm and residual": (Experts(N, units, **rich), [X], networks(residual)),
         "Experts, an input each, batch norm and residual": (Experts(N, units, **rich), [EACH_X], each(residual)),
+        "MLP, layer norm and residual": (MLP(units, **by_row), [X], residual_by_row),
+        "Experts, layer norm and residual": (Experts(N, units, **by_row), [X], networks(residual_by_row)),
+        "Experts, an input each, layer norm and residual": (Experts(N, units, **by_row), [EACH_X], each(residual_by_row)),
         "CrossExperts": (CrossExperts(N, [3], cross_layers=3, **act), [X], networks(cross)),
         "CrossExperts, an input each": (CrossExperts(N, [3], **act), [EACH_X], each(cross)),
         "FMExperts": (FMExperts(N, [3, 2], **act), [X, (B, 3, 2), (B, 2, 3)], networks(fm)),
@@ -69,7 +74,7 @@ def cases(activation="tanh"):
             networks(lambda *read: lstm(*read)[:, -1], each=(1,)),
         ),
         "Gate": (Gate(N), [X, EACH_X], gate),
-        "Gate, hidden layers with batch norm": (Gate(N, [3, 3], **rich), [X, EACH_X], partial(gate, residual=True)),
+        "Gate, hidden layers with batch norm": (Gate(N, [3, 3], **rich), [X, EACH_X], partial(gate, residual=True, normalize="batch")),
         "CrossStitch": (CrossStitch(), [(B, N, 3)], stitch),
         "CrossStitch, per unit": (CrossStitch(per_unit=True), [(B, N, 3)], stitch),
         "LayerMixture": (LayerMixture(), [(B, N, 3, 2)], layer_mixture),
@@ -79,7 +84,7 @@ def cases(activation="tanh"):
 
 def prepare(name, activation):
     """(layer, compute, reference, inputs) as the checks take them."""
-    with precision("float64" if "batch norm" in name else "float32"):
+    with precision("float64" if "norm" in name else "float32"):
         layer, shapes, reference = cases(activation)[name]
     rng = np.random.default_rng(7)
     inputs = {f"input_{i}": rng.normal(size=shape) for i, shape in enumerate(shapes)}
@@ -131,8 +136,9 @@ def test_orthogonal(shape):
 
 
 @pytest.mark.parametrize("make", [partial(MLP), *(partial(kind, N) for kind in (Experts, CrossExperts, FMExperts, LSTMExperts, Gate))])
-def test_l2_is_of_all_kernels_and_of_nothing_else(make):
-    layer = make([3, 2], l2=0.01, batch_norm=True)
+@pytest.mark.parametrize("normalize", ["batch", "layer"])
+def test_l2_is_of_all_kernels_and_of_nothing_else(make, normalize):
+    layer = make([3, 2], l2=0.01, normalize=normalize)
     reads = {MLP: [], FMExperts: [[tf.ones([B, 2, 2])]], LSTMExperts: [tf.ones([B, T, D]), tf.constant(PRESENT)], Gate: [tf.ones(EACH_X)]}
     layer(tf.ones(X), *reads.get(type(layer), []))
     set_random(layer)

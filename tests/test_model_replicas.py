@@ -43,7 +43,7 @@ def course(pair: str, devices: int | None) -> list[dict[str, np.ndarray]]:
     """The losses and every weight, optimizers' too, after each batch."""
     sharing, funnel, *normed = pair.split("-")
     settings = make_train(batch_size=8)
-    options = {"batch_norm": True} if normed else {}
+    options = {"normalize": "batch"} if normed else {}
     trainer = Trainer(spec_of(funnel), config_of(sharing, funnel, **options), settings, FITTED, make_strategy(devices))
     assert trainer.strategy.num_replicas_in_sync == (devices or 1)
     datasets, result = list(batches()), []

@@ -36,7 +36,7 @@ SCALED = {"scale_learning_rate": "linear"}
 
 
 def trainer_of(name: str, devices: int | None, **more: object) -> Trainer:
-    options = {"batch_norm": True} if "batch norm" in name else {}
+    options = {"normalize": "batch"} if "batch norm" in name else {}
     settings = make_train(**({"batch_size": 8, "learning_rate": 0.001} | COURSES[name] | more))
     return Trainer(spec_of("esmm"), config_of("mmoe", "esmm", **options), settings, FITTED, make_strategy(devices))
 

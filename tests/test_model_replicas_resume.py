@@ -22,7 +22,7 @@ SETTINGS = {"steps": 20, "checkpoint_every": 7, "log_every": 7, "cpu_devices": 2
 
 
 def run(folder: Path, **options: object):
-    model = make_model("mmoe", dropout=0.2, batch_norm=True)  # random states and moving averages
+    model = make_model("mmoe", dropout=0.2, normalize="batch")  # random states and moving averages
     return make_estimator(folder, model=model, async_checkpoints=True, **SETTINGS, **options)
 
 

@@ -94,7 +94,7 @@ def test_a_file_that_is_none(tmp_path):
 def model(tmp_path_factory):
     folder, spec = tmp_path_factory.mktemp("graph"), make_spec(features=EVERY_KIND)
     fitted = Data(write_data(folder, spec), spec).fitted
-    return RankingModel(spec, make_model("mmoe", "escm2", dropout=0.2, batch_norm=True), fitted, 1), folder / "data/sample.parquet"
+    return RankingModel(spec, make_model("mmoe", "escm2", dropout=0.2, normalize="batch"), fitted, 1), folder / "data/sample.parquet"
 
 
 PLANTED = {

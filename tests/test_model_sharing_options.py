@@ -86,7 +86,7 @@ def test_dropout_acts_in_training_alone(kind):
 
 @pytest.mark.parametrize("kind", SHARING)
 def test_batch_norm_learns_its_moments_in_training_alone(kind):
-    layer = build(kind, batch_norm=True)
+    layer = build(kind, normalize="batch")
     moving = [v for v in layer.non_trainable_variables if v.name.startswith("moving")]
     before = [v.numpy().copy() for v in moving]
     layer(INPUTS)
@@ -94,6 +94,22 @@ def test_batch_norm_learns_its_moments_in_training_alone(kind):
     assert all((v.numpy() == old).all() for v, old in zip(moving, before, strict=True))
     layer(INPUTS, training=True)
     assert all((v.numpy() != old).any() for v, old in zip(moving, before, strict=True))
+
+
+@pytest.mark.parametrize("kind", SHARING)
+def test_layer_norm_is_the_same_in_training_and_for_a_row_alone(kind):
+    layer = build(kind, normalize="layer")
+    together, training = layer(INPUTS), layer(INPUTS, training=True)
+    history = INPUTS.sequences["s"]
+    one = Inputs(
+        INPUTS.flat[:1],
+        {name: field[:1] for name, field in FIELDS.items()},
+        {"s": History(history.values[:1], history.present[:1])},
+    )
+    alone = layer(one)
+    for head in HEADS:
+        np.testing.assert_array_equal(together[head], training[head])
+        np.testing.assert_allclose(alone[head], together[head][:1], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,7 +141,7 @@ def test_a_model_of_ones_own_is_saved_and_reloaded(kind, tmp_path):
 
 
 def test_a_second_model_has_the_same_names_of_state():
-    models = [RankingModel(SPEC, make_model("mmoe", dropout=0.1, batch_norm=True), FITTED, seed=1) for _ in range(2)]
+    models = [RankingModel(SPEC, make_model("mmoe", dropout=0.1, normalize="batch"), FITTED, seed=1) for _ in range(2)]
     assert list(models[0].state) == list(models[1].state)
 
 
@@ -152,6 +168,19 @@ def test_an_unknown_name_is_refused_with_the_nearest():
         ({"name": "ple", "level": 1}, r"model\.sharing.*unknown key 'level': did you mean 'levels'\?"),
         ({"name": "mmoe", "levels": 2}, r"model\.sharing.*unknown key 'levels'"),
         ({"name": "mmoe", "experts": 1}, r"model\.sharing\.experts = 1: .*greater than or equal to 2"),
+        (
+            {"name": "mmoe", "batch_norm": True},
+            r"^model\.sharing: batch_norm = true: the option is now normalize; "
+            r"write normalize = 'batch' instead$",
+        ),
+        (
+            {"name": "mmoe", "batch_norm": False},
+            r"batch_norm = false: .*; write normalize = 'none' instead$",
+        ),
+        (
+            {"name": "mmoe", "normalize": "group"},
+            r"^model\.sharing\.normalize = 'group': Input should be 'none', 'batch' or 'layer'$",
+        ),
         ({"name": "ple", "expert_units": []}, r"model\.sharing\.expert_units = \[\]: .*at least 1 item"),
     ],
 )

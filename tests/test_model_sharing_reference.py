@@ -15,7 +15,8 @@ EXPERT_UNITS = {"expert_units": [3, 2]}
 MMOE = {"experts": 2, **EXPERT_UNITS}
 CGC = {"shared_experts": 1, "task_experts": 1, "expert_units": [2]}
 KINDS = {"mlp": {}, "cross": {"cross_layers": 2}, "fm": {}, "lstm": {"lstm_units": 2}}
-RICH = {"batch_norm": True, "residual": True}
+RICH = {"normalize": "batch", "residual": True}
+LAYER = RICH | {"normalize": "layer"}
 CASES = {
     "single_task": {"units": [3, 2]},
     "single_task, rich": {"units": [3, 3]} | RICH,
@@ -27,10 +28,12 @@ CASES = {
     "moe, hidden gate": MMOE | {"gate_units": [3]},
     "mmoe": MMOE,
     "mmoe, rich": {"experts": 3, "expert_units": [3, 3], "gate_units": [3]} | RICH,
+    "mmoe, layer norm": {"experts": 3, "expert_units": [3, 3], "gate_units": [3]} | LAYER,
     "ml_mmoe": MMOE | {"levels": 3},
     "cgc": {"shared_experts": 2, "task_experts": 1, **EXPERT_UNITS},
     "ple": CGC | {"levels": 3},
-    "ple, hidden gates": CGC | {"levels": 2, "gate_units": [3], "batch_norm": True},
+    "ple, hidden gates": CGC | {"levels": 2, "gate_units": [3], "normalize": "batch"},
+    "ple, layer norm": CGC | {"levels": 2, "expert_units": [3, 3]} | LAYER,
     "ple, more experts": CGC | {"levels": 2, "shared_experts": 2, "task_experts": 2},
     "cross_stitch": {"units": [3, 2]},
     "cross_stitch, per unit": {"units": [3, 2], "per_unit": True},
@@ -61,8 +64,8 @@ def prepare(case, activation):
     """(layer, compute, reference, inputs) as the checks take them."""
     name = case.split(",")[0]
     options = CASES[case] | ({"activation": activation} if name != "mose" or "gate_units" in CASES[case] else {})
-    normed = options.get("batch_norm")  # the gates that can be asked for are those of inference, with moving averages
-    with precision("float64" if normed else "float32"):
+    normed = options.get("normalize") == "batch"  # the gates that can be asked for are those of inference, with moving averages
+    with precision("float64" if "normalize" in options else "float32"):
         layer = SHARING[name]({"name": name} | options, HEADS, name=name)
 
     def compute(tensors):

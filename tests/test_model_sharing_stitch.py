@@ -39,7 +39,9 @@ def test_cross_stitch_golden():
     assert_heads(layer, X, ctr=[0.9 * 20 + 0.1 * 7], cvr=[0.1 * 20 + 0.9 * 7])
 
 
-@pytest.mark.parametrize("options", [{}, {"per_unit": True}, {"batch_norm": True}, {"residual": True}, {"activation": "tanh"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"per_unit": True}, {"normalize": "batch"}, {"normalize": "layer"}, {"residual": True}, {"activation": "tanh"}], ids=str
+)
 def test_cross_stitch_with_identity_stitches_is_single_task(options):
     units, shared = [3, 3, 2], {k: v for k, v in options.items() if k != "per_unit"}
     stitched = build("cross_stitch", ROWS, units=units, own_share=1.0, **options)

@@ -21,7 +21,7 @@ class Experts(Network):
 
     def __init__(self, count: int, units: Sequence[int], *, kernel_regularizer: keras.Regularizer | None = None, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
-        self.prepare()
+        self.prepare(count)
         self.count, self.kernel_regularizer = count, keras.regularizers.get(kernel_regularizer)
 
     def build(self, shape: Sequence[int]) -> None:

@@ -18,7 +18,7 @@ class MLP(Network):
     def __init__(self, units: Sequence[int], **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         self.prepare()
-        options = {"use_bias": not self.batch_norm, "kernel_regularizer": self.regularizer}
+        options = {"use_bias": self.normalize == "none", "kernel_regularizer": self.regularizer}
         self.dense = [keras.layers.Dense(u, **options, name=f"dense_{i}") for i, u in enumerate(units)]
 
     def build(self, shape: Sequence[int]) -> None:

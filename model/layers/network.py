@@ -1,21 +1,45 @@
-"""What every network of dense layers can be told, and what follows each of its matrix products."""
+"""The options of every network of dense layers, and what follows each of its matrix products."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+NORMALIZE = ("none", "batch", "layer")
+Activations = dict[tuple[str, int], tf.Tensor]  # {(a block's path, layer): [B, n, U]}
+
+_observed: ContextVar[Activations | None] = ContextVar("observed", default=None)
+
+
+@contextmanager
+def observed() -> Iterator[Activations]:
+    """Collects the activations of every hidden layer that is called inside, before dropout and
+    residuals. Outside of it, as in training and serving, networks add no operation for this.
+    """
+    found: Activations = {}
+    token = _observed.set(found)
+    try:
+        yield found
+    finally:
+        _observed.reset(token)
+
 
 class Network(keras.Layer):
-    """The base of blocks made of dense layers of `units`; each product is followed by dropout(activation(BN(h))).
+    """The base of blocks made of dense layers of `units`; each product is followed by
+    dropout(activation(norm(h))).
 
-    `batch_norm`: Ioffe and Szegedy, Batch Normalization, ICML 2015, its moments taken over the global batch, and
-    its β in the place of the product's bias. `dropout`: the rate
-    at which activations are zeroed in training. `l2`: λ of λ·Σ w² over the kernels, among the layer's `losses`. `residual`: a
-    layer as wide as the one before adds what it read: h_l = f(h_{l−1}) + h_{l−1} (He et al., CVPR 2016).
+    `normalize`: "none"; "batch", Ioffe and Szegedy, Batch Normalization, ICML 2015, its moments
+    taken over the global batch; or "layer", γ ⊙ (h − μ) / √(σ² + ε) + β with the mean μ and the
+    variance σ² of a row's units in one network, Ba, Kiros and Hinton, Layer Normalization, 2016,
+    eq. 3–4. With either, β replaces the product's bias. `dropout`: the rate at which activations
+    are zeroed in training. `l2`: λ of λ·Σ w² over the kernels, among the layer's `losses`.
+    `residual`: a layer as wide as the one before adds what it read: h_l = f(h_{l−1}) + h_{l−1}
+    (He et al., CVPR 2016).
     """
 
     def __init__(
@@ -23,36 +47,52 @@ class Network(keras.Layer):
         units: Sequence[int],
         *,
         activation: str = "relu",
-        batch_norm: bool = False,
+        normalize: str = "none",
         dropout: float = 0.0,
         l2: float = 0.0,
         residual: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.units, self.activation, self.batch_norm = list(units), activation, batch_norm
+        if normalize not in NORMALIZE:
+            known = ", ".join(NORMALIZE)
+            raise ValueError(f"normalize = {normalize!r} is unknown: choose one of {known}")
+        self.units, self.activation, self.normalize = list(units), activation, normalize
         self.dropout, self.l2, self.residual = dropout, l2, residual
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a block made of this one's parts is told, too."""
-        return {name: getattr(self, name) for name in ("activation", "batch_norm", "dropout", "l2", "residual")}
+        """Options of the blocks that this one is made of."""
+        names = ("activation", "normalize", "dropout", "l2", "residual")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def regularizer(self) -> keras.Regularizer | None:
         return keras.regularizers.L2(self.l2) if self.l2 else None
 
-    def prepare(self) -> None:
-        """Makes what `finish` needs: called by the blocks that compute products of their own."""
-        layers = range(len(self.units))
+    def prepare(self, networks: int = 1) -> None:
+        """Makes what `finish` needs; for blocks that compute products of their own, those of
+        `networks` side by side.
+        """
+        layers, self.networks = range(len(self.units)), networks
         self.activate = keras.activations.get(self.activation)
-        self.norms = [keras.layers.BatchNormalization(synchronized=True, name=f"norm_{i}") for i in layers if self.batch_norm]
+        self.norms = [self._norm(networks, f"norm_{i}") for i in layers if self.normalize != "none"]
         self.drops = [keras.layers.Dropout(self.dropout, name=f"dropout_{i}") for i in layers if self.dropout]
 
+    def _norm(self, networks: int, name: str) -> keras.Layer:
+        """Over [B, n·U]. Group normalization with a group per network is layer normalization of
+        each, with γ and β of its own.
+        """
+        if self.normalize == "batch":
+            return keras.layers.BatchNormalization(synchronized=True, name=name)
+        return keras.layers.GroupNormalization(networks, name=name)
+
     def finish(self, layer: int, h: tf.Tensor, before: tf.Tensor | None) -> tf.Tensor:
-        """What follows product number `layer`: h [B, U], normalised over the batch, and what it read."""
+        """Applies to h [B, n·U], product number `layer`, what follows it; `before` is its input."""
         h = self.norms[layer](h) if self.norms else h
         h = self.activate(h)
+        if (found := _observed.get()) is not None:
+            found[self.path, layer] = tf.reshape(h, [-1, self.networks, self.units[layer]])
         h = self.drops[layer](h) if self.drops else h
         same = self.residual and layer > 0 and self.units[layer] == self.units[layer - 1]
         return h + before if same else h

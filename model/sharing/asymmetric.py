@@ -57,6 +57,10 @@ class Asymmetric(Sharing):
         return {head: tf.concat([own[name] for name in (head, *donors)], 1) for head, donors in self.reads.items()}, {}
 
     @property
+    def network_names(self) -> dict[str, list[str]]:
+        return {"bottoms": self.heads}
+
+    @property
     def last_shared(self) -> list[keras.Variable]:
         return self.bottoms.last if any(self.shared_in_last) else []
 

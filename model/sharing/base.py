@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -27,10 +28,20 @@ class NetworkParams(Settings):
 
     name: str = ""
     activation: Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid", "linear"] = "relu"
-    batch_norm: bool = False
+    normalize: Literal["none", "batch", "layer"] = "none"
     dropout: float = Field(0.0, ge=0, lt=1)
     l2: float = Field(0.0, ge=0)
     residual: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_batch_norm(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "batch_norm" in data:
+            old = json.dumps(data["batch_norm"], default=str)
+            new = "batch" if data["batch_norm"] else "none"
+            remedy = f"write normalize = '{new}' instead"
+            raise ValueError(f"batch_norm = {old}: the option is now normalize; {remedy}")
+        return data
 
     @model_validator(mode="after")
     def _check_residual(self) -> Self:
@@ -156,6 +167,13 @@ class Sharing(keras.Layer):
     @property
     def gated_experts(self) -> dict[str, list[str]]:
         """The names of the experts that each gate of `gate_weights` mixes, in its order. An expert that two gates mix has one name."""
+        return {}
+
+    @property
+    def network_names(self) -> dict[str, list[str]]:
+        """The names of the networks that a block computes side by side, by its path below the
+        sharing; expert_0, expert_1 … where a block is not named here.
+        """
         return {}
 
     @property

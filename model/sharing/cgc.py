@@ -46,6 +46,10 @@ class CGC(Sharing):
         return self.level.gated_experts
 
     @property
+    def network_names(self) -> dict[str, list[str]]:
+        return self.level.network_names
+
+    @property
     def last_shared(self) -> list[keras.Variable]:
         return self.level.last_shared
 
@@ -90,6 +94,13 @@ class Level(keras.Layer):
         named = {g: [f"level_{self.level}/{g}_{i}" for i in range(n)] for g, n in self.counts.items()}
         seen = {head: named[head] + named[SHARED] for head in self.heads} | {SHARED: [n for names in named.values() for n in names]}
         return {f"level_{self.level}/{g}": seen[g] for g in self.gates}
+
+    @property
+    def network_names(self) -> dict[str, list[str]]:
+        named = {g: [f"{g}_{i}" for i in range(n)] for g, n in self.counts.items()}
+        if self.level == 0:
+            return {f"{self.name}/experts": [name for names in named.values() for name in names]}
+        return {f"{self.name}/experts_{g}": names for g, names in named.items()}
 
     @property
     def last_shared(self) -> list[keras.Variable]:

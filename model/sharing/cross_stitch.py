@@ -38,5 +38,9 @@ class CrossStitchNetwork(Sharing):
         return dict(zip(self.heads, tf.unstack(stitched, axis=1), strict=True)), {}
 
     @property
+    def network_names(self) -> dict[str, list[str]]:
+        return {"networks": self.heads}
+
+    @property
     def last_shared(self) -> list[keras.Variable]:
         return self.networks.last

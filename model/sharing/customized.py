@@ -33,6 +33,10 @@ class Customized(Sharing):
         return {head: tf.concat([shared, bottom], 1) for head, bottom in zip(self.heads, own, strict=True)}, {}
 
     @property
+    def network_names(self) -> dict[str, list[str]]:
+        return {"bottoms": ["shared", *self.heads]}
+
+    @property
     def last_shared(self) -> list[keras.Variable]:
         return self.bottoms.last
 

@@ -34,7 +34,7 @@ class MoSE(Sharing):
 
         @model_validator(mode="after")
         def _check_dense_options(self) -> Self:
-            for name in ("activation", "batch_norm", "dropout"):
+            for name in ("activation", "normalize", "dropout"):
                 if not self.gate_units and getattr(self, name) != SharingParams.model_fields[name].default:
                     raise ValueError(f"{name} is for dense layers, and those of mose are its gates': give gate_units or leave it out")
             return self

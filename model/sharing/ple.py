@@ -44,6 +44,10 @@ class PLE(Sharing):
         return {gate: experts for level in self.levels for gate, experts in level.gated_experts.items()}
 
     @property
+    def network_names(self) -> dict[str, list[str]]:
+        return {block: names for level in self.levels for block, names in level.network_names.items()}
+
+    @property
     def last_shared(self) -> list[keras.Variable]:
         return self.levels[-1].last_shared
 

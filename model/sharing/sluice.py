@@ -60,5 +60,9 @@ class Sluice(Sharing):
         return dict(zip(self.heads, tf.unstack(mixed, axis=1), strict=True)), {}
 
     @property
+    def network_names(self) -> dict[str, list[str]]:
+        return {"networks": self.heads}
+
+    @property
     def last_shared(self) -> list[keras.Variable]:
         return self.networks.last
