@@ -52,7 +52,7 @@ def make_spec(tasks: dict) -> Spec:
 def cost(sharing: str, funnel: str) -> dict[str, int]:
     """{"parameters", "flops"} of one pair; both are of the two towers, too."""
     spec = make_spec(CHAINS.get(funnel, CHAIN))
-    config = ModelConfig.parse({"sharing": sharing, "funnel": {"name": funnel} | OPTIONS.get(funnel, {})})
+    config = ModelConfig.parse({"sharing": sharing, "funnel": {"name": funnel} | OPTIONS.get(funnel, {}), "wide": False})
     model = RankingModel(spec, config, Fitted(moments=moments(spec)), seed=1)
     shapes = [tf.TensorSpec([1, spec.ids_width], tf.int64), tf.TensorSpec([1, spec.dense_width], tf.float32)]
     graph = convert_variables_to_constants_v2(tf.function(model.scores).get_concrete_function(*shapes)).graph
@@ -62,7 +62,7 @@ def cost(sharing: str, funnel: str) -> dict[str, int]:
 def speed(sharing: str, funnel: str, steps: int = 6, rounds: int = 3) -> dict[str, float]:
     """{"rows_per_second", "of_limit"} of one pair."""
     spec = make_spec(CHAINS.get(funnel, CHAIN))
-    config = ModelConfig.parse({"sharing": sharing, "funnel": {"name": funnel} | OPTIONS.get(funnel, {})})
+    config = ModelConfig.parse({"sharing": sharing, "funnel": {"name": funnel} | OPTIONS.get(funnel, {}), "wide": False})
     train = TrainConfig.parse({"batch_size": shape.BATCH} | FLOAT32)
     trainer = Trainer(spec, config, train, Fitted(moments=moments(spec)), make_strategy(None))
     random = np.random.default_rng(1)

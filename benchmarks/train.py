@@ -7,6 +7,7 @@ does, with huge pages where they are given on request, the peers as they come.
   of_limit             float32: time of the step's dense matrix products, forward and backward, over that of the step (the faster of
                        with and without XLA)
   best_over_float32    rows/s of train.precision = "auto" over those of float32 without XLA
+  wide_over_plain      rows/s with the wide part over those without, float32
   vocabulary_400k, 2m  time of a step with 400,000 (2,000,000) rows a table over that with 10,000
   times_<peer>_<rows>  rows/s of ours, lazy Adam in float32, over the peer's, Adam; best_times_…: ours in its best mode
   best_auc_difference  the largest difference of a task's AUC between the best mode and float32, on the simulator
@@ -81,6 +82,14 @@ def speed(effort: Effort) -> Result:
         "best_of_limit": machine.ratio(times["matrix products, best mode"], times["best mode"]),
     }
     return rows(times), found
+
+
+def wide(effort: Effort) -> Result:
+    """The step with and without the wide part."""
+    trainers = {"plain": make_trainer(effort.small, **FLOAT32), "with the wide part": make_trainer(effort.small, wide=True, **FLOAT32)}
+    measured = {name: stepper(trainer, in_memory(effort.small), effort.steps) for name, trainer in trainers.items()}
+    times = machine.interleave(measured, effort.rounds)
+    return rows(times), {"wide_over_plain": machine.ratio(times["plain"], times["with the wide part"])}
 
 
 def vocabulary(effort: Effort) -> Result:
@@ -186,6 +195,7 @@ def memory(effort: Effort) -> Result:
 MEASUREMENTS: dict[Callable[[Effort], Result], tuple[str, ...]] = {
     memory: ("extra_gib",),  # first: what follows leaves less of it
     speed: ("of_limit", "best_over_float32", "best_of_limit"),
+    wide: ("wide_over_plain",),
     vocabulary: ("vocabulary_400k", "vocabulary_2m"),
     lambda effort: peers(effort, effort.small): ("times_deepctr_10k", "times_rechub_10k", "best_times_deepctr_10k"),
     lambda effort: peers(effort, effort.large): ("times_deepctr_400k", "times_rechub_400k"),

@@ -18,6 +18,7 @@ from model.trainer import Trainer
 MMOE = {
     "sharing": {"name": "mmoe", "experts": shape.EXPERTS, "expert_units": shape.EXPERT_UNITS},
     "funnel": {"name": "independent", "tower_units": shape.TOWER_UNITS},
+    "wide": False,  # as the peers' models
 }
 FLOAT32 = {"precision": "float32", "xla": False}
 COMPILED = {"precision": "float32", "xla": True}
@@ -49,10 +50,10 @@ def in_memory(rows_per_table: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(columns).repeat().prefetch(2)
 
 
-def make_trainer(rows_per_table: int, **train: object) -> Trainer:
+def make_trainer(rows_per_table: int, *, wide: bool = False, **train: object) -> Trainer:
     """On one device; `train` are settings of TrainConfig."""
     spec, config = make_spec(rows_per_table), TrainConfig.parse({"batch_size": shape.BATCH} | train)
-    return Trainer(spec, ModelConfig.parse(MMOE), config, plain(spec), make_strategy(None))
+    return Trainer(spec, ModelConfig.parse(MMOE | {"wide": wide}), config, plain(spec), make_strategy(None))
 
 
 def stepper(trainer: Trainer, dataset: tf.data.Dataset, steps: int) -> Callable[[], float]:

@@ -55,7 +55,15 @@ def test_pipeline_measures_one_thing_when_asked_and_says_what_it_leaves_out():
 
 FIGURES = {
     *("of_limit", "vocabulary_400k", "vocabulary_2m", "times_deepctr_10k", "times_deepctr_400k", "times_rechub_10k", "times_rechub_400k"),
-    *("best_times_deepctr_10k", "best_over_float32", "best_of_limit", "best_auc_difference", "disk_over_memory", "packed_over_columns"),
+    *(
+        "best_times_deepctr_10k",
+        "best_over_float32",
+        "best_of_limit",
+        "best_auc_difference",
+        "wide_over_plain",
+        "disk_over_memory",
+        "packed_over_columns",
+    ),
     "extra_gib",
 }
 

@@ -50,7 +50,7 @@ class Funnel(keras.Layer):
         super().__init__(name="funnel", autocast=False)  # the wide part stays in float32
         self.params, self.spec = params, spec
         self.towers = {head: MLP(params.units_of(head), **params.network, name=f"tower_{head}") for head in self.heads}
-        self.outputs = {head: keras.layers.Dense(1, dtype="float32", name=f"logit_{head}") for head in self.heads}
+        self.outputs = {head: _output(head) for head in self.heads}
 
     @classmethod
     def heads_of(cls, params: FunnelParams, spec: Spec) -> list[str]:
@@ -151,6 +151,12 @@ class Funnel(keras.Layer):
             found = funnel.objectives(funnel(heads), labels)
             gradients = [tf.gradients(objective.sums()[0], list(heads.values())) for objective in found]
         return [(o, {head for head, g in zip(heads, own, strict=True) if g is not None}) for o, own in zip(found, gradients, strict=True)]
+
+
+def _output(head: str) -> keras.layers.Dense:
+    """A head's logit. Its kernel begins at a tenth of Glorot's range, so that the first loss is that of the bias alone."""
+    small = keras.initializers.VarianceScaling(0.01, mode="fan_avg", distribution="uniform")
+    return keras.layers.Dense(1, dtype="float32", kernel_initializer=small, name=f"logit_{head}")
 
 
 def refuse_numbers(spec: Spec, funnel: str) -> None:
