@@ -86,12 +86,14 @@ class ActivationSums:
 
 def alarms(layers: Mapping[str, dict], embeddings: Mapping[str, dict]) -> list[str]:
     """A line with its remedy for each layer with more than .9 of its activations 0 or more than .5 of
-    its units dead, and for each feature with more than .9 of its rows, and more than 100,000, untouched.
-    `layers` is what ActivationSums.summary returns, `embeddings` what RankingModel.untouched does.
+    its units dead, and for each feature with more than .9 of its rows, and more than 100,000 of them,
+    untouched. `layers` is what ActivationSums.summary returns, `embeddings` what
+    RankingModel.untouched does.
     """
     found = []
     for name, one in layers.items():
-        remedy = REMEDY.format(where="model.funnel" if name.startswith("funnel/") else "model.sharing")
+        where = "model.funnel" if name.startswith("funnel/") else "model.sharing"
+        remedy = REMEDY.format(where=where)
         if one["zero"] > ZERO:
             share = f"{one['zero']:.3f} of its activations are 0, more than {ZERO}"
             found.append(f"layer {name}: {share}: little passes through it; {remedy}")
@@ -100,6 +102,7 @@ def alarms(layers: Mapping[str, dict], embeddings: Mapping[str, dict]) -> list[s
             found.append(f"layer {name}: {share}: they are the same on every row; {remedy}")
     for name, one in embeddings.items():
         if one["share"] > UNTOUCHED and one["untouched"] > MANY:
-            share = f"training changed only {one['rows'] - one['untouched']:,} of its {one['rows']:,} rows"
-            found.append(f"feature {name}: {share}: the others hold random numbers; {UNTOUCHED_REMEDY}")
+            changed = f"{one['rows'] - one['untouched']:,} of its {one['rows']:,} rows"
+            rest = f"the others hold random numbers; {UNTOUCHED_REMEDY}"
+            found.append(f"feature {name}: training changed only {changed}: {rest}")
     return found

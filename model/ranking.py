@@ -125,7 +125,8 @@ class RankingModel(tf.Module):
     @property
     def network_names(self) -> dict[str, list[str]]:
         """See Sharing.network_names; by the blocks' whole paths."""
-        return {f"{s.name}/{block}": names for s in self.sharings for block, names in s.network_names.items()}
+        each = [(s.name, s.network_names) for s in self.sharings]
+        return {f"{name}/{block}": own for name, named in each for block, own in named.items()}
 
     @property
     def gated_experts(self) -> dict[str, list[str]]:

@@ -45,7 +45,7 @@ class PLE(Sharing):
 
     @property
     def network_names(self) -> dict[str, list[str]]:
-        return {block: names for level in self.levels for block, names in level.network_names.items()}
+        return {k: names for level in self.levels for k, names in level.network_names.items()}
 
     @property
     def last_shared(self) -> list[keras.Variable]:
