@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 from rich.markup import escape
@@ -22,6 +22,9 @@ from funnel.console import console, load_tensorflow, progress_bar, text
 from funnel.interrupted import Interrupted
 from model.interrupts import Interrupts
 from model.workers import worker, workers
+
+if TYPE_CHECKING:
+    from model.train_config import TrainConfig
 
 MODE = ("precision", "xla")  # one mode may be written in several ways: only the estimator knows which a run was trained in
 
@@ -160,13 +163,20 @@ def _preprocess_inputs(config: Config) -> Any:
 def _train_inputs(config: Config) -> Any:
     load_tensorflow()
     sections = [config.spec, config.model, config.warm_start]
-    course = config.train.model_dump(mode="json", exclude={"steps", "epochs", *MODE})
+    course = _suited(config).model_dump(mode="json", exclude={"steps", "epochs", *MODE})
     return [str(config.source), course, *(section.model_dump(mode="json") for section in sections)]
 
 
 def _train_goes_on(config: Config) -> Any:
     sections = [config.exporters.model_dump(mode="json"), config.evaluation.model_dump(mode="json", exclude={"truth"})]
-    return [config.train.model_dump(mode="json", include={"steps", "epochs", *MODE}), *sections]
+    return [_suited(config).model_dump(mode="json", include={"steps", "epochs", *MODE}), *sections]
+
+
+def _suited(config: Config) -> TrainConfig:
+    """[train] with what suits the data: to write that out changes nothing."""
+    from funnel.training import suited
+
+    return suited(config).train
 
 
 def _exported(config: Config) -> Path:
@@ -199,6 +209,8 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
             console.print(f"[dim]· {name:<10}  unchanged[/dim]")
         else:
             run_stage(config, name, beam_args, anew=force or recorded.get("key", [None])[0] != key[0])
+        if name == "train":
+            config.save(_suited(config))
 
 
 def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:

@@ -36,23 +36,33 @@ def inform(line: str) -> None:
     console.print(f"[dim]· {escape(line)}[/dim]")
 
 
+def warm_start_of(config: Config) -> WarmStart | None:
+    start = config.warm_start
+    return WarmStart(Path(start.run) / "model", start.refresh_statistics) if start.run else None
+
+
+def suited(config: Config, data: Data | None = None, model_dir: Path | None = None, *, anew: bool = False) -> RankingConfig:
+    """The configuration with what suits the data (default: its own). After a warm start that is what suited the earlier run's."""
+    data, start = data or Data(config.source, config.spec, config.run_config.cache_gib), warm_start_of(config)
+    own = None if anew or start is None else Identity(model_dir or config.model_dir).known()
+    earlier = own["chosen"] if own else start.chosen if start else None
+    return RankingConfig.of(data, config.model, config.train, earlier)
+
+
 class Run:
     """The estimator of a configuration over its preprocessed data (default: the run's own), and the input_fns of both splits."""
 
     def __init__(self, config: Config, data: Path | str | None = None, model_dir: Path | None = None, *, anew: bool = False) -> None:
-        self.config, run_config, start = config, config.run_config, config.warm_start
+        self.config, run_config = config, config.run_config
         self.model_dir = model_dir or config.model_dir
         self.data = Data(data or config.source, config.spec, run_config.cache_gib)
-        warm_start = WarmStart(Path(start.run) / "model", start.refresh_statistics) if start.run else None
-        own = None if anew or warm_start is None else Identity(self.model_dir).known()
-        earlier = own["chosen"] if own else warm_start.chosen if warm_start else None
-        self.ranking = RankingConfig.of(self.data, config.model, config.train, earlier)
+        self.ranking = suited(config, self.data, self.model_dir, anew=anew)
         self.estimator = RankingEstimator(
             self.ranking,
             self.model_dir,
             run_config,
             anew=anew,
-            warm_start=warm_start,
+            warm_start=warm_start_of(config),
             held_out_input=self.held_out_input if self.ranking.held_out else None,
             warn=warn,
             inform=inform,

@@ -76,7 +76,7 @@ class EarlyStop:
         if missed < PATIENCE and step < self.last:
             return False
         if missed:
-            read_into(self._state, str(self.folder / "best"))
+            read_into(self._state, str(self.folder / "best"), partly=True)  # it counts no saves
         low = f"the held-out loss was lowest at step {self.best:,}: {self.losses[self.best]:.4f}"
         self.say(f"{low}, whose weights are kept" if missed else f"{low}, and still falling at the end: more epochs may help")
         return missed >= PATIENCE
