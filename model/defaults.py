@@ -11,7 +11,7 @@ from model.base_rates import BaseRates
 from model.train_config import TrainConfig
 
 STEPS = 150  # an epoch's, about
-SMALLEST, LARGEST = 64, 4096  # batches
+SMALLEST, LARGEST = 32, 4096  # batches
 EPOCHS = 2.0
 EARLY_STOP_EPOCHS = 10.0  # at most, where the held-out loss ends a training
 ENOUGH = 100  # positives of a task among the held-out rows
@@ -34,7 +34,7 @@ class Suited(NamedTuple):
 
 
 def batch_size(rows: int) -> int:
-    """2^round(log₂(rows / 150)), within 64 … 4096, and at most `rows`."""
+    """2^round(log₂(rows / 150)), within 32 … 4096, and at most `rows`."""
     fitting = 2 ** round(math.log2(max(rows, 1) / STEPS))
     return min(max(SMALLEST, min(LARGEST, fitting)), max(rows, 1))
 

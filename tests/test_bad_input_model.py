@@ -77,7 +77,7 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
             ['tasks.x={label="convert", given="dwell"}', NUMBER],
             "tasks.x.given = 'dwell' is a number: a sample space is where a label of 0 and 1 is 1",
         ),
-        (["tasks.cvr.positive_weight=-1"], "tasks.cvr.positive_weight = -1: Input should be greater than or equal to 0"),
+        (["tasks.cvr.positive_weight=-1"], "tasks.cvr.positive_weight = -1: Input should be greater than 0"),
         (
             ['model.weighting={name="fixed", weights={ctr=-0.5}}'],
             "model.weighting.weights.ctr = -0.5: Input should be greater than or equal to 0",

@@ -28,7 +28,18 @@ def suit(rows: int, earlier: dict | None = None, tasks: dict | None = None, clic
 @pytest.mark.parametrize(
     ("rows", "size"),
     # 2^round(log2(rows / 150)): 30,000 / 150 = 200, whose log2 is 7.64
-    [(1, 1), (40, 40), (1_600, 64), (30_000, 256), (33_000, 256), (250_000, 2048), (600_000, 4096), (10**9, 4096)],
+    [
+        (1, 1),
+        (40, 40),
+        (1_600, 32),
+        (6_000, 32),
+        (7_000, 64),
+        (30_000, 256),
+        (33_000, 256),
+        (250_000, 2048),
+        (600_000, 4096),
+        (10**9, 4096),
+    ],
 )
 def test_the_batch_size(rows, size):
     assert batch_size(rows) == size
@@ -48,7 +59,7 @@ def test_what_is_given_stays():
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(FunnelError, match=r"train.batch_size = 4096 is larger than the 1,600 training rows.*leave it out and get 64"):
+    with pytest.raises(FunnelError, match=r"train.batch_size = 4096 is larger than the 1,600 training rows.*leave it out and get 32"):
         suit(1600, batch_size=4096)
 
 
@@ -102,5 +113,5 @@ def test_a_warm_start_keeps_what_was_chosen_and_says_so():
 def test_a_run_of_preprocessed_data_is_suited(tmp_path):
     data = Data(write_data(tmp_path), make_spec())
     config = RankingConfig.of(data, make_model(), make_train(batch_size=None, steps=None))
-    assert (config.train.batch_size, config.train.epochs) == (64, 2)
-    assert config.notes == ("for 200 training rows: batch_size = 64, epochs = 2",)
+    assert (config.train.batch_size, config.train.epochs) == (32, 2)
+    assert config.notes == ("for 200 training rows: batch_size = 32, epochs = 2",)
