@@ -176,7 +176,10 @@ def _suited(config: Config) -> TrainConfig:
     """[train] with what suits the data: to write that out changes nothing."""
     from funnel.training import suited
 
-    return suited(config).train
+    try:
+        return suited(config).train
+    except FunnelError:  # no data yet, or no run to start from: the stage itself says so
+        return config.train
 
 
 def _exported(config: Config) -> Path:
@@ -209,7 +212,7 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
             console.print(f"[dim]· {name:<10}  unchanged[/dim]")
         else:
             run_stage(config, name, beam_args, anew=force or recorded.get("key", [None])[0] != key[0])
-        if name == "train":
+        if name == "train":  # which may have been skipped
             config.save(_suited(config))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from model.checkpoints import read_into, tracked
+from model.checkpoints import tracked
 from model.progress import Progress
 from model.ranking import RankingModel
 from model.trainer import Trainer
@@ -76,7 +76,7 @@ class EarlyStop:
         if missed < PATIENCE and step < self.last:
             return False
         if missed:
-            read_into(self._state, str(self.folder / "best"), partly=True)  # it counts no saves
+            self._checkpoint.read(str(self.folder / "best")).assert_consumed()
         low = f"the held-out loss was lowest at step {self.best:,}: {self.losses[self.best]:.4f}"
         self.say(f"{low}, whose weights are kept" if missed else f"{low}, and still falling at the end: more epochs may help")
         return missed >= PATIENCE
@@ -86,13 +86,13 @@ class EarlyStop:
         self.losses[step] = loss
         self.folder.mkdir(parents=True, exist_ok=True)
         if lowest:
-            tf.train.Checkpoint(state=tracked(self._state)).write(str(self.folder / "best"))
+            self._checkpoint.write(str(self.folder / "best"))
         lines = "".join(json.dumps({"step": s, "loss": value}) + "\n" for s, value in self.losses.items())
         unfinished = self.folder / ".losses.jsonl"
         unfinished.write_text(lines)
         os.replace(unfinished, self.folder / "losses.jsonl")
 
     @property
-    def _state(self) -> dict[str, tf.Variable]:
-        """All that a checkpoint holds but the step, which goes on."""
-        return {name: v for name, v in self._trainer.state.items() if name != "step"}
+    def _checkpoint(self) -> tf.train.Checkpoint:
+        """Of all that a checkpoint holds but the step, which goes on."""
+        return tf.train.Checkpoint(state=tracked({name: v for name, v in self._trainer.state.items() if name != "step"}))

@@ -160,7 +160,8 @@ class RankingModel(tf.Module):
 
     @property
     def _layers(self) -> list[keras.Layer]:
-        return [*self.sharings, self.funnel, *([self.wide.numbers] if self.wide and self.wide.numbers else [])]
+        wide = [self.wide.numbers] if self.wide and self.wide.numbers else []
+        return [*self.sharings, *wide, self.funnel]
 
     @property
     def weights(self) -> list[keras.Variable]:

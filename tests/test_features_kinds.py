@@ -179,7 +179,7 @@ def test_a_column_label_of_several_texts():
         ({"label": "dwell", "given": "click", "joint": "both"}, r"tasks\.t\.joint is for a label of 0 and 1"),
         ({"label": "dwell", "given": "click", "outright": True}, r"tasks\.t\.outright is for a label of 0 and 1"),
         ({"label": "convert", "outright": True}, r"tasks\.t\.outright: the label is that of a chain, .*: give `given`"),
-        ({"label": "convert", "positive_weight": -1}, r"tasks\.t\.positive_weight = -1: Input should be greater than or equal to 0"),
+        ({"label": "convert", "positive_weight": -1}, r"tasks\.t\.positive_weight = -1: Input should be greater than 0"),
         (
             {"label": "convert", "given": "dwell"},
             r"tasks\.t\.given = 'dwell' is a number: a sample space is where a label of 0 and 1 is 1; .*at_least",

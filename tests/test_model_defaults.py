@@ -30,7 +30,8 @@ def suit(rows: int, earlier: dict | None = None, tasks: dict | None = None, clic
     # 2^round(log2(rows / 150)): 30,000 / 150 = 200, whose log2 is 7.64
     [
         (1, 1),
-        (40, 40),
+        (20, 20),
+        (40, 32),
         (1_600, 32),
         (6_000, 32),
         (7_000, 64),

@@ -22,8 +22,9 @@ def without_derivative(x):
 def one_bad_derivative(tmp_path, monkeypatch):
     """A run in whose backward pass the logit of cvr, and all before it, are not finite; every loss is."""
 
-    def logit(self, head, towers):
-        return without_derivative(real(self, head, towers)) if head == "cvr" else real(self, head, towers)
+    def logit(self, head, towers, wide):
+        z = real(self, head, towers, wide)
+        return without_derivative(z) if head == "cvr" else z
 
     write_data(tmp_path)
     real = Funnel.logit
@@ -40,7 +41,7 @@ def said(estimator):
 def test_weights_are_named_from_the_losses_down(one_bad_derivative):
     assert said(one_bad_derivative()) == (
         "gradients are not finite in step 1: those of funnel/logit_cvr/bias, funnel/logit_cvr/kernel, funnel/tower_cvr/dense_0/bias, …, "
-        "11 of 16 weights from the losses down; the losses and all features and labels of the batch are finite, so the weights diverged, "
+        "14 of 19 weights from the losses down; the losses and all features and labels of the batch are finite, so the weights diverged, "
         "or a derivative there divides by zero: lower train.learning_rate = 0.001 or train.embedding_learning_rate = 0.05, or mend that "
         "layer"
     )

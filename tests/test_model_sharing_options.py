@@ -152,7 +152,7 @@ def test_a_second_model_has_the_same_names_of_state():
 def test_who_has_embeddings_of_its_own(sharing, options, tables):
     model = RankingModel(SPEC, make_model(sharing, **options), FITTED, seed=1)
     assert len(model.embeddings) == tables
-    assert len(model.tables) == 2 * tables  # dimensions 2 and 4
+    assert len(model.tables) == 2 * tables + 2  # dimensions 2 and 4, and those of the wide part
     starts = [e.tables["4"].variable.numpy() for e in model.embeddings]
     assert all((a != b).all() for a, b in itertools.pairwise(starts))
 
