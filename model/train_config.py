@@ -85,7 +85,7 @@ class TrainConfig(Settings):
         optimizer = data.get("embedding_optimizer")
         name = optimizer.get("name") if isinstance(optimizer, Mapping) else getattr(optimizer, "name", optimizer)
         rate = data.get("embedding_learning_rate", RATES.get(name or "adagrad", 0.05))
-        own = {"embedding_learning_rate": rate, "wide_learning_rate": 2 * rate if isinstance(rate, int | float) else rate}
+        own = {"embedding_learning_rate": rate, "wide_learning_rate": 2 * rate if isinstance(rate, int | float) else 0.1}
         return own | {key: value for key, value in data.items() if value is not None or key not in own}
 
     @model_validator(mode="after")
