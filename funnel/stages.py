@@ -210,10 +210,10 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
         key, recorded = _key(config, name), stages_done.read(config.run).get(name, {})
         if not force and recorded == {"key": key, "done": True} and STAGES[name].output(config).exists():
             console.print(f"[dim]· {name:<10}  unchanged[/dim]")
+            if name == "train":  # else the stage itself writes what suits the data
+                config.save(_suited(config))
         else:
             run_stage(config, name, beam_args, anew=force or recorded.get("key", [None])[0] != key[0])
-        if name == "train":  # which may have been skipped
-            config.save(_suited(config))
 
 
 def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
