@@ -15,7 +15,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["features*", "pipeline*", "model*", "funnel*"]),
-    package_data={"funnel": ["templates/*.html"]},
+    package_data={"funnel.reports": ["templates/*.html"]},
     install_requires=["numpy>=1.26", "pyarrow>=20,<26", "pydantic>=2.9,<3", "pyfarmhash>=0.4,<0.5", "rich>=13.9", "tomli-w>=1.1,<2"],
     extras_require={
         "pipeline": PIPELINE,
@@ -25,5 +25,5 @@ setup(
         "all": [*PIPELINE, *TRAIN, *REPORT, *S3],
         "dev": [*PIPELINE, *TRAIN, *REPORT, *S3, *DEV],
     },
-    entry_points={"console_scripts": ["funnel=funnel.cli:program"]},
+    entry_points={"console_scripts": ["funnel=funnel.cli.main:program"]},
 )

@@ -31,9 +31,9 @@ from model.config import ModelConfig
 from model.funnels import FUNNELS
 from model.ranking import RankingModel
 from model.sharing import SHARING
-from model.strategy import make_strategy
-from model.train_config import TrainConfig
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.config import TrainConfig
+from model.training.trainer import Trainer
 
 STEPS = 20  # of the history
 CHAIN = {"ctr": {"label": "click"}, "cvr": {"label": "convert", "given": "click"}}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before this folder, whose pipeline.py would hide the package
 
-from pipeline.simulate import SimulateConfig, simulate
+from pipeline.simulation.simulate import SimulateConfig, simulate
 
 
 def speeds(impressions: int) -> dict[str, float]:

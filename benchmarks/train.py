@@ -37,9 +37,9 @@ import tensorflow as tf
 
 from benchmarks import machine, shape, train_data
 from benchmarks.train_steps import BEST, COMPILED, FLOAT32, in_memory, kernels, make_spec, make_trainer, plain, products, stepper
-from funnel import huge_pages
-from model.id_check import checked
-from model.input import Data
+from funnel.cli.main import huge_pages
+from model.data.id_check import checked
+from model.data.input import Data
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAM = {"embedding_optimizer": "lazy_adam"}
@@ -140,7 +140,7 @@ def peers(effort: Effort, size: int) -> Result:
 def auc_difference(effort: Effort) -> Result:
     """Both modes on the simulator's rows, from the same start and over the same steps."""
     from funnel import stages
-    from funnel.config import load
+    from funnel.config.config import load
     from funnel.training import Run
 
     with tempfile.TemporaryDirectory() as folder:

@@ -10,8 +10,8 @@ import pyarrow as pa
 from benchmarks import shape
 from benchmarks.train_steps import make_spec, plain
 from features.manifest import VERSION
-from model.input import Data
-from pipeline.write import Layout, Rows, shard_name, write_json, write_shard
+from model.data.input import Data
+from pipeline.output.write import Layout, Rows, shard_name, write_json, write_shard
 
 SHARDS = 4
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from benchmarks import machine, shape
 from benchmarks.train_steps import in_memory, make_trainer
-from model.checkpoints import Checkpoints
+from model.estimator.checkpoints import Checkpoints
 
 
 def size(variables: list[tf.Variable]) -> int:

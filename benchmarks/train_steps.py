@@ -11,9 +11,9 @@ from features.fitted import Fitted
 from features.spec import Spec
 from model.config import ModelConfig
 from model.ranking import RankingModel
-from model.strategy import make_strategy
-from model.train_config import TrainConfig
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.config import TrainConfig
+from model.training.trainer import Trainer
 
 MMOE = {
     "sharing": {"name": "mmoe", "experts": shape.EXPERTS, "expert_units": shape.EXPERT_UNITS},
@@ -44,7 +44,7 @@ def plain(spec: Spec) -> Fitted:
 
 
 def in_memory(rows_per_table: int) -> tf.data.Dataset:
-    """Endless batches as model.input parses them."""
+    """Endless batches as model.data.input parses them."""
     ids, dense, labels = shape.draw(rows_per_table)
     columns = {"ids": ids, "dense": dense} | {task: labels[..., i] for i, task in enumerate(shape.TASKS)}
     return tf.data.Dataset.from_tensor_slices(columns).repeat().prefetch(2)

@@ -1,5 +1,5 @@
 """python -m funnel."""
 
-from funnel.cli import program
+from funnel.cli.main import program
 
 program()

@@ -17,21 +17,21 @@ from rich.markup import escape
 
 from features.errors import FunnelError
 from funnel import stages_done, summary
-from funnel.config import Config
+from funnel.config.config import Config
 from funnel.console import console, load_tensorflow, progress_bar, text
-from funnel.interrupted import Interrupted
-from model.interrupts import Interrupts
-from model.workers import worker, workers
+from funnel.cli.interrupted import Interrupted
+from model.training.interrupts import Interrupts
+from model.training.workers import worker, workers
 
 if TYPE_CHECKING:
-    from model.train_config import TrainConfig
+    from model.training.config import TrainConfig
 
 MODE = ("precision", "xla")  # one mode may be written in several ways: only the estimator knows which a run was trained in
 
 
 def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
     """Writes the logs of [simulate]."""
-    from pipeline.simulate import simulate as write_logs
+    from pipeline.simulation.simulate import simulate as write_logs
 
     if config.simulate is None:
         raise FunnelError("the configuration has no [simulate] section: nothing says what to simulate; see examples/demo.toml")
@@ -132,7 +132,7 @@ def export(config: Config, beam_args: Sequence[str] = ()) -> None:
 
 def report(config: Config, beam_args: Sequence[str] = ()) -> None:
     """summary.json, statistics and metrics → report.html."""
-    from funnel.report import write_report
+    from funnel.reports.report import write_report
 
     with _stage(config, "report") as done:
         done(f"→ {write_report(config.run)}")
@@ -152,7 +152,7 @@ class Stage:
 
 
 def _preprocess_inputs(config: Config) -> Any:
-    from pipeline.sources import find_sources, find_tables
+    from pipeline.sources.files import find_sources, find_tables
 
     settings = config.preprocess
     declared = settings.model_dump(mode="json", exclude={"spec"})
@@ -236,7 +236,7 @@ def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew:
 
 def _connect(beam_args: Sequence[str]) -> None:
     """Files are looked for before a pipeline runs: Beam's filesystems need their options by then."""
-    from pipeline.sources import connect
+    from pipeline.sources.files import connect
 
     connect(beam_args)
 
@@ -267,7 +267,7 @@ def _stage(config: Config, name: str) -> Iterator[Callable[..., None]]:
 
 def _add_truth(config: Config, predictions: dict, results: dict) -> None:
     """Adds auc_entire_space to the tasks that follow a click: their scores on all impressions against the drawn outcome."""
-    from model.metrics import auc_entire_space
+    from model.evaluation.metrics import auc_entire_space
 
     path = Path(config.evaluation.truth)
     if not path.exists():

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from model.workers import worker
+from model.training.workers import worker
 
 
 def read(run: Path) -> dict[str, Any]:

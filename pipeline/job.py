@@ -16,18 +16,19 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from features.errors import FunnelError, nearest
-from pipeline import encode, publish
-from pipeline.attribution import Attribute
+from pipeline.output import publish
+from pipeline.rows import encode
+from pipeline.labeling.attribution import Attribute
 from pipeline.config import PreprocessConfig
-from pipeline.lookups import Lookups, resolve
+from pipeline.sources.lookups import Lookups, resolve
 from pipeline.partition import Partial, write_partition
-from pipeline.progress import Watch, mark
-from pipeline.read import Batch, Piece, Reject, check_columns, pieces, read, wanted
-from pipeline.sources import Source, connect, find_sources
-from pipeline.split import Calendar, make_calendar
-from pipeline.staging import staging
-from pipeline.tally import Tally, fold_stream, fold_tallies, tally
-from pipeline.vocabularies import check_vocabularies
+from pipeline.output.progress import Watch, mark
+from pipeline.rows.read import Batch, Piece, Reject, check_columns, pieces, read, wanted
+from pipeline.sources.files import Source, connect, find_sources
+from pipeline.labeling.split import Calendar, make_calendar
+from pipeline.output.staging import staging
+from pipeline.statistics.tally import Tally, fold_stream, fold_tallies, tally
+from pipeline.sources.vocabularies import check_vocabularies
 
 TALLIES, REJECTS, PARTIALS = "tallies", "rejects", "partials"
 ERROR = "error.json"

@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline import join, labels, statistics, write
+from pipeline.labeling import join, labels
+
+from pipeline.output import write
+
+from pipeline.statistics.statistics import statistics
 from pipeline.config import PreprocessConfig
-from pipeline.sample import SplitRows
-from pipeline.split import DROPPED, EVAL, SAMPLED_OUT, TRAIN, Calendar, assign_split, check_apart, sample
-from pipeline.statistics import Part
+from pipeline.statistics.sample import SplitRows
+from pipeline.labeling.split import DROPPED, EVAL, SAMPLED_OUT, TRAIN, Calendar, assign_split, check_apart, sample
+from pipeline.statistics.statistics import Part
 
 SPLITS = {"train": TRAIN, "eval": EVAL}
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import Stream
-from pipeline.read import Wanted, pieces, read
-from pipeline.sources import find
+from pipeline.rows.read import Wanted, pieces, read
+from pipeline.sources.files import find
 
 T0 = 1_790_000_000  # 2026-09-21T14:13:20Z, in seconds
 COLUMNS = {"user": "text", "n": "number"}

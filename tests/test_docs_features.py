@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from features.spec import Spec
-from funnel.config import Sections
+from funnel.config.config import Sections
 from pipeline.config import PreprocessConfig
 
 PAGE = (Path(__file__).parents[1] / "docs/features.md").read_text()

@@ -10,8 +10,8 @@ import pytest
 from pipeline_logs import make_config, read_examples, write_jsonl
 
 from pipeline.job import preprocess
-from pipeline.join import Events
-from pipeline.labels import DISPOSITIONS, label_events
+from pipeline.labeling.join import Events
+from pipeline.labeling.labels import DISPOSITIONS, label_events
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"```toml\n(.*?)```", re.DOTALL)

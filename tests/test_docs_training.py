@@ -9,7 +9,7 @@ import pytest
 import tomli_w
 from model_data import FEATURES, LABELS, TASKS, write_data
 
-from funnel.config import Sections, load
+from funnel.config.config import Sections, load
 
 PAGE = (Path(__file__).parents[1] / "docs/training.md").read_text()
 BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) for kind in ("python", "toml", "sh")}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from funnel.config import load
+from funnel.config.config import load
 from pipeline.job import preprocess
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import FunnelError
-from funnel.config import load
+from funnel.config.config import load
 from funnel.training import Run
 from model.funnels import FUNNELS
 from model.sharing import SHARING

@@ -6,7 +6,7 @@ import pytest
 
 from features.errors import FunnelError
 from funnel import stages
-from funnel.config import load
+from funnel.config.config import load
 
 EXAMPLE = Path(__file__).parents[1] / "examples/demo.toml"
 WEIGHTS = ["tasks.ctr.positive_weight=5", "tasks.cvr.positive_weight=3"]

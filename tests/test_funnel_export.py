@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import funnel.training
 from funnel import stages
-from funnel.config import load
+from funnel.config.config import load
 from model.serving.check import Check, LoaderCheck
 from model.serving.export import Export
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from funnel import huge_pages
+from funnel.cli.main import huge_pages
 
 REQUEST, ALWAYS = "always [madvise] never\n", "[always] madvise never\n"
 
@@ -46,7 +46,7 @@ def test_nothing_is_started_where_that_is_of_no_use(started, enabled, tunables, 
 
 
 def test_the_command_answers_as_before(tmp_path):
-    for start in (["-m", "funnel"], ["-c", "from funnel.cli import program; program()"]):
+    for start in (["-m", "funnel"], ["-c", "from funnel.cli.main import program; program()"]):
         done = subprocess.run([sys.executable, *start, "train", "a b.toml"], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (2, "")
         assert "a b.toml" in done.stderr

@@ -7,9 +7,10 @@ import pytest
 from pipeline_logs import make_config, write_logs
 
 from features import hashing
-from funnel import console, statistics_tables
-from funnel.cli import main
-from funnel.examples import first_examples
+from funnel import console
+from funnel.reports import statistics_tables
+from funnel.cli.main import main
+from funnel.reports.examples import first_examples
 from pipeline.job import preprocess
 
 T0, DAY = 1_790_000_000, 86_400

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from funnel.cli import main
+from funnel.cli.main import main
 
 CONFIG = """
 run = "{folder}/run"
@@ -96,7 +96,7 @@ def test_summary_holds_metrics_parity_and_seconds(done):
 
 
 def test_resolved_configuration_reloads_to_itself(done):
-    from funnel.config import load
+    from funnel.config.config import load
 
     resolved = load(done / "run" / "config.toml").resolved()
     given = load(done / "small.toml").resolved()
@@ -117,7 +117,7 @@ def test_what_has_not_changed_is_skipped(done, capsys, file):
 
 
 def test_a_new_process_says_nothing_of_its_libraries(done):
-    command = [sys.executable, "-c", "from funnel.cli import program; program()", "run", str(done / "small.toml")]
+    command = [sys.executable, "-c", "from funnel.cli.main import program; program()", "run", str(done / "small.toml")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [line.split()[0] for line in ended.stdout.splitlines()[:6]] == ["·"] * 6
@@ -182,7 +182,7 @@ def test_layers_and_embedding_rows_are_in_the_summary_and_the_report(done):
 
 
 def test_an_alarm_is_a_line_on_the_screen_and_in_the_report(done, monkeypatch, capsys):
-    from model import estimator
+    from model.estimator.estimator import estimator
 
     alarm = "gate [level_0/ctr] gives expert_1 0.995 of its mass"
     monkeypatch.setattr(estimator, "gate_alarms", lambda gates: [alarm])
@@ -245,7 +245,7 @@ def test_the_line_of_an_evaluation(results, line):
 
 @pytest.mark.slow
 def test_training_goes_on_after_an_interruption(done, monkeypatch, capsys):
-    from model.actions import MetricsLog
+    from model.estimator.actions import MetricsLog
 
     real = MetricsLog.__call__
 

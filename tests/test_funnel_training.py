@@ -13,10 +13,12 @@ import tensorflow as tf
 import tomli_w
 from model_data import FEATURES, LABELS, TASKS, lines, write_data
 
-from funnel import cli, stages
-from funnel.config import load
+from funnel import stages
+
+from funnel.cli.main import main as cli
+from funnel.config.config import load
 from funnel.training import Run
-from model.estimator import RankingEstimator
+from model.estimator.estimator import RankingEstimator
 
 TRAIN = {"batch_size": 16, "steps": 8, "log_every": 2, "precision": "float32", "xla": False, "async_checkpoints": False}
 MODEL = {"sharing": {"name": "shared_bottom", "units": [4]}, "funnel": {"name": "esmm", "tower_units": [3]}}

@@ -16,8 +16,8 @@ from test_funnel_training import sets
 from test_model_estimator import weights
 from test_model_workers import free_port
 
-from funnel import cli
-from funnel.config import load
+from funnel.cli.main import main as cli
+from funnel.config.config import load
 from funnel.training import Run
 
 PROGRAM = """
@@ -29,7 +29,7 @@ def told(event, arguments):  # of what Python writes in the run's directory; Ten
         print("writes", Path(arguments[0]).name)
 
 sys.addaudithook(told)
-from funnel.cli import program
+from funnel.cli.main import program
 program()
 """
 # With a buffer of one row the shards' rows alternate: two workers of a shard each take together the batch that one process takes.

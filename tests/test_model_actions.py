@@ -8,9 +8,9 @@ import tensorflow as tf
 from model_data import lines, make_estimator, make_model, write_data
 
 from features.errors import FunnelError
-from model.actions import EarlyStopping, MetricsLog, Profile, TensorBoard
-from model.progress import Progress
-from model.train_config import RunConfig
+from model.estimator.actions import EarlyStopping, MetricsLog, Profile, TensorBoard
+from model.training.progress import Progress
+from model.training.config import RunConfig
 
 REPORT = Progress(
     step=4,

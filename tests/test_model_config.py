@@ -7,7 +7,7 @@ from features.errors import FunnelError
 from model.config import ModelConfig
 from model.funnels import FUNNELS
 from model.sharing import SHARING
-from model.train_config import TrainConfig
+from model.training.config import TrainConfig
 
 
 @pytest.mark.parametrize("sharing", SHARING)

@@ -7,11 +7,11 @@ from model_data import batches, make_train, raw_rows, write_data
 from pairs import FAST, PAIRS, config_of, spec_of
 from reference_layers import named, own
 
-from model.input import Data
+from model.data.input import Data
 from model.ranking import RankingModel
 from model.sharing.base import EXPERTS
-from model.strategy import make_strategy
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.trainer import Trainer
 
 EACH = [pytest.param(pair, marks=() if pair in FAST else pytest.mark.slow, id="-".join(pair)) for pair in PAIRS]
 TRAIN, BATCH, STEPS = 1000, 100, 100

@@ -6,11 +6,11 @@ import tensorflow as tf
 from model_data import batches, make_spec, make_train, write_data
 
 from model.config import ModelConfig
-from model.input import Data
+from model.data.input import Data
 from model.ranking import RankingModel
 from model.sharing.base import EXPERTS
-from model.strategy import make_strategy
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.trainer import Trainer
 
 SPEC = make_spec()
 SHARINGS = {"mmoe": {"experts": 2}, "ple": {"levels": 2, "shared_experts": 1, "task_experts": 1}}

@@ -8,7 +8,7 @@ from model_data import make_estimator, make_model, write_data
 from test_model_workers import start
 
 from features.errors import FunnelError
-from model import diagnosis
+from model.estimator.estimator import diagnosis
 from model.funnels.base import Funnel
 
 
@@ -73,8 +73,8 @@ from pathlib import Path
 import tensorflow as tf
 from features.errors import FunnelError
 from model_data import make_estimator
-from model.estimator import RankingEstimator
-from model.workers import worker
+from model.estimator.estimator import RankingEstimator
+from model.training.workers import worker
 from test_model_workers import halves
 
 run = make_estimator(Path(sys.argv[1]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from model_data import batches, make_estimator, make_model, write_data
 
-from model.gates import GateSums, alarms
+from model.evaluation.gates import GateSums, alarms
 
 
 def summary(experts, *batches):

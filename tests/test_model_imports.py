@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 CODE = """
-import sys, model.estimator, model.serving.export
+import sys, model.estimator.estimator, model.serving.export
 found = {name.split(".")[0] for name in sys.modules} & {"apache_beam", "pipeline", "tfx_bsl", "funnel"}
 sys.exit(f"imported: {sorted(found)}" if found else 0)
 """

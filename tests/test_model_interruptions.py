@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 from model_data import lines, make_estimator, make_model, write_data
 
-from model.actions import MetricsLog
-from model.estimator import RankingEstimator
+from model.estimator.actions import MetricsLog
+from model.estimator.estimator import RankingEstimator
 
 STEPS = 60
 SETTINGS = {"steps": STEPS, "checkpoint_every": 7, "log_every": 5, "async_checkpoints": True, "keep_checkpoints": 2}

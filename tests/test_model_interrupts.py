@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from model.interrupts import Interrupts
+from model.training.interrupts import Interrupts
 
 
 def come():

@@ -12,10 +12,10 @@ import pytest
 from model_data import FEATURES, lines, make_estimator, make_model, make_spec, write_data
 from test_model_interruptions import assert_same, state
 
-from model.actions import MetricsLog
-from model.estimator import RankingEstimator
-from model.exporters import BestExporter, LatestExporter
-from model.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
+from model.estimator.actions import MetricsLog
+from model.estimator.estimator import RankingEstimator
+from model.serving.exporters import BestExporter, LatestExporter
+from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
 
 SPEC = make_spec(features=FEATURES | {"user": FEATURES["user"] | {"buckets": 400_000}})  # so that writing takes a while
 SETTINGS = {"checkpoint_every": 4, "log_every": 5, "async_checkpoints": True, "embedding_optimizer": "lazy_adam"}

@@ -9,7 +9,7 @@ from model_data import DWELL, TASKS, make_spec
 from sklearn import metrics as sk
 
 from features.errors import FunnelError
-from model.metrics import auc_entire_space, evaluate, measure, measure_number, reliability
+from model.evaluation.metrics import auc_entire_space, evaluate, measure, measure_number, reliability
 
 SPEC = make_spec(tasks={"ctr": {"label": "click", "threshold": 0.4}, "cvr": {"label": "convert", "given": "click", "threshold": 0.5}})
 

@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 from model_data import lines, make_estimator, make_model, write_data
 
-from model.actions import EarlyStopping, MetricsLog
-from model.estimator import RankingEstimator
-from model.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
+from model.estimator.actions import EarlyStopping, MetricsLog
+from model.estimator.estimator import RankingEstimator
+from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
 
 SLOW = partial(pytest.param, marks=pytest.mark.slow)
 

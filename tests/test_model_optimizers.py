@@ -12,7 +12,7 @@ from model.embedding import Table
 from model.optimizers import RULES
 from model.optimizers.dense import KINDS, _options, optimizer_state
 from model.optimizers.tables import TableOptimizer, add_up
-from model.train_config import TrainConfig
+from model.training.config import TrainConfig
 
 
 def make(

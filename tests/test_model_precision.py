@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from model_data import make_estimator, write_data
 
-from model import precision
+from model.training import precision
 from model.optimizers.loss_scale import LossScale
 
 

@@ -14,8 +14,8 @@ from pairs import FAST, PAIRS, config_of, spec_of
 from features.errors import FunnelError
 from features.fitted import Fitted
 from model.funnels import FUNNELS
-from model.strategy import make_strategy
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.trainer import Trainer
 
 SPEC = spec_of("esmm")
 FITTED = Fitted(moments={"price": (2.0, 1.0), "age": (45.0, 15.0)})

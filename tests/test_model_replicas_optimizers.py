@@ -14,8 +14,8 @@ from test_model_replicas import FITTED, batches
 
 from model.optimizers import RULES
 from model.optimizers.dense import KINDS
-from model.strategy import make_strategy
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.trainer import Trainer
 
 STEPS = 10
 COURSES = (

@@ -14,9 +14,9 @@ from model_data import make_estimator, make_model, make_spec, write_data
 from pairs import config_of, spec_of
 from test_model_estimator import assert_equal, weights
 
-from model.estimator import RankingEstimator
+from model.estimator.estimator import RankingEstimator
 from model.funnels import FUNNELS
-from model.warm_start import WarmStart
+from model.estimator.warm_start import WarmStart
 
 SETTINGS = {"steps": 20, "checkpoint_every": 7, "log_every": 7, "cpu_devices": 2, "embedding_optimizer": "lazy_adam"}
 

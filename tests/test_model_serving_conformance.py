@@ -18,7 +18,7 @@ from model_data import EVERY_KIND, LABELS, TASKS, arrow, batches, make_spec, mak
 from pairs import ACTION, CART, COURSES, config_of
 
 from features.spec import Spec
-from model.input import Data
+from model.data.input import Data
 from model.layers.network import NORMALIZE
 from model.ranking import RankingModel
 from model.serving.export import checkpoint_scores
@@ -28,8 +28,8 @@ from model.serving.loaders.inputs import arrays
 from model.serving.requests import requests
 from model.serving.saved_model import save
 from model.sharing import SHARING
-from model.strategy import make_strategy
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.trainer import Trainer
 
 FEATURES = EVERY_KIND | {
     "visitor": {"kind": "categorical", "column": "user", "buckets": 40, "dim": 4},  # hashed, beside the vocabulary of the same column

@@ -7,7 +7,7 @@ from model_data import EVERY_KIND, make_model, make_spec, write_data
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from features.errors import FunnelError
-from model.input import Data
+from model.data.input import Data
 from model.ranking import RankingModel
 from model.serving import export as export_module
 from model.serving import saved_model

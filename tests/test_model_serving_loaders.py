@@ -116,7 +116,7 @@ def isolated(code, *arguments):
     return subprocess.run([sys.executable, "-I", "-c", code, *arguments], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["features", "features.spec", "model.ranking", "pipeline", "funnel.cli", "keras", "tf_keras"])
+@pytest.mark.parametrize("name", ["features", "features.spec", "model.ranking", "pipeline", "funnel.cli.main", "keras", "tf_keras"])
 def test_the_process_can_import_neither_the_project_nor_keras(name):
     done = isolated(f"import isolation; isolation.block_imports()\nimport {name}")
     top = name.split(".")[0]

@@ -13,11 +13,11 @@ import pytest
 from model_data import batches, make_estimator, make_model, make_spec, make_train, upload, write_data
 
 from features.errors import FunnelError
-from model import staging
-from model.estimator import RankingEstimator
-from model.identity import RankingConfig
-from model.input import Data
-from model.staging import GIB, RemoteDirectory, is_remote
+from model.data import staging
+from model.estimator.estimator import RankingEstimator
+from model.estimator.identity import RankingConfig
+from model.data.input import Data
+from model.data.staging import GIB, RemoteDirectory, is_remote
 
 SPEC = make_spec()
 URI = "s3://logs/ads/data"

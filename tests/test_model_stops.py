@@ -7,9 +7,9 @@ import tensorflow as tf
 from model_data import DWELL, make_estimator, make_model, make_spec, write_data
 
 from features.errors import FunnelError
-from model.estimator import RankingEstimator
-from model.exporters import BestExporter, FinalExporter
-from model.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
+from model.estimator.estimator import RankingEstimator
+from model.serving.exporters import BestExporter, FinalExporter
+from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
 
 SPEC = make_spec(**DWELL)
 

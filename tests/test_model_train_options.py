@@ -7,8 +7,8 @@ from test_model_trainer import FITTED, SPEC, make_batch, run
 
 from features.errors import FunnelError
 from model.embedding import row_ranges
-from model.strategy import make_strategy
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.trainer import Trainer
 
 RATES = {"learning_rate": 1.0, "embedding_learning_rate": 1.0, "wide_learning_rate": 1.0}
 SGD = {"optimizer": "sgd", "embedding_optimizer": "sgd"} | RATES

@@ -8,8 +8,8 @@ import tensorflow as tf
 from model_data import make_model, make_spec, make_train
 
 from features.fitted import Fitted
-from model.strategy import make_strategy
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.trainer import Trainer
 
 SPEC = make_spec()
 FITTED = Fitted(moments=dict.fromkeys(SPEC.numeric, (0.0, 1.0)))

@@ -9,7 +9,7 @@ from model_data import EVERY_KIND, FEATURES, make_estimator, make_model, make_sp
 
 from features.errors import FunnelError
 from model.embedding import row_ranges
-from model.warm_start import WarmStart
+from model.estimator.warm_start import WarmStart
 
 TINY = 1e-30
 

@@ -7,10 +7,10 @@ from model_data import SMALL, batches, make_estimator, make_spec, make_train, wr
 
 from features.errors import FunnelError
 from model.config import ModelConfig
-from model.input import Data
+from model.data.input import Data
 from model.sharing import SHARING
-from model.strategy import make_strategy
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.trainer import Trainer
 from model.weighting import WEIGHTING
 from model.weighting.pcgrad import surgery
 

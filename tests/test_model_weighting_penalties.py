@@ -8,11 +8,11 @@ from pairs import config_of, spec_of
 
 from features.errors import FunnelError
 from model.config import ModelConfig
-from model.input import Data
+from model.data.input import Data
 from model.sharing import SHARING
 from model.sharing.base import shared_part
-from model.strategy import make_strategy
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.trainer import Trainer
 from model.weighting import WEIGHTING
 
 OPTIONS = {"decay": {"gamma": {"ctr": 0.99}}, "dwa": {"period": 2}}

@@ -13,8 +13,8 @@ from pairs import spec_of
 from test_model_replicas import FITTED, batches
 
 from model.config import ModelConfig
-from model.strategy import make_strategy
-from model.trainer import Trainer
+from model.training.strategy import make_strategy
+from model.training.trainer import Trainer
 from model.weighting import WEIGHTING
 
 OPTIONS = {"decay": {"gamma": {"ctr": 0.5}}, "dwa": {"period": 1}, "pareto": {"at_least": {"ctr": 0.1}}}

@@ -14,16 +14,16 @@ import tensorflow as tf
 from model_data import make_estimator, write_data
 
 from features.errors import FunnelError
-from model import strategy
-from model.estimator import RankingEstimator
-from model.workers import workers
+from model.training import strategy
+from model.estimator.estimator import RankingEstimator
+from model.training.workers import workers
 
 HERE = Path(__file__).parent
 WORKER = """
 import sys
 from pathlib import Path
 from model_data import make_estimator
-from model.estimator import RankingEstimator
+from model.estimator.estimator import RankingEstimator
 from test_model_workers import halves
 folder, steps, rate = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 estimator = make_estimator(folder, learning_rate=rate)
@@ -34,10 +34,10 @@ CHIEF_DECIDES = """
 import sys
 from pathlib import Path
 from model_data import make_estimator
-from model.estimator import RankingEstimator
-from model.progress import Reporter
-from model.workers import worker
-from model.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
+from model.estimator.estimator import RankingEstimator
+from model.training.progress import Reporter
+from model.training.workers import worker
+from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
 from test_model_workers import halves
 
 class Stop:

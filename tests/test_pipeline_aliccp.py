@@ -1,14 +1,14 @@
-"""pipeline.aliccp: the raw pair of files, from literal samples in the form that its description gives."""
+"""pipeline.sources.formats.aliccp: the raw pair of files, from literal samples in the form that its description gives."""
 
 import pytest
 from log_files import as_wanted
 from pipeline_logs import run
 
 from features.errors import FunnelError
-from pipeline import formats
+from pipeline.sources.files import pieces as formats
 from pipeline.config import Stream
-from pipeline.read import check_columns, read_source
-from pipeline.sources import find
+from pipeline.rows.read import check_columns, read_source
+from pipeline.sources.files import find
 
 COMMON = {
     "c1": [("101", "31319", 1.0), ("109_14", "455", 2.5), ("109_14", "456", 0.69315)],

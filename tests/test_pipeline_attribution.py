@@ -1,4 +1,4 @@
-"""pipeline.attribution: literal clicks and conversions, and every pair of them against a slow search."""
+"""pipeline.labeling.attribution: literal clicks and conversions, and every pair of them against a slow search."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import hashing
-from pipeline.attribution import attribute, touches_of
+from pipeline.labeling.attribution import attribute, touches_of
 
 
 def clicks(*rows):

@@ -1,4 +1,4 @@
-"""pipeline.cast: what can be cast is cast, and each value that cannot is found, whatever stands beside it."""
+"""pipeline.rows.cast: what can be cast is cast, and each value that cannot is found, whatever stands beside it."""
 
 import pyarrow as pa
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import FunnelError
-from pipeline.cast import cast_valid, to_microseconds, to_raw_type
+from pipeline.rows.cast import cast_valid, to_microseconds, to_raw_type
 
 SECOND = 1_000_000
 T = 1_790_000_000  # 2026-09-21T14:13:20Z

@@ -6,10 +6,10 @@ import pytest
 
 from features import arrays, hashing
 from features.spec import Spec
-from pipeline import tally
-from pipeline.collisions import collisions, expected, warnings
-from pipeline.sketches import Profile
-from pipeline.tally import Tally
+from pipeline.statistics.statistics import tally
+from pipeline.statistics.collisions import collisions, expected, warnings
+from pipeline.statistics.sketches import Profile
+from pipeline.statistics.tally import Tally
 
 TABLE = {"labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
 

@@ -1,4 +1,4 @@
-"""pipeline.formats: of random lines each is a row at the right place or malformed, in blocks and pieces of any size."""
+"""pipeline.sources.pieces: of random lines each is a row at the right place or malformed, in blocks and pieces of any size."""
 
 import csv
 import io
@@ -10,7 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline import csv_lines, formats, lines
+from pipeline.sources.files import pieces as formats
+
+from pipeline.sources.files.formats import csv_lines, lines
 from pipeline.config import Stream
 
 WANTED = {"id": "text", "n": "text"}

@@ -1,4 +1,4 @@
-"""pipeline.join: which rows are one impression, and whose impression an event is; also where two ids have one fingerprint."""
+"""pipeline.labeling.join: which rows are one impression, and whose impression an event is; also where two ids have one fingerprint."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import hashing
-from pipeline.join import Index, deduplicate, group, match, origins, place
+from pipeline.labeling.join import Index, deduplicate, group, match, origins, place
 
 TEXTS = st.text("abé日", max_size=2)
 

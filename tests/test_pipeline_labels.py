@@ -1,4 +1,4 @@
-"""pipeline.labels: literal rows for every rule of docs/labels.md, and a slow reference that looks at one impression at a time."""
+"""pipeline.labeling.labels: literal rows for every rule of docs/labels.md, and a slow reference that looks at one impression at a time."""
 
 from collections import Counter
 
@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.labels import EventLabel, ValueLabel
-from pipeline.join import Events
-from pipeline.labels import DISPOSITIONS, label_one
-from pipeline.numbers import ratio, running, value_label
+from pipeline.labeling.join import Events
+from pipeline.labeling.labels import DISPOSITIONS, label_one
+from pipeline.labeling.numbers import ratio, running, value_label
 
 SECOND = 1_000_000
 END = 1000  # of the logs, in seconds, unless a test says otherwise

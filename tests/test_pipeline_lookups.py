@@ -1,13 +1,13 @@
-"""pipeline.lookups: columns that a stream's files lack are taken by key; keys that a table lacks leave them missing, and count."""
+"""pipeline.sources.lookups: columns that a stream's files lack are taken by key; keys that a table lacks leave them missing, and count."""
 
 import pytest
 from log_files import T0, as_wanted, write
 
 from features.errors import FunnelError
 from pipeline.config import Stream
-from pipeline.lookups import resolve
-from pipeline.read import read_source
-from pipeline.sources import find
+from pipeline.sources.lookups import resolve
+from pipeline.rows.read import read_source
+from pipeline.sources.files import find
 
 ITEMS = [{"item": 7, "brand": "acme", "price": 1.5}, {"item": 8, "brand": None, "price": None}]
 USERS = "uid;age\nu1;30\nu2;41\n"

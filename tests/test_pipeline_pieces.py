@@ -9,10 +9,10 @@ from apache_beam.io.filesystems import FileSystems
 from log_files import FORMATS, T0, read_file, write
 
 from features.errors import FunnelError
-from pipeline import formats
+from pipeline.sources.files import pieces as formats
 from pipeline.config import Stream
-from pipeline.read import Wanted, check_columns
-from pipeline.sources import Source, find
+from pipeline.rows.read import Wanted, check_columns
+from pipeline.sources.files import Source, find
 
 
 def test_a_text_file_is_cut_by_its_size(monkeypatch):

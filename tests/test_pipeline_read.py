@@ -1,4 +1,4 @@
-"""pipeline.read: what is a valid row in each format, and the reason and place of each one that is not."""
+"""pipeline.rows.read: what is a valid row in each format, and the reason and place of each one that is not."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -6,7 +6,8 @@ import pytest
 from log_files import COLUMNS, FORMATS, T0, first_line, read_file, write
 
 from features.errors import FunnelError
-from pipeline import formats, lines
+from pipeline.sources.files import pieces as formats
+from pipeline.sources.files.formats import lines
 from pipeline.config import Stream
 
 

@@ -14,10 +14,10 @@ from log_files import T0
 from pipeline_logs import make_config, read_examples
 
 from features.errors import FunnelError
-from pipeline import formats
+from pipeline.sources.files import pieces as formats
 from pipeline.job import preprocess
-from pipeline.read import pieces, read_source, wanted
-from pipeline.sources import connect, find, find_sources
+from pipeline.rows.read import pieces, read_source, wanted
+from pipeline.sources.files import connect, find, find_sources
 
 ROWS = [{"id": str(i), "ts": T0 + i, "user": "u", "tags": ["a"], "price": i / 2} for i in range(40)]
 CLICKS = [{"id": str(i), "ts": T0 + i + 5} for i in range(0, 40, 3)]

@@ -1,4 +1,4 @@
-"""pipeline.simulate: the truth has the set effects, and the files hold exactly what simulation.json counts."""
+"""pipeline.simulation.simulate: the truth has the set effects, and the files hold exactly what simulation.json counts."""
 
 import csv
 import gzip
@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import FunnelError
-from pipeline import simulate_files
-from pipeline.simulate import SimulateConfig, World, logits, nearest_centre, simulate, solve_intercept
-from pipeline.simulate_files import STREAMS, impression_ids
+from pipeline.simulation import simulate_files
+from pipeline.simulation.simulate import SimulateConfig, World, logits, nearest_centre, simulate, solve_intercept
+from pipeline.simulation.simulate_files import STREAMS, impression_ids
 
 SMALL = {"impressions": 6_000, "users": 300, "items": 100, "days": 6, "ctr": 0.3, "cvr": 0.3, "malformed": 0.02, "seed": 7}
 DEFECTS = {"late": 0.05, "duplicates": 0.03, "orphans": 0.04}
@@ -156,7 +156,7 @@ def test_selection_shows_in_the_logs(tmp_path):
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("name", ["parquet", "jsonl", "csv"])
 def test_files_hold_what_is_counted(tmp_path, monkeypatch, name, compress):
-    monkeypatch.setattr("pipeline.simulate.PART_ROWS", 400)  # 1000 impressions a day: three parts
+    monkeypatch.setattr("pipeline.simulation.simulate.PART_ROWS", 400)  # 1000 impressions a day: three parts
     monkeypatch.setattr(simulate_files, "PART_ROWS", 200)
     counts, truth = make(tmp_path, format=name, compress=compress, **DEFECTS)
     root = tmp_path / "logs"

@@ -1,4 +1,4 @@
-"""pipeline.sources: which files a glob and the wanted days choose, by which names, and how they are packed."""
+"""pipeline.sources.files: which files a glob and the wanted days choose, by which names, and how they are packed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pipeline_logs import make_config, write_jsonl, write_logs
 
 from features.errors import FunnelError
 from pipeline.config import Stream
-from pipeline.dates import day_of
-from pipeline.sources import Source, find, find_sources, format_of, open_source
+from pipeline.sources.dates import day_of
+from pipeline.sources.files import Source, find, find_sources, format_of, open_source
 
 ROW = [{"id": "a", "ts": 1_790_000_000, "user": "u", "tags": [], "price": 1}]
 

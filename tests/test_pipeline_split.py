@@ -1,4 +1,4 @@
-"""pipeline.split: the truth table of the split, the calendar, and the sampling of negatives."""
+"""pipeline.labeling.split: the truth table of the split, the calendar, and the sampling of negatives."""
 
 import itertools
 import time
@@ -10,7 +10,7 @@ import pytest
 from pipeline_logs import make_config
 
 from features import hashing
-from pipeline.split import DROPPED, EVAL, SAMPLED_OUT, TRAIN, Calendar, assign_split, check_apart, make_calendar, sample
+from pipeline.labeling.split import DROPPED, EVAL, SAMPLED_OUT, TRAIN, Calendar, assign_split, check_apart, make_calendar, sample
 
 SECOND = 1_000_000
 NOW, MATURE = 100 * SECOND, 90 * SECOND

@@ -10,10 +10,12 @@ from pipeline_logs import make_config, run, write_logs
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
-from pipeline import fit, moments, publish, ranks, relevance, sample, statistics, vocabularies
+from pipeline.output import publish
+from pipeline.sources.files import vocabularies
+from pipeline.statistics.statistics import fit, moments, ranks, relevance, sample, statistics
 from pipeline.job import preprocess
-from pipeline.moments import Moments
-from pipeline.sample import SplitRows
+from pipeline.statistics.moments import Moments
+from pipeline.statistics.sample import SplitRows
 
 FEATURES = {
     "user": {"kind": "categorical", "min_count": 2},

@@ -8,9 +8,9 @@ import pytest
 
 from features import arrays, hashing
 from features.spec import Spec
-from pipeline import sketches, tally
-from pipeline.collisions import expected
-from pipeline.tally import Tally
+from pipeline.statistics.statistics import sketches, tally
+from pipeline.statistics.collisions import expected
+from pipeline.statistics.tally import Tally
 
 TABLE = {"labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
 

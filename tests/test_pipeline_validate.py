@@ -1,12 +1,12 @@
-"""pipeline.validate: what the job wants of a row besides types, and which rows break it."""
+"""pipeline.rows.validate: what the job wants of a row besides types, and which rows break it."""
 
 import pytest
 from log_files import FORMATS, T0, read_file, write
 from pipeline_logs import make_config
 
 from pipeline.config import Stream
-from pipeline.read import Wanted, key, read_source, wanted
-from pipeline.sources import find
+from pipeline.rows.read import Wanted, key, read_source, wanted
+from pipeline.sources.files import find
 
 PAIRED = Wanted((("tags", "texts"), ("w", "numbers")), paired={"w": "tags"})
 SPLIT_PAIRED = Wanted((("tags", "text"), ("w", "text")), paired={"w": "tags"}, separators={"tags": "|"})

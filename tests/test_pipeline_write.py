@@ -1,4 +1,4 @@
-"""pipeline.write: TensorFlow and TFX read both layouts back, and schema.pbtxt describes just what is in them."""
+"""pipeline.output.write: TensorFlow and TFX read both layouts back, and schema.pbtxt describes just what is in them."""
 
 import gzip
 import hashlib
@@ -14,7 +14,7 @@ from tfx_bsl.coders import example_coder
 from tfx_bsl.tfxio import dataset_options, tf_example_record
 
 from features.spec import Spec
-from pipeline import write
+from pipeline.output import write
 
 NAN = float("nan")
 FEATURES = {

@@ -14,9 +14,9 @@ pytest.importorskip("tensorflow_io", reason="tensorflow-io loads into TensorFlow
 import tensorflow as tf
 
 from features.errors import FunnelError
-from funnel.cli import main
-from funnel.config import load
-from model.input import Data
+from funnel.cli.main import main
+from funnel.config.config import load
+from model.data.input import Data
 
 URI = "s3://logs/ads/data"
 GIVEN = Path(os.environ.get("FUNNEL_TFIO_DATA", "/nowhere"))  # what tests/tfio_data.py wrote

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 from features.errors import FunnelError
 from features.manifest import read_manifest
-from funnel.config import Config, load
+from funnel.config.config import Config, load
 from funnel.console import console, table
 from funnel.experiments.base import Experiment, Metrics, Results, figure, spread
 from funnel.experiments.training import SAME_NUMBERS, options, train
 from model.config import ModelConfig
-from model.metrics import evaluate
+from model.evaluation.metrics import evaluate
 from model.sharing import SHARING
 from pipeline.job import preprocess
 

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 from features.errors import FunnelError
 from features.manifest import VERSION
-from funnel.config import Config, Sections, load
+from funnel.config.config import Config, Sections, load
 from funnel.experiments.training import SAME_NUMBERS, flat
 from pipeline.job import preprocess
-from pipeline.simulate import simulate
+from pipeline.simulation.simulate import simulate
 
 Half = Literal["studied", "held-out"]
 EXAMPLES = Path("examples")

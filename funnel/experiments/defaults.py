@@ -21,9 +21,9 @@ from funnel.experiments.references import references
 from funnel.experiments.sets import SETS
 from funnel.experiments.training import flat, train
 from model.config import ModelConfig
-from model.defaults import RULE
-from model.input import Data
-from model.metrics import measure
+from model.training.defaults import RULE
+from model.data.input import Data
+from model.evaluation.metrics import measure
 from model.objectives import own_space
 
 SHOWN = ("auc", "auc_lr", "auc_hgb", "logloss", "logloss_lr", "logloss_constant")

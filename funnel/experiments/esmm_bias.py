@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from features.errors import FunnelError
-from funnel.config import Config, load
+from funnel.config.config import Config, load
 from funnel.console import table
 from funnel.experiments.base import Experiment, Metrics, Results, figure, statistics
 from funnel.experiments.training import SAME_NUMBERS, flat, options, train
 from pipeline.job import preprocess
-from pipeline.simulate import simulate
+from pipeline.simulation.simulate import simulate
 
 CONFIG = Path("examples/demo.toml")
 SELECTIONS = {  # what makes clicks convert more than other impressions

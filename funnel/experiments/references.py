@@ -16,8 +16,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from features.spec import Spec
-from model.input import COMPRESSION_TYPES, Data
-from model.metrics import measure
+from model.data.input import COMPRESSION_TYPES, Data
+from model.evaluation.metrics import measure
 from model.objectives import own_space
 
 BATCH = 8192

@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from funnel.config import Config
+from funnel.config.config import Config
 from funnel.training import Run
-from model.defaults import RULE
+from model.training.defaults import RULE
 
 SAME_NUMBERS = ["train.precision=float32", "train.xla=false"]  # else the machine chooses, and its results are its own
 

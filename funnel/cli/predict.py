@@ -1,0 +1,74 @@
+"""Raw rows → scores, offline: the logs are read as the pipeline reads them, and scored by the latest checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features import arrays
+from features.errors import FunnelError
+from funnel.config.config import Config
+from funnel.console import console, load_tensorflow, progress_bar
+from pipeline.config import Stream
+from pipeline.sources.lookups import resolve
+from pipeline.rows.read import Batch, Reject, read_source, wanted_features
+from pipeline.sources.files import Source, connect, find
+
+
+def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
+    """Writes id, p_<name> and y_<name> of every valid row to `output` (Parquet), rejects beside it; returns the number of rows."""
+    load_tensorflow()
+    import tensorflow as tf
+
+    from funnel.training import Run
+
+    settings = config.preprocess
+    stream = settings.logs[settings.rows].model_copy(update={"time": None})  # a score needs no time
+    connect()
+    sources = find("--input" if inputs else f"logs.{settings.rows}.files", settings.rows, stream, list(inputs or [stream.files]))
+    model = Run(config).estimator.load()
+    score = tf.function(model.scores, reduce_retracing=True, autograph=False)
+    rejects: list[Reject] = []
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    writer, rows = None, 0
+    try:
+        with progress_bar("scoring", "files") as progress:
+            for batch in _batches(sources, stream, config, progress):
+                rejects += batch.rejects
+                columns = arrays.served(config.spec, batch.raw(config.spec.request_columns))
+                encoded = arrays.encode(config.spec, columns)
+                scores = score(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
+                table = pa.table({"id": batch.columns["id"]} | {name: p.numpy() for name, p in scores.items()})
+                writer = writer or pq.ParquetWriter(unfinished, table.schema)
+                writer.write_table(table)
+                rows += len(table)
+        if writer is None:
+            raise FunnelError(f"{', '.join(s.path for s in sources)}: no rows to score")
+        writer.close()
+        os.replace(unfinished, output)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    _report(rows, rejects, output)
+    return rows
+
+
+def _batches(sources: list[Source], stream: Stream, config: Config, progress: Callable[..., None]) -> Iterator[Batch]:
+    """The columns that a request sends, those of the stream's look-up tables among them."""
+    wanted = wanted_features(config.spec, config.spec.request_columns)
+    lookups = resolve("--input", stream, sources[0], wanted.columns)
+    for number, source in enumerate(sources):
+        progress(number, len(sources))
+        yield from read_source(source, stream, wanted, lookups)
+
+
+def _report(rows: int, rejects: list[Reject], output: Path) -> None:
+    console.print(f"[green]✓[/green] {rows:,} rows scored → {output}")
+    for reject in rejects[:5]:
+        console.print(f"  not scored: {reject.file}, {reject.place}: {reject.reason}", markup=False)
+    if len(rejects) > 5:
+        console.print(f"  … and {len(rejects) - 5:,} more rows not scored")

@@ -1,0 +1,192 @@
+"""To begin where another run ended: embedding rows by feature name, dense weights by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from features.errors import FunnelError
+from features.fitted import Fitted
+from features.spec import Spec
+from model.estimator.checkpoints import first_readable
+from model.embedding import flat_columns, row_ranges
+from model.estimator.identity import Identity, RankingConfig
+from model.wide import wide_ranges
+
+READING = {"pooling", "serve", "max_length", "weights"}  # of a feature: how its rows are read, not what they mean
+REMEDY = "give another run's model directory, or start without"
+_TABLE = re.compile(r"(slots/)?(?P<kind>embeddings_\d+|wide)/(?P<dim>\d+)(/|$)")  # tables and their optimizer's slots
+NEVER = ("step",)  # the new run counts its own
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """The latest checkpoint of `model_dir`, another run's. Its feature statistics (moments, ranges, boundaries, vocabularies) are kept,
+    since trained weights mean something by them alone, unless `refresh_statistics`.
+    """
+
+    model_dir: Path
+    refresh_statistics: bool = False
+
+    @cached_property
+    def _known(self) -> dict[str, Any]:
+        known = Identity(self.model_dir).known()
+        if known is None:
+            raise self._nothing()
+        return known
+
+    def _nothing(self) -> FunnelError:
+        return FunnelError(f"{self.model_dir}: holds no checkpoint to start from; {REMEDY}")
+
+    @cached_property
+    def spec(self) -> Spec:
+        return Spec.parse(self._known["spec"], str(self.model_dir / "model.json"))
+
+    @cached_property
+    def old_fitted(self) -> Fitted:
+        return Fitted.parse(self._known["fitted"], str(self.model_dir / "model.json"))
+
+    @property
+    def chosen(self) -> Mapping[str, float]:
+        """What suited the other run's rows where its configuration left it open."""
+        return self._known.get("chosen", {})
+
+    def fitted(self, config: RankingConfig) -> Fitted:
+        """The new run's statistics: for features that both runs declare alike the checkpoint's, else those of the new training split."""
+        if self.refresh_statistics:
+            return config.fitted
+        same = [
+            name
+            for name, f in config.spec.features.items()
+            if name in self.spec.features and _declared(f) == _declared(self.spec.features[name])
+        ]
+        kept = {}
+        for part in ("moments", "ranges", "boundaries", "vocabularies"):
+            new, old = getattr(config.fitted, part), getattr(self.old_fitted, part)
+            kept[part] = {name: old[name] if name in same and name in old else value for name, value in new.items()}
+        return Fitted(**kept, outcomes=config.fitted.outcomes)
+
+    def apply(self, state: Mapping[str, tf.Variable], spec: Spec, fitted: Fitted, warn: Callable[[str], None]) -> None:
+        """Fills the variables of a new training, its optimizers' included. What cannot be filled starts anew, and `warn` is told.
+        Raises FunnelError where no checkpoint can be read.
+        """
+        rows = {name: self._row_map(spec, fitted, name, warn) for name in spec.embedded if spec.owner(name) == name}
+        for name in self.spec.features:
+            if name not in spec.features:
+                warn(f"warm start: feature '{name}' of {self.model_dir} is gone")
+
+        def read(path: str) -> None:
+            reader = tf.train.load_checkpoint(path)
+            for name, variable in state.items():
+                if name not in NEVER:
+                    value = self._value(name, variable, reader, spec, fitted, rows, warn)
+                    if value is not None:
+                        variable.assign(value)
+
+        if first_readable(self.model_dir / "checkpoints", read, warn, REMEDY) is None:
+            raise self._nothing()
+
+    def _row_map(self, spec: Spec, fitted: Fitted, name: str, warn: Callable[[str], None]) -> tuple[np.ndarray, np.ndarray] | None:
+        """(rows of the new feature, the old rows that they continue); None, and a line, where the feature starts anew."""
+        feature, old = spec.features[name], self.spec.features.get(name)
+        if old is None or self.spec.owner(name) != name:
+            return warn(f"warm start: feature '{name}' is new: its embeddings start anew")
+        mine, theirs = _declared(feature), _declared(old)
+        changed = [f"{key} was {theirs.get(key)} and is {mine.get(key)}" for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
+        if changed:
+            return warn(f"warm start: feature '{name}' has changed ({', '.join(changed)}): its embeddings start anew")
+        new_ids, old_ids = fitted.vocabularies.get(name), self.old_fitted.vocabularies.get(name)
+        if new_ids is not None:
+            _, here, there = np.intersect1d(new_ids, old_ids, return_indices=True)
+            added = len(new_ids) - len(here)
+            if added:
+                warn(f"warm start: {added} values of feature '{name}' are new: their embeddings start anew")
+            return np.concatenate([[0, 1], here + 2]), np.concatenate([[0, 1], there + 2])
+        count, before = fitted.table_rows(spec, name), self.old_fitted.table_rows(self.spec, name)
+        if count != before or fitted.boundaries.get(name) != self.old_fitted.boundaries.get(name):
+            return warn(f"warm start: the boundaries of feature '{name}' have moved: its embeddings start anew")
+        return np.arange(count), np.arange(count)
+
+    def _value(
+        self,
+        name: str,
+        variable: tf.Variable,
+        reader: Any,
+        spec: Spec,
+        fitted: Fitted,
+        rows: Mapping[str, Any],
+        warn: Callable[[str], None],
+    ) -> np.ndarray | None:
+        """What a variable starts with; None where it keeps its own."""
+        table = _TABLE.match(name)
+        if table is not None:
+            old = _read(reader, name) if _holds(reader, name) else None
+            ranges = wide_ranges if table["kind"] == "wide" else row_ranges
+            return None if old is None else self._table(variable, old, spec, fitted, int(table["dim"]), rows, ranges)
+        if not _holds(reader, name):
+            return warn(f"warm start: {name} is new: it starts anew")
+        old = _read(reader, name)
+        new = self._by_columns(variable, old, spec)
+        return warn(f"warm start: {name} was {list(old.shape)} and is {variable.shape.as_list()}: it starts anew") if new is None else new
+
+    def _table(
+        self,
+        variable: tf.Variable,
+        old: np.ndarray,
+        spec: Spec,
+        fitted: Fitted,
+        dim: int,
+        rows: Mapping[str, Any],
+        ranges: Callable[[Spec, Fitted, int], tuple[dict[str, int], int]],
+    ) -> np.ndarray | None:
+        value = variable.numpy()
+        if value.shape[1:] != old.shape[1:]:  # other heads
+            return None
+        theirs, _ = ranges(self.spec, self.old_fitted, dim)
+        for feature, begin in ranges(spec, fitted, dim)[0].items():
+            known = rows[spec.owner(feature)]
+            if known is not None and feature in theirs:
+                here, there = known
+                value[begin + here] = old[theirs[feature] + there]
+        return value
+
+    def _by_columns(self, variable: tf.Variable, old: np.ndarray, spec: Spec) -> np.ndarray | None:
+        """The old value; along an axis that is as long as the model's flat input, column by column of the features' names."""
+        mine, theirs = flat_columns(spec), flat_columns(self.spec)
+        shape = tuple(variable.shape)
+        if mine == theirs or not shape or len(old.shape) != len(shape):
+            return old if old.shape == shape else None
+        axes = [axis for axis in range(len(shape)) if shape[axis] == len(mine) and old.shape[axis] == len(theirs)]
+        if any(old.shape[axis] != shape[axis] for axis in range(len(shape)) if axis not in axes):
+            return None
+        here = [i for i, column in enumerate(mine) if column in theirs]
+        there = [theirs.index(mine[i]) for i in here]
+        value = variable.numpy()
+        value[np.ix_(*(here if a in axes else range(n) for a, n in enumerate(shape)))] = old[
+            np.ix_(*(there if a in axes else range(n) for a, n in enumerate(shape)))
+        ]
+        return value
+
+
+def _declared(feature: Any) -> dict[str, Any]:
+    return feature.model_dump(mode="json", exclude=READING)
+
+
+def _key(name: str) -> str:
+    """A variable's name in the checkpoint: TensorFlow escapes what separates."""
+    return f"state/variables_by_name/{name.replace('.', '..').replace('/', '.S')}/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def _holds(reader: Any, name: str) -> bool:
+    return reader.has_tensor(_key(name))
+
+
+def _read(reader: Any, name: str) -> np.ndarray:
+    return reader.get_tensor(_key(name))

@@ -1,0 +1,142 @@
+"""Training configuration: what decides a training's course (TrainConfig), and how it is run (RunConfig)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+
+from features.errors import FunnelError, nearest
+from features.settings import Settings
+from features.spec import Spec
+from model.config import entry_params
+from model.optimizers import RULES
+from model.optimizers.base import Rule, RuleParams
+from model.optimizers.dense import DenseParams
+from model.optimizers.schedules import Constant, Schedule
+from model.training.precision import Precision
+
+RATES = {"adagrad": 0.05, "rowwise_adagrad": 0.05, "ftrl": 0.05, "lazy_adam": 0.001, "sgd": 0.05}  # of tables
+
+
+class TableOptions(Settings):
+    """What one feature's rows are trained with: a learning rate in the place of the common one, and λ of λ·w² over the rows used."""
+
+    learning_rate: float | None = Field(None, gt=0)
+    l2: float = Field(0.0, ge=0)
+
+
+class TrainConfig(Settings):
+    """What decides the course of a training; to resume with another is refused.
+
+    `batch_size` is global: replicas share it out. Tables are trained by `embedding_optimizer` at
+    `embedding_learning_rate`, those of the wide part at `wide_learning_rate`, twice as much unless given, and everything
+    else by `optimizer`, one of Keras', at `learning_rate`; `schedule` multiplies all. `scale_learning_rate` = "linear"
+    multiplies them by the number of replicas, "none", the default, leaves them: the batch is global, so more replicas
+    alone change nothing. `clip_norm` bounds the norm of all gradients together, after they were added up over replicas.
+    `features` gives single features a rate and an L2 of their own. `precision` and `xla`: see model.training.precision.
+    A batch size and a length that are left open follow from the number of training rows: see model.training.defaults. With
+    `early_stop` the share `held_out` of the training rows is not trained on, and ends the training where its loss stops
+    falling: see model.estimator.early_stop.
+    """
+
+    batch_size: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1)
+    epochs: float | None = Field(None, gt=0)
+    learning_rate: float = Field(0.001, gt=0)
+    embedding_learning_rate: float = Field(gt=0)
+    wide_learning_rate: float = Field(gt=0)
+    optimizer: DenseParams = DenseParams()
+    embedding_optimizer: SerializeAsAny[RuleParams] = Field({"name": "adagrad"})
+    schedule: Schedule = Constant()
+    scale_learning_rate: Literal["none", "linear"] = "none"
+    clip_norm: float | None = Field(None, gt=0)
+    features: dict[str, TableOptions] = Field({})
+    precision: Precision = "auto"
+    xla: bool = False
+    early_stop: bool = False
+    held_out: float = Field(0.1, gt=0, lt=1)
+    seed: int = 1
+    shuffle_buffer: int = Field(10_000, ge=1)
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _optimizer(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("embedding_optimizer", mode="before")
+    @classmethod
+    def _embedding_optimizer(cls, value: Any) -> Any:
+        return entry_params(value, RULES)
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _schedule(cls, value: Any) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        return {"name": "constant"} | value if isinstance(value, dict) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _table_rates(cls, data: Any) -> Any:
+        """The rates of tables that are left open follow from their optimizer."""
+        if not isinstance(data, Mapping):
+            return data
+        optimizer = data.get("embedding_optimizer")
+        name = optimizer.get("name") if isinstance(optimizer, Mapping) else getattr(optimizer, "name", optimizer)
+        rate = data.get("embedding_learning_rate", RATES.get(name or "adagrad", 0.05))
+        own = {"embedding_learning_rate": rate, "wide_learning_rate": 2 * rate if isinstance(rate, int | float) else 0.1}
+        return own | {key: value for key, value in data.items() if value is not None or key not in own}
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.steps and self.epochs:
+            raise ValueError(f"steps = {self.steps} and epochs = {self.epochs} both say how long to train: give one of them")
+        return self
+
+    def check(self, spec: Spec) -> None:
+        """Raises FunnelError when `features` names what has no table of its own."""
+        owners = [name for name in spec.embedded if spec.owner(name) == name]
+        for name in self.features:
+            if name in spec.embedded and name not in owners:
+                raise FunnelError(f"train.features.{name}: '{name}' shares the table of '{spec.owner(name)}'; give the options to that one")
+            if name not in owners:
+                raise FunnelError(f"train.features names '{name}', which has no embedding table: {nearest(name, owners)}")
+
+    def total_steps(self, rows: int) -> int:
+        """The number of steps for `rows` training rows; the batch size and the length must not be open."""
+        return self.steps or max(1, round(self.epochs * rows / self.batch_size))
+
+    @property
+    def rule(self) -> Rule:
+        return RULES[self.embedding_optimizer.name](self.embedding_optimizer)
+
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class RunConfig(Settings):
+    """How a training is run, which leaves its results alone.
+
+    A checkpoint every `checkpoint_every` steps, and every `checkpoint_minutes` besides where given; the latest `keep_checkpoints` stay.
+    They are written beside the training, from a copy of all variables, unless `async_checkpoints` is false: then nothing is copied and
+    training waits. A report every `log_every` steps. `cpu_devices` makes that many logical CPU devices and a replica on each; without it
+    all GPUs are used, or else one device. `tensorboard` writes events; `profile` = [a, b] traces the steps a to b, both of them.
+    Remote data is kept in at most `cache_gib`.
+    """
+
+    cpu_devices: int | None = Field(None, ge=1)
+    checkpoint_every: Positive = 1000
+    checkpoint_minutes: float | None = Field(None, gt=0)
+    keep_checkpoints: Positive = 3
+    async_checkpoints: bool = True
+    log_every: Positive = 100
+    tensorboard: bool = True
+    profile: tuple[int, int] | None = None
+    cache_gib: float = Field(50.0, gt=0)
+
+    @model_validator(mode="after")
+    def _profile_forward(self) -> Self:
+        if self.profile and not 1 <= self.profile[0] <= self.profile[1]:
+            raise ValueError(f"profile = {list(self.profile)}: must be [first step, last step], with 1 ≤ first ≤ last")
+        return self

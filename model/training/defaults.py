@@ -1,0 +1,103 @@
+"""The training settings that follow from the data: what a configuration leaves open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from features.errors import FunnelError
+from model.base_rates import BaseRates
+from model.training.config import TrainConfig
+
+STEPS = 150  # an epoch's, about
+SMALLEST, LARGEST = 32, 4096  # batches
+EPOCHS = 2.0
+EARLY_STOP_EPOCHS = 10.0  # at most, where the held-out loss ends a training
+ENOUGH = 100  # positives of a task among the held-out rows
+
+
+# What a result depends on where settings are left open.
+RULE = {"steps": STEPS, "smallest": SMALLEST, "largest": LARGEST, "epochs": EPOCHS}
+
+
+class Suited(NamedTuple):
+    """A training with nothing left open, and the share of its rows that is held out.
+
+    `chosen`: what was open, and the `rows` that it was chosen for; `notes` say so in lines.
+    """
+
+    train: TrainConfig
+    held_out: float
+    chosen: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def batch_size(rows: int) -> int:
+    """2^round(log₂(rows / 150)), within 32 … 4096, and at most `rows`."""
+    fitting = 2 ** round(math.log2(max(rows, 1) / STEPS))
+    return min(max(SMALLEST, min(LARGEST, fitting)), max(rows, 1))
+
+
+def suited(
+    train: TrainConfig,
+    rows: int,
+    rates: BaseRates,
+    count_held_out: Callable[[float], int],
+    earlier: Mapping[str, float] | None = None,
+) -> Suited:
+    """`train` with what suits `rows` training rows where it leaves something open: docs/defaults.md.
+
+    `count_held_out` gives the rows of a held-out share. `earlier` is what was chosen for the run of a warm start: it is
+    kept, since its weights were trained so. Raises FunnelError for a batch larger than the data, and where a task is to
+    be calibrated on too few positives.
+    """
+    notes, calibrated = [], [task for task, declared in rates.spec.tasks.items() if declared.calibrate]
+    few = _few_positives(rates, count_held_out(train.held_out) / rows)
+    for task in calibrated:
+        if task in few:
+            raise FunnelError(
+                f"tasks.{task}.calibrate = '{rates.spec.tasks[task].calibrate}': the held-out rows hold about {few[task]} "
+                f"positives, fewer than {ENOUGH}: raise train.held_out = {train.held_out:g}, or leave calibrate out"
+            )
+    if train.early_stop and few:
+        task, count = min(few.items(), key=lambda item: item[1])
+        notes.append(
+            f"early_stop: the held-out rows would hold about {count} positives of '{task}', fewer than {ENOUGH}: training ends by epochs"
+        )
+        train = train.model_copy(update={"early_stop": False})
+    held_out = train.held_out if train.early_stop or calibrated else 0.0
+    trained = rows - (count_held_out(held_out) if held_out else 0)
+    found = _open(train, trained)
+    kept = {key: earlier[key] for key in found if key in (earlier or {})}
+    if found:
+        notes.append(f"for {trained:,} training rows: {_shown(found | kept)}")
+    if kept:
+        were = f"warm start: {_shown(kept)} were chosen for {earlier['rows']:,} training rows and are kept"
+        notes.append(were if kept.items() <= found.items() else f"{were}; for these rows alone the rule gives {_shown(found)}")
+    chosen = {"rows": earlier["rows"] if kept else trained} | found | kept
+    return Suited(train.model_copy(update=found | kept), held_out, chosen, tuple(notes))
+
+
+def _shown(settings: Mapping[str, float]) -> str:
+    return ", ".join(f"{key} = {value:g}" for key, value in settings.items())
+
+
+def _open(train: TrainConfig, rows: int) -> dict[str, float]:
+    """What the rule gives for the settings that are left open."""
+    if train.batch_size is not None and train.batch_size > rows:
+        raise FunnelError(
+            f"train.batch_size = {train.batch_size} is larger than the {rows:,} training rows, so a row would be in one "
+            f"batch several times; set at most {rows}, or leave it out and get {batch_size(rows)}"
+        )
+    found: dict[str, float] = {} if train.batch_size else {"batch_size": batch_size(rows)}
+    if train.steps is None and train.epochs is None:
+        found["epochs"] = EARLY_STOP_EPOCHS if train.early_stop else EPOCHS
+    return found
+
+
+def _few_positives(rates: BaseRates, share: float) -> dict[str, int]:
+    """The tasks of which fewer than ENOUGH positives are to be expected in that share of the training rows, and how many."""
+    binary = [task for task, declared in rates.spec.tasks.items() if not rates.spec.labels[declared.label].is_number]
+    expected = {task: round(rates.positives(task) * share) for task in binary}
+    return {task: count for task, count in expected.items() if count < ENOUGH}

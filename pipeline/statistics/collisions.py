@@ -1,0 +1,106 @@
+"""Hash collisions of an embedding table: the share expected of all values, and the frequent values that do share a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from features import hashing
+from features.declarations import Cross
+from features.spec import Spec
+from pipeline.statistics.sketches import TOP_OF_ALL, Profile, top_json
+
+FREQUENT = 0.001  # occurrences for each valid row from which on a value is looked at
+SERIOUS = 0.01  # and from which on two values in one bucket are a warning
+LISTED = 10  # groups, and values of a group
+NAMED = 3  # values of a group in a warning
+TRIED = 100  # numbers of buckets above 1, 2, 4 … 128 times those declared
+
+
+def collisions(profile: Profile, rows: int, buckets: int) -> dict:
+    """Of a table of `buckets` over `rows` valid rows; `profile` is of all features that use it.
+
+    `frequent` lists the groups of frequent values that share a bucket, the one whose second value is most frequent first.
+    A share is occurrences / rows: of a feature with one value a row the share of the rows. Where a group is SERIOUS,
+    `separating_buckets` is a near number of buckets that leaves no such group, None where none was found.
+    """
+    shares = {text: count / rows for text, count in top_json(profile, TOP_OF_ALL) if count >= FREQUENT * rows}
+    hashes = hashing.fingerprint64(pa.array(list(shares), pa.string()))
+    groups: dict[int, list[tuple[str, float]]] = {}
+    for one, bucket in zip(shares.items(), _buckets(hashes, buckets).tolist(), strict=True):
+        groups.setdefault(bucket, []).append(one)
+    shared = sorted((g for g in groups.values() if len(g) > 1), key=lambda g: (-g[1][1], g[1][0]))
+    content = expected(profile.distinct, buckets)
+    content["frequent"] = [{"share": sum(s for _, s in g), "values": [list(v) for v in g[:LISTED]]} for g in shared[:LISTED]]
+    if any(_is_serious(group) for group in content["frequent"]):
+        serious = hashes[[share >= SERIOUS for share in shares.values()]]
+        content["separating_buckets"] = next((n for n in _near(buckets) if _separates(serious, n)), None)
+    return content
+
+
+def expected(distinct: int, buckets: int) -> dict[str, float | int]:
+    """The expected share of `distinct` values that share their bucket, and the least number of buckets that brings it under 1 %."""
+    others = max(distinct - 1, 0)
+    enough = int(1 / -np.expm1(np.log(0.99) / others)) if others else 2
+    while _expected_share(distinct, enough) >= 0.01:
+        enough += 1
+    return {
+        "buckets": buckets,
+        "expected_share": _expected_share(distinct, buckets),
+        "buckets_for_1_percent": enough,
+    }
+
+
+def warnings(spec: Spec, described: dict[str, dict]) -> Iterator[str]:
+    """A text for each feature with a serious group. `described` are statistics.json's features."""
+    for name, one in described.items():
+        found = one.get("valid", {}).get("collisions", {})
+        serious = [group for group in found.get("frequent", ()) if _is_serious(group)]
+        if serious:
+            many = spec.features[name].max_length or sum(spec.owner(n) == name for n in spec.coded) > 1
+            values = [f"'{text}' ({_often(share, many)})" for text, share in serious[0]["values"][:NAMED] if share >= SERIOUS]
+            others = f" (one of {len(serious)} such groups)" if len(serious) > 1 else ""
+            yield (
+                f"features.{name}.buckets = {found['buckets']}: the frequent values {' and '.join(values)} share a bucket{others}, "
+                f"so the model cannot tell them apart; {_remedy(isinstance(spec.features[name], Cross), found['separating_buckets'])}"
+            )
+
+
+def _remedy(is_cross: bool, separating: int | None) -> str:
+    more = f"buckets = {separating}, which separates the frequent values" if separating else "many more buckets"
+    if is_cross:
+        return f"give {more}"
+    return f"give min_count = 1 instead of buckets (a vocabulary) if the column has few values, or {more}"
+
+
+def _often(share: float, many: object) -> str:
+    return f"{share:.2f} times a row" if many else f"{100 * share:.1f} % of rows"
+
+
+def _is_serious(group: dict) -> bool:
+    return group["values"][1][1] >= SERIOUS
+
+
+def _buckets(hashes: np.ndarray, buckets: int) -> np.ndarray:
+    """The row of the table, less 1, as features.hashing assigns it."""
+    return hashes % np.uint64(buckets - 1)
+
+
+def _separates(hashes: np.ndarray, buckets: int) -> bool:
+    return len(np.unique(_buckets(hashes, buckets))) == len(hashes)
+
+
+def _near(buckets: int) -> Iterator[int]:
+    """Numbers above `buckets`; after each TRIED of them from twice as many on, since close to a full table none separates."""
+    for doubled in range(8):
+        yield from (n for n in range(buckets * 2**doubled + 1, buckets * 2**doubled + TRIED + 1) if n < 2**31)
+
+
+def _expected_share(distinct: int, buckets: int) -> float:
+    """1 − (1 − 1/(buckets − 1))^(distinct − 1): row 0 is for the missing value."""
+    others = max(distinct - 1, 0)
+    if buckets <= 2:
+        return float(others > 0)
+    return float(-np.expm1(others * np.log1p(-1 / (buckets - 1))))

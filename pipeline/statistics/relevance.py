@@ -1,0 +1,127 @@
+"""How well each feature by itself predicts each binary label on rows it was not fitted to: a label left among them stands out.
+
+In-sample means would not do: those of an id that hardly repeats are the labels themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features import hashing
+from features.spec import Spec
+from pipeline.statistics.ranks import auc
+from pipeline.statistics.sample import SplitRows
+
+FOLDS = 4
+SMOOTHING = 10.0  # rows' worth of the overall mean in each value's mean
+STRETCHES = 20  # of a number's quantiles
+TOO_GOOD = 0.95
+ENOUGH = 5  # positives, and negatives, below which an AUC says nothing
+
+
+def relevance(spec: Spec, sample: SplitRows) -> dict[str, dict[str, float | None]]:
+    """Feature → binary label → AUC, cross-fitted; of numbers the better of stretches and rank. None where a class is absent."""
+    folds = (hashing.mix(sample.hashes, hashing.ORDER) % np.uint64(FOLDS)).astype(np.int64)
+    labels = {name: sample.labels[name] for name, label in spec.labels.items() if not label.is_number}
+    found: dict[str, dict[str, float | None]] = {}
+    for name, slots in spec.id_slots.items():
+        values = values_of_ids(sample.ids[:, slots.slice])
+        found[name] = {n: by_value(values, label, folds) for n, label in labels.items()}
+    for name, slots in spec.dense_slots.items():
+        numbers = sample.dense[:, slots.start]
+        values = values_of_numbers(numbers)
+        both = {n: (by_value(values, label, folds), by_rank(numbers, label, folds)) for n, label in labels.items()}
+        found[name] = {n: max((a for a in aucs if a is not None), default=None) for n, aucs in both.items()}
+    return found
+
+
+def suspects(relevance: dict[str, dict[str, float | None]], counts: dict[str, dict[str, int]]) -> list[str]:
+    """A text for each feature that predicts a label too well. `counts` are the labels' positives and negatives."""
+    return [
+        f"features.{feature} alone predicts label '{label}' with an AUC of {value:.3f}: if it is known only once the label is, "
+        f"the model will learn nothing else; remove it from the features, or take what was known at the impression"
+        for feature, by_label in relevance.items()
+        for label, value in by_label.items()
+        if value is not None and value > TOO_GOOD and min(counts[label]["positive"], counts[label]["negative"]) >= ENOUGH
+    ]
+
+
+@dataclass(frozen=True)
+class Values:
+    """What n rows hold of a feature, flat: value `codes[i]` in row `rows[i]`, 0 ≤ code < count; each row has at least one."""
+
+    rows: np.ndarray
+    codes: np.ndarray
+    count: int
+
+
+def values_of_ids(ids: np.ndarray) -> Values:
+    """[n, slots] ids; 0 is no value, and is one where a row has no other."""
+    present = ids > 0
+    present[~present.any(axis=1), 0] = True
+    found, codes = np.unique(ids[present], return_inverse=True)
+    return Values(np.nonzero(present)[0], codes, len(found))
+
+
+def values_of_numbers(numbers: np.ndarray) -> Values:
+    """The stretch of quantiles that each number lies in; missing is one of its own."""
+    missing = np.isnan(numbers)
+    known = numbers[~missing]
+    cuts = np.unique(np.quantile(known, np.arange(1, STRETCHES) / STRETCHES, method="inverted_cdf")) if len(known) else known
+    codes = np.where(missing, len(cuts) + 1, np.searchsorted(cuts, numbers, side="right"))
+    return Values(np.arange(len(numbers)), codes, len(cuts) + 2)
+
+
+def by_value(values: Values, label: np.ndarray, folds: np.ndarray) -> float | None:
+    """AUC of the mean label of a row's values, each (Σy + m·ȳ) / (n + m) over the rows of the other folds, m = SMOOTHING.
+
+    The smoothed mean is Micci-Barreca's (SIGKDD Explorations, 2001); a row with several values has the mean of theirs.
+    """
+    known = label >= 0
+    own = known[values.rows]
+    rows, codes = values.rows[own], values.codes[own]
+    cell = codes * FOLDS + folds[rows]
+    seen = np.bincount(cell, minlength=values.count * FOLDS).reshape(-1, FOLDS)
+    positive = np.bincount(cell, label[rows] == 1, minlength=values.count * FOLDS).reshape(-1, FOLDS)
+    seen, positive = _others(seen), _others(positive)  # [values, folds]
+    prior = _others(np.bincount(folds[known], label[known] == 1, FOLDS)) / np.maximum(
+        _others(np.bincount(folds[known], minlength=FOLDS)), 1
+    )
+    means = (positive + SMOOTHING * prior) / (seen + SMOOTHING)
+    totals = np.bincount(rows, means[codes, folds[rows]], len(label))
+    scores = totals / np.maximum(np.bincount(rows, minlength=len(label)), 1)
+    return _mean(_by_fold(scores, label, folds))
+
+
+def by_rank(numbers: np.ndarray, label: np.ndarray, folds: np.ndarray) -> float | None:
+    """AUC of the number itself, missing lowest; whether more is better is read off the other folds."""
+    aucs = _by_fold(np.where(np.isnan(numbers), -np.inf, numbers), label, folds)
+    turned = []
+    for fold, (value, pairs) in enumerate(aucs):
+        others = _mean([one for other, one in enumerate(aucs) if other != fold])
+        turned.append((1 - value if others is not None and others < 0.5 else value, pairs))
+    return _mean(turned)
+
+
+def _others(by_fold: np.ndarray) -> np.ndarray:
+    """[…, folds]: of each fold the sum over the others."""
+    return by_fold.sum(axis=-1, keepdims=True) - by_fold
+
+
+def _by_fold(scores: np.ndarray, label: np.ndarray, folds: np.ndarray) -> list[tuple[float, int]]:
+    """(AUC, pairs) within each fold: scores of different folds come from different means and do not compare."""
+    found = []
+    for fold in range(FOLDS):
+        rows = np.flatnonzero((folds == fold) & (label >= 0))
+        positive = label[rows] == 1
+        value, p = auc(scores[rows], positive), int(positive.sum())
+        found.append((0.0, 0) if value is None else (value, p * (len(rows) - p)))
+    return found
+
+
+def _mean(aucs: list[tuple[float, int]]) -> float | None:
+    """Weighted by their pairs."""
+    pairs = sum(p for _, p in aucs)
+    return sum(value * p for value, p in aucs) / pairs if pairs else None
