@@ -31,8 +31,8 @@ from model.config import ModelConfig
 from model.funnels import FUNNELS
 from model.ranking import RankingModel
 from model.sharing import SHARING
-from model.training.strategy import make_strategy
 from model.training.config import TrainConfig
+from model.training.strategy import make_strategy
 from model.training.trainer import Trainer
 
 STEPS = 20  # of the history

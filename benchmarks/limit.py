@@ -11,15 +11,15 @@ from unittest.mock import patch
 
 import pyarrow as pa
 
-from pipeline.rows import encode
 from pipeline.config import PreprocessConfig
 from pipeline.job import encode_batch, finish, make_plan
-from pipeline.partition import write_partition
-from pipeline.rows.read import pieces, read, wanted
 from pipeline.labeling.split import make_calendar
 from pipeline.output.staging import staging
-from pipeline.statistics.tally import fold_stream, fold_tallies, tally
 from pipeline.output.write import write_shard
+from pipeline.partition import write_partition
+from pipeline.rows import encode
+from pipeline.rows.read import pieces, read, wanted
+from pipeline.statistics.tally import fold_stream, fold_tallies, tally
 
 
 class Clock:

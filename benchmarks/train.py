@@ -37,7 +37,7 @@ import tensorflow as tf
 
 from benchmarks import machine, shape, train_data
 from benchmarks.train_steps import BEST, COMPILED, FLOAT32, in_memory, kernels, make_spec, make_trainer, plain, products, stepper
-from funnel.cli.main import huge_pages
+from funnel.cli import huge_pages
 from model.data.id_check import checked
 from model.data.input import Data
 

@@ -11,8 +11,8 @@ from features.fitted import Fitted
 from features.spec import Spec
 from model.config import ModelConfig
 from model.ranking import RankingModel
-from model.training.strategy import make_strategy
 from model.training.config import TrainConfig
+from model.training.strategy import make_strategy
 from model.training.trainer import Trainer
 
 MMOE = {

@@ -17,9 +17,9 @@ from rich.markup import escape
 
 from features.errors import FunnelError
 from funnel import stages_done, summary
+from funnel.cli.interrupted import Interrupted
 from funnel.config.config import Config
 from funnel.console import console, load_tensorflow, progress_bar, text
-from funnel.cli.interrupted import Interrupted
 from model.training.interrupts import Interrupts
 from model.training.workers import worker, workers
 

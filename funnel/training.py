@@ -11,18 +11,18 @@ import tensorflow as tf
 from rich.markup import escape
 
 from features.errors import FunnelError
+from funnel.cli.training_bar import training_bar
 from funnel.config.config import Config
 from funnel.console import console
-from funnel.cli.training_bar import training_bar
+from model.data.input import Data
 from model.estimator.actions import EarlyStopping, MetricsLog, Profile, TensorBoard, last_fall
 from model.estimator.early_stop import AN_EPOCH, EarlyStop
 from model.estimator.estimator import InputFn, RankingEstimator, Trained
-from model.serving.exporters import BestExporter, FinalExporter, LatestExporter
 from model.estimator.identity import Identity, RankingConfig
-from model.data.input import Data
-from model.training.progress import Action
 from model.estimator.train_and_evaluate import EvalSpec, Exporter, TrainSpec, train_and_evaluate
 from model.estimator.warm_start import WarmStart
+from model.serving.exporters import BestExporter, FinalExporter, LatestExporter
+from model.training.progress import Action
 from model.training.workers import worker, workers
 
 FALLING = 0.01  # of the loss before

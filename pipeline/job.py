@@ -16,19 +16,19 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from features.errors import FunnelError, nearest
-from pipeline.output import publish
-from pipeline.rows import encode
-from pipeline.labeling.attribution import Attribute
 from pipeline.config import PreprocessConfig
-from pipeline.sources.lookups import Lookups, resolve
-from pipeline.partition import Partial, write_partition
+from pipeline.labeling.attribution import Attribute
+from pipeline.labeling.split import Calendar, make_calendar
+from pipeline.output import publish
 from pipeline.output.progress import Watch, mark
+from pipeline.output.staging import staging
+from pipeline.partition import Partial, write_partition
+from pipeline.rows import encode
 from pipeline.rows.read import Batch, Piece, Reject, check_columns, pieces, read, wanted
 from pipeline.sources.files import Source, connect, find_sources
-from pipeline.labeling.split import Calendar, make_calendar
-from pipeline.output.staging import staging
-from pipeline.statistics.tally import Tally, fold_stream, fold_tallies, tally
+from pipeline.sources.lookups import Lookups, resolve
 from pipeline.sources.vocabularies import check_vocabularies
+from pipeline.statistics.tally import Tally, fold_stream, fold_tallies, tally
 
 TALLIES, REJECTS, PARTIALS = "tallies", "rejects", "partials"
 ERROR = "error.json"

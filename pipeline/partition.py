@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.labeling import join, labels
-
-from pipeline.output import write
-
-from pipeline.statistics.statistics import statistics
 from pipeline.config import PreprocessConfig
-from pipeline.statistics.sample import SplitRows
+from pipeline.labeling import join, labels
 from pipeline.labeling.split import DROPPED, EVAL, SAMPLED_OUT, TRAIN, Calendar, assign_split, check_apart, sample
+from pipeline.output import write
+from pipeline.statistics import statistics
+from pipeline.statistics.sample import SplitRows
 from pipeline.statistics.statistics import Part
 
 SPLITS = {"train": TRAIN, "eval": EVAL}

@@ -17,16 +17,16 @@ from features.fitted import Fitted
 from features.manifest import VERSION
 from features.spec import Spec
 from model.config import ModelConfig
+from model.data.input import Data
 from model.estimator.estimator import RankingEstimator, Trained
 from model.estimator.identity import RankingConfig
-from model.data.input import Data
-from model.training.progress import Action
 from model.training.config import RunConfig, TrainConfig
+from model.training.progress import Action
 from pipeline.output import write
-from pipeline.statistics.statistics import statistics
+from pipeline.output.write import Rows
+from pipeline.statistics import statistics
 from pipeline.statistics.fit import fit
 from pipeline.statistics.sample import SplitRows
-from pipeline.output.write import Rows
 
 LABELS = {
     "click": {"event": "clicks", "within": "30m"},

@@ -8,9 +8,9 @@ from log_files import T0
 from pipeline_logs import make_config, read_examples, rejects, run, write_jsonl, write_logs
 
 from features.errors import FunnelError
-from pipeline.sources.files import pieces as formats
 from pipeline.job import preprocess
 from pipeline.output.staging import staging
+from pipeline.sources import pieces as formats
 
 
 def row(id_, **columns):

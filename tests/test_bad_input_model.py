@@ -2,7 +2,7 @@
 
 import pytest
 
-from funnel.cli.main import main
+from funnel.cli import main
 
 MODEL = """
 run = "{folder}/run"

@@ -5,7 +5,7 @@ from broken_files import BROKEN_FILES, LINES
 from log_files import read_file
 
 from features.errors import FunnelError
-from pipeline.sources.files import pieces as formats
+from pipeline.sources import pieces as formats
 
 
 @pytest.mark.parametrize("name", BROKEN_FILES)

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from pipeline_logs import write_jsonl, write_logs
 
-from funnel.cli.main import main as cli
-
-from funnel.config.config import config
+from funnel.cli import main as cli
+from funnel.config import config
 from pipeline.config import Dates
 
 T0 = 1_790_000_000

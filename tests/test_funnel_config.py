@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import FunnelError
-from funnel.config.config import config
+from funnel.config import config
 
 TOML = """
 [logs]

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from features.errors import FunnelError
 from features.spec import Spec
 from funnel import experiments
-from funnel.cli.main import main as cli
+from funnel.cli import main as cli
 from funnel.experiments.bars import bars, by_task, counts
 from funnel.experiments.base import Results
 from funnel.experiments.defaults import Defaults

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from funnel import experiments
-from funnel.cli.main import main as cli
+from funnel.cli import main as cli
 from funnel.experiments import EXPERIMENTS, census, mmoe_synthetic
 from funnel.experiments.base import Experiment, Results, figure, run, statistics
 from funnel.experiments.census import Census

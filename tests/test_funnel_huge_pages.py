@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from funnel.cli.main import huge_pages
+from funnel.cli import huge_pages
 
 REQUEST, ALWAYS = "always [madvise] never\n", "[always] madvise never\n"
 

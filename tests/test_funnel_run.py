@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from funnel.cli.main import main
+from funnel.cli import main
 
 CONFIG = """
 run = "{folder}/run"
@@ -182,7 +182,7 @@ def test_layers_and_embedding_rows_are_in_the_summary_and_the_report(done):
 
 
 def test_an_alarm_is_a_line_on_the_screen_and_in_the_report(done, monkeypatch, capsys):
-    from model.estimator.estimator import estimator
+    from model.estimator import estimator
 
     alarm = "gate [level_0/ctr] gives expert_1 0.995 of its mass"
     monkeypatch.setattr(estimator, "gate_alarms", lambda gates: [alarm])

@@ -14,8 +14,7 @@ import tomli_w
 from model_data import FEATURES, LABELS, TASKS, lines, write_data
 
 from funnel import stages
-
-from funnel.cli.main import main as cli
+from funnel.cli import main as cli
 from funnel.config.config import load
 from funnel.training import Run
 from model.estimator.estimator import RankingEstimator

@@ -16,7 +16,7 @@ from test_funnel_training import sets
 from test_model_estimator import weights
 from test_model_workers import free_port
 
-from funnel.cli.main import main as cli
+from funnel.cli import main as cli
 from funnel.config.config import load
 from funnel.training import Run
 

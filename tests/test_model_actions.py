@@ -9,8 +9,8 @@ from model_data import lines, make_estimator, make_model, write_data
 
 from features.errors import FunnelError
 from model.estimator.actions import EarlyStopping, MetricsLog, Profile, TensorBoard
-from model.training.progress import Progress
 from model.training.config import RunConfig
+from model.training.progress import Progress
 
 REPORT = Progress(
     step=4,

@@ -12,7 +12,7 @@ from model_data import make_estimator, make_model, write_data
 from test_model_interruptions import assert_same, state
 
 from features.errors import FunnelError
-from model.estimator.estimator import identity
+from model.estimator import identity
 from model.estimator.checkpoints import Checkpoints
 from model.estimator.estimator import RankingEstimator
 

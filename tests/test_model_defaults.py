@@ -8,10 +8,10 @@ from model_data import TASKS, make_model, make_spec, make_train, write_data
 from features.errors import FunnelError
 from features.fitted import Outcome
 from model.base_rates import BaseRates
-from model.training.defaults import batch_size, suited
-from model.estimator.identity import RankingConfig
 from model.data.input import Data
+from model.estimator.identity import RankingConfig
 from model.training.config import TrainConfig
+from model.training.defaults import batch_size, suited
 
 
 def rates(rows: int, clicks: int, convert: int, tasks: dict | None = None) -> BaseRates:

@@ -8,7 +8,7 @@ from model_data import make_estimator, make_model, write_data
 from test_model_workers import start
 
 from features.errors import FunnelError
-from model.estimator.estimator import diagnosis
+from model.estimator import diagnosis
 from model.funnels.base import Funnel
 
 

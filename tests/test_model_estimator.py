@@ -8,8 +8,8 @@ import tensorflow as tf
 from model_data import FEATURES, Run, make_estimator, make_model, make_spec, make_train, write_data
 
 from features.errors import FunnelError
-from model.training import precision
 from model.estimator.estimator import RankingEstimator, Trained
+from model.training import precision
 
 
 class Killed(Exception):

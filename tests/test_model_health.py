@@ -12,12 +12,12 @@ from pairs import COURSES, config_of, spec_of
 
 from features.fitted import Fitted
 from model.embedding import Embeddings, draw, unchanged
+from model.estimator.warm_start import WarmStart
 from model.evaluation.health import ActivationSums, alarms, sum_units
 from model.layers import MLP, CrossExperts, Experts, Gate
 from model.layers.network import observed
 from model.ranking import RankingModel
 from model.sharing import SHARING
-from model.estimator.warm_start import WarmStart
 
 SPEC = make_spec()
 FITTED = Fitted(moments=dict.fromkeys(SPEC.numeric, (0.0, 1.0)))

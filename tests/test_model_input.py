@@ -6,8 +6,8 @@ import tensorflow as tf
 from model_data import EVERY_KIND, FEATURES, batches, make_estimator, make_spec, write_data
 
 from features.errors import FunnelError
-from model.estimator.estimator import RankingEstimator
 from model.data.input import Data
+from model.estimator.estimator import RankingEstimator
 
 SPEC = make_spec()
 

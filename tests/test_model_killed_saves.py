@@ -14,8 +14,8 @@ from test_model_interruptions import assert_same, state
 
 from model.estimator.actions import MetricsLog
 from model.estimator.estimator import RankingEstimator
-from model.serving.exporters import BestExporter, LatestExporter
 from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
+from model.serving.exporters import BestExporter, LatestExporter
 
 SPEC = make_spec(features=FEATURES | {"user": FEATURES["user"] | {"buckets": 400_000}})  # so that writing takes a while
 SETTINGS = {"checkpoint_every": 4, "log_every": 5, "async_checkpoints": True, "embedding_optimizer": "lazy_adam"}

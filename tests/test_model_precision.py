@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from model_data import make_estimator, write_data
 
-from model.training import precision
 from model.optimizers.loss_scale import LossScale
+from model.training import precision
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from pairs import config_of, spec_of
 from test_model_estimator import assert_equal, weights
 
 from model.estimator.estimator import RankingEstimator
-from model.funnels import FUNNELS
 from model.estimator.warm_start import WarmStart
+from model.funnels import FUNNELS
 
 SETTINGS = {"steps": 20, "checkpoint_every": 7, "log_every": 7, "cpu_devices": 2, "embedding_optimizer": "lazy_adam"}
 

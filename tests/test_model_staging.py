@@ -14,10 +14,10 @@ from model_data import batches, make_estimator, make_model, make_spec, make_trai
 
 from features.errors import FunnelError
 from model.data import staging
-from model.estimator.estimator import RankingEstimator
-from model.estimator.identity import RankingConfig
 from model.data.input import Data
 from model.data.staging import GIB, RemoteDirectory, is_remote
+from model.estimator.estimator import RankingEstimator
+from model.estimator.identity import RankingConfig
 
 SPEC = make_spec()
 URI = "s3://logs/ads/data"

@@ -14,8 +14,8 @@ import tensorflow as tf
 from model_data import make_estimator, write_data
 
 from features.errors import FunnelError
-from model.training import strategy
 from model.estimator.estimator import RankingEstimator
+from model.training import strategy
 from model.training.workers import workers
 
 HERE = Path(__file__).parent

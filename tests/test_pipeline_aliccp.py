@@ -5,9 +5,9 @@ from log_files import as_wanted
 from pipeline_logs import run
 
 from features.errors import FunnelError
-from pipeline.sources.files import pieces as formats
 from pipeline.config import Stream
 from pipeline.rows.read import check_columns, read_source
+from pipeline.sources import pieces as formats
 from pipeline.sources.files import find
 
 COMMON = {

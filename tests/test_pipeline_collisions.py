@@ -6,7 +6,7 @@ import pytest
 
 from features import arrays, hashing
 from features.spec import Spec
-from pipeline.statistics.statistics import tally
+from pipeline.statistics import tally
 from pipeline.statistics.collisions import collisions, expected, warnings
 from pipeline.statistics.sketches import Profile
 from pipeline.statistics.tally import Tally

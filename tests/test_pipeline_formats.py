@@ -10,10 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.sources.files import pieces as formats
-
-from pipeline.sources.files.formats import csv_lines, lines
 from pipeline.config import Stream
+from pipeline.sources import pieces as formats
+from pipeline.sources.formats import csv_lines, lines
 
 WANTED = {"id": "text", "n": "text"}
 GARBAGE = st.binary(max_size=12).map(lambda b: b.replace(b"\n", b""))

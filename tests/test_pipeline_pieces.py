@@ -9,9 +9,9 @@ from apache_beam.io.filesystems import FileSystems
 from log_files import FORMATS, T0, read_file, write
 
 from features.errors import FunnelError
-from pipeline.sources.files import pieces as formats
 from pipeline.config import Stream
 from pipeline.rows.read import Wanted, check_columns
+from pipeline.sources import pieces as formats
 from pipeline.sources.files import Source, find
 
 

@@ -6,9 +6,9 @@ import pytest
 from log_files import COLUMNS, FORMATS, T0, first_line, read_file, write
 
 from features.errors import FunnelError
-from pipeline.sources.files import pieces as formats
-from pipeline.sources.files.formats import lines
 from pipeline.config import Stream
+from pipeline.sources import pieces as formats
+from pipeline.sources.formats import lines
 
 
 @pytest.mark.parametrize("kind", FORMATS)

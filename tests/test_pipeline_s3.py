@@ -14,9 +14,9 @@ from log_files import T0
 from pipeline_logs import make_config, read_examples
 
 from features.errors import FunnelError
-from pipeline.sources.files import pieces as formats
 from pipeline.job import preprocess
 from pipeline.rows.read import pieces, read_source, wanted
+from pipeline.sources import pieces as formats
 from pipeline.sources.files import connect, find, find_sources
 
 ROWS = [{"id": str(i), "ts": T0 + i, "user": "u", "tags": ["a"], "price": i / 2} for i in range(40)]

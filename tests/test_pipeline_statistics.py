@@ -10,10 +10,10 @@ from pipeline_logs import make_config, run, write_logs
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
-from pipeline.output import publish
-from pipeline.sources.files import vocabularies
-from pipeline.statistics.statistics import fit, moments, ranks, relevance, sample, statistics
 from pipeline.job import preprocess
+from pipeline.output import publish
+from pipeline.sources import vocabularies
+from pipeline.statistics import fit, moments, ranks, relevance, sample, statistics
 from pipeline.statistics.moments import Moments
 from pipeline.statistics.sample import SplitRows
 

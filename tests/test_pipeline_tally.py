@@ -8,7 +8,7 @@ import pytest
 
 from features import arrays, hashing
 from features.spec import Spec
-from pipeline.statistics.statistics import sketches, tally
+from pipeline.statistics import sketches, tally
 from pipeline.statistics.collisions import expected
 from pipeline.statistics.tally import Tally
 

@@ -14,7 +14,7 @@ pytest.importorskip("tensorflow_io", reason="tensorflow-io loads into TensorFlow
 import tensorflow as tf
 
 from features.errors import FunnelError
-from funnel.cli.main import main
+from funnel.cli import main
 from funnel.config.config import load
 from model.data.input import Data
 

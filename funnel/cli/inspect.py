@@ -13,8 +13,8 @@ from rich.markup import escape
 from features.errors import FunnelError
 from features.manifest import read_manifest
 from funnel import summary
-from funnel.reports import statistics_tables
 from funnel.console import console, table, text
+from funnel.reports import statistics_tables
 from funnel.reports.examples import Value, first_examples
 
 ROW_KEYS = ("impressions_read", "examples_written", "rejected", "dropped_immature", "sampled_out")

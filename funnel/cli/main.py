@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from features.errors import FunnelError, nearest
-from funnel.cli.main import huge_pages
+from funnel.cli import huge_pages
 from funnel.cli.interrupted import Interrupted
 
 COMMANDS = {
@@ -159,8 +159,8 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
     from funnel import stages
-    from funnel.cli.main import inspect
-    from funnel.config.config import config
+    from funnel.cli import inspect
+    from funnel.config import config
 
     loaded = config.load(options.config, _overrides(options))
     stages.run_all(loaded, beam_args, force=options.force)
@@ -169,22 +169,22 @@ def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
 
 def _stage(options: argparse.Namespace, beam_args: list[str]) -> None:
     from funnel import stages
-    from funnel.config.config import config
+    from funnel.config import config
 
     loaded = config.load(options.config, _overrides(options))
     stages.run_stage(loaded, options.command, beam_args, anew=getattr(options, "force", False))
 
 
 def _predict(options: argparse.Namespace, _: list[str]) -> None:
-    from funnel.cli.main import predict
-    from funnel.config.config import config
+    from funnel.cli import predict
+    from funnel.config import config
 
     loaded = config.load(options.config, _overrides(options))
     predict.predict(loaded, options.input, options.output or loaded.run / "predictions.parquet")
 
 
 def _inspect(options: argparse.Namespace, _: list[str]) -> None:
-    from funnel.cli.main import inspect
+    from funnel.cli import inspect
 
     if options.rows:
         inspect.show_examples(options.run, options.rows)

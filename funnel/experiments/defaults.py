@@ -21,10 +21,10 @@ from funnel.experiments.references import references
 from funnel.experiments.sets import SETS
 from funnel.experiments.training import flat, train
 from model.config import ModelConfig
-from model.training.defaults import RULE
 from model.data.input import Data
 from model.evaluation.metrics import measure
 from model.objectives import own_space
+from model.training.defaults import RULE
 
 SHOWN = ("auc", "auc_lr", "auc_hgb", "logloss", "logloss_lr", "logloss_constant")
 HOLDS = {True: "yes", False: "no", None: None}

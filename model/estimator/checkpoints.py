@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from features.errors import FunnelError
-from model.estimator.estimator import iterator_state as positions
+from model.estimator import iterator_state as positions
 
 NAME = "ckpt"
 TABLE_END = 0xDB4775248B80FB57.to_bytes(8, "little")  # of LevelDB's format, in which TensorFlow writes an index

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from model.estimator.checkpoints import tracked
-from model.training.progress import Progress
 from model.ranking import RankingModel
+from model.training.progress import Progress
 from model.training.trainer import Trainer
 
 AN_EPOCH = 4  # evaluations

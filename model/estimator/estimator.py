@@ -15,24 +15,24 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from model import calibration
-from model.evaluation import metrics
 from model.base_rates import BaseRates
 from model.calibration import CalibrationMap
+from model.data.id_check import checked, explained
 from model.estimator.checkpoints import Checkpoints, first_readable, latest_complete, listed, read_into, step_of
 from model.estimator.diagnosis import check_finite
+from model.estimator.identity import Identity, RankingConfig
+from model.estimator.warm_start import WarmStart
+from model.evaluation import metrics
 from model.evaluation.gates import GateSums
 from model.evaluation.gates import alarms as gate_alarms
 from model.evaluation.health import ActivationSums, alarms, sum_units
-from model.data.id_check import checked, explained
-from model.estimator.identity import Identity, RankingConfig
-from model.training.interrupts import Interrupts
-from model.training.progress import Action, Progress, Reporter
 from model.ranking import RankingModel
 from model.serving.export import Export, export
-from model.training.strategy import check_agreement, check_restored, input_context, least, make_strategy
 from model.training.config import RunConfig
+from model.training.interrupts import Interrupts
+from model.training.progress import Action, Progress, Reporter
+from model.training.strategy import check_agreement, check_restored, input_context, least, make_strategy
 from model.training.trainer import Trainer
-from model.estimator.warm_start import WarmStart
 from model.training.workers import worker, workers
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]

@@ -14,11 +14,11 @@ from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
 from model.base_rates import BaseRates
-from model.estimator.checkpoints import listed
 from model.config import ModelConfig
-from model.training.defaults import suited
 from model.data.input import Data
+from model.estimator.checkpoints import listed
 from model.training.config import TrainConfig
+from model.training.defaults import suited
 
 
 @dataclass(frozen=True)

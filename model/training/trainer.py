@@ -12,15 +12,15 @@ from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
 from model.config import ModelConfig
-from model.training.gradients import Backward, Batch, Losses, Weighed
 from model.optimizers.dense import optimizer_state
 from model.optimizers.loss_scale import LossScale, all_finite
 from model.optimizers.tables import RowGradients, TableOptimizer, add_up
-from model.training.precision import choose, policy
 from model.ranking import RankingModel
 from model.training.config import TrainConfig
-from model.weighting import WEIGHTING
+from model.training.gradients import Backward, Batch, Losses, Weighed
+from model.training.precision import choose, policy
 from model.training.workers import workers
+from model.weighting import WEIGHTING
 
 SUM = tf.distribute.ReduceOp.SUM
 

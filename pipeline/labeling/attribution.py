@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import hashing
-from pipeline.rows import encode
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.join import flat, group, place
+from pipeline.rows import encode
 
 Batch = tuple[str, bytes]  # stream, Arrow IPC bytes
 KEYED = "keyed"

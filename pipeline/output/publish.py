@@ -14,14 +14,14 @@ from features.errors import FunnelError
 from features.fitted import Fitted
 from features.manifest import VERSION
 from features.spec import Spec
-from pipeline.statistics.statistics import collisions, relevance, statistics
 from pipeline.config import PreprocessConfig
-from pipeline.statistics.fit import fit
+from pipeline.labeling.split import Calendar
+from pipeline.output.write import schema_text, write_json
 from pipeline.partition import Partial
 from pipeline.sources.files import Source
-from pipeline.labeling.split import Calendar
+from pipeline.statistics import collisions, relevance, statistics
+from pipeline.statistics.fit import fit
 from pipeline.statistics.tally import Tally, profiles_json, tally_json
-from pipeline.output.write import schema_text, write_json
 
 
 def describe(

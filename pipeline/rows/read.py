@@ -10,10 +10,10 @@ from features.errors import FunnelError, nearest
 from features.labels import ColumnLabel, EventLabel, ValueLabel
 from features.spec import Spec
 from pipeline.config import PreprocessConfig, Stream
-from pipeline.sources.pieces import Piece, open_log, pieces
-from pipeline.sources.formats.lines import HEAD_BYTES
-from pipeline.sources.files import Source
 from pipeline.rows.validate import Batch, Column, Reject, Wanted, key, validate
+from pipeline.sources.files import Source
+from pipeline.sources.formats.lines import HEAD_BYTES
+from pipeline.sources.pieces import Piece, open_log, pieces
 
 if TYPE_CHECKING:
     from pipeline.sources.lookups import Lookups

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.rows import cast
 from pipeline.config import Stream
-from pipeline.sources.pieces import Piece
+from pipeline.rows import cast
 from pipeline.sources.formats.lines import Raw
+from pipeline.sources.pieces import Piece
 
 if TYPE_CHECKING:
     from pipeline.sources.lookups import Lookups

@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from features.settings import Duration, microseconds
-from pipeline.simulation.simulate_files import DAY, PART_ROWS, TIME, LogConfig, LogFiles, Rate, check_out, impression_ids
 from pipeline.output.staging import staging
+from pipeline.simulation.simulate_files import DAY, PART_ROWS, TIME, LogConfig, LogFiles, Rate, check_out, impression_ids
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 SAMPLE_ROWS = 100_000  # impressions drawn to standardise the affinities and to solve α and β

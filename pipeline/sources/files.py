@@ -15,8 +15,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from features.errors import FunnelError
-from pipeline.sources.files import dates
 from pipeline.config import Lookup, PreprocessConfig, Stream
+from pipeline.sources import dates
 
 ENDINGS = {
     ".parquet": "parquet",

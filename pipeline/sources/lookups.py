@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from features.arrays import ARROW_TYPES
 from features.errors import FunnelError, nearest
-from pipeline.rows import cast
 from pipeline.config import Lookup, Stream
-from pipeline.sources.pieces import open_log
+from pipeline.rows import cast
 from pipeline.rows.read import Column, Wanted, key, read_source
 from pipeline.sources.files import Source, find_lookup
+from pipeline.sources.pieces import open_log
 
 
 @dataclass(frozen=True)

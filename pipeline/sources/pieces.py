@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.sources.formats.aliccp import AliccpFile
 from pipeline.config import Stream
+from pipeline.sources.files import Source, open_source
+from pipeline.sources.formats.aliccp import AliccpFile
 from pipeline.sources.formats.csv_lines import CsvFile
 from pipeline.sources.formats.json_lines import JsonFile
 from pipeline.sources.formats.lines import Raw
-from pipeline.sources.files import Source, open_source
 
 BATCH_ROWS = 65_536
 PIECE_BYTES = 64 << 20

@@ -14,13 +14,13 @@ from features import hashing
 from features.declarations import Cross
 from features.hashing import Hashed
 from features.spec import Spec
-from pipeline.statistics.statistics import sketches
-from pipeline.statistics.collisions import collisions
 from pipeline.config import PreprocessConfig
 from pipeline.rows.encode import from_ipc, to_ipc
 from pipeline.rows.read import Batch
-from pipeline.statistics.sketches import Profile
 from pipeline.sources.files import Source
+from pipeline.statistics import sketches
+from pipeline.statistics.collisions import collisions
+from pipeline.statistics.sketches import Profile
 
 SAMPLE_ROWS = 512  # raw rows kept for checking an export against the checkpoint
 

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import FunnelError
-from pipeline.rows import cast
 from pipeline.config import Stream
+from pipeline.rows import cast
+from pipeline.sources.files import Source, find, open_source
 from pipeline.sources.formats.csv_lines import parse_csv
 from pipeline.sources.formats.lines import Raw, Text, not_blank
-from pipeline.sources.files import Source, find, open_source
 
 SKELETON = ["sample_id", "click", "conversion", "common_feature_id", "count", "features"]
 COMMON = ["common_feature_id", "count", "features"]
