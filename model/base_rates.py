@@ -80,6 +80,6 @@ class BaseRates:
 
 
 def log_odds(p: float) -> float:
-    """ln(p / (1 − p))."""
-    p = min(max(p, NEVER), 1 - NEVER)
+    """ln(p / (1 − p)). Of a quotient p above 1, whose labels form no chain, 0: near a probability of 1 nothing would be learned."""
+    p = min(max(p, NEVER), 1 - NEVER) if p <= 1 else 0.5
     return math.log(p) - math.log1p(-p)

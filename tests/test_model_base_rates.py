@@ -117,6 +117,10 @@ def test_without_outcomes_nothing_is_known():
     assert rates.warnings() == []
 
 
+def test_a_quotient_above_1_begins_at_one_half():
+    assert log_odds(0.33 / 0.24) == 0.0  # labels given outright that form no chain, as in examples/adult.toml
+
+
 def test_log_odds_stay_finite():
     assert log_odds(0.0) == pytest.approx(math.log(1e-6), rel=1e-5)
     assert log_odds(1.0) == pytest.approx(-math.log(1e-6), rel=1e-5)
