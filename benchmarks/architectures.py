@@ -38,7 +38,9 @@ from model.training.trainer import Trainer
 STEPS = 20  # of the history
 CHAIN = {"ctr": {"label": "click"}, "cvr": {"label": "convert", "given": "click"}}
 OPTIONS = {"esm2": {"action": "cart"}}  # what a funnel must be told
-CHAINS = {"esm2": {"ctr": CHAIN["ctr"], "cart": {"label": "cart", "given": "click"}, "cvr": CHAIN["cvr"]}}
+CHAINS = {
+    "esm2": {"ctr": CHAIN["ctr"], "cart": {"label": "cart", "given": "click"}, "cvr": CHAIN["cvr"]}
+}
 
 
 def make_spec(tasks: dict) -> Spec:
@@ -46,23 +48,41 @@ def make_spec(tasks: dict) -> Spec:
     history = {"kind": "sequence", "max_length": STEPS, "shares": "c0", "dim": shape.DIM}
     features = {f"c{i}": categorical for i in range(shape.CATEGORICAL)} | {"history": history}
     features |= {f"n{i}": {"kind": "numeric"} for i in range(shape.NUMERIC)}
-    return Spec.parse({"features": features, "labels": {t["label"]: {"column": t["label"]} for t in tasks.values()}, "tasks": tasks})
+    return Spec.parse(
+        {
+            "features": features,
+            "labels": {t["label"]: {"column": t["label"]} for t in tasks.values()},
+            "tasks": tasks,
+        }
+    )
 
 
 def cost(sharing: str, funnel: str) -> dict[str, int]:
     """{"parameters", "flops"} of one pair; both are of the two towers, too."""
     spec = make_spec(CHAINS.get(funnel, CHAIN))
-    config = ModelConfig.parse({"sharing": sharing, "funnel": {"name": funnel} | OPTIONS.get(funnel, {}), "wide": False})
+    config = ModelConfig.parse(
+        {"sharing": sharing, "funnel": {"name": funnel} | OPTIONS.get(funnel, {}), "wide": False}
+    )
     model = RankingModel(spec, config, Fitted(moments=moments(spec)), seed=1)
-    shapes = [tf.TensorSpec([1, spec.ids_width], tf.int64), tf.TensorSpec([1, spec.dense_width], tf.float32)]
-    graph = convert_variables_to_constants_v2(tf.function(model.scores).get_concrete_function(*shapes)).graph
-    return {"parameters": sum(int(tf.size(w.value)) for w in model.weights), "flops": operations(graph)}
+    shapes = [
+        tf.TensorSpec([1, spec.ids_width], tf.int64),
+        tf.TensorSpec([1, spec.dense_width], tf.float32),
+    ]
+    graph = convert_variables_to_constants_v2(
+        tf.function(model.scores).get_concrete_function(*shapes)
+    ).graph
+    return {
+        "parameters": sum(int(tf.size(w.value)) for w in model.weights),
+        "flops": operations(graph),
+    }
 
 
 def speed(sharing: str, funnel: str, steps: int = 6, rounds: int = 3) -> dict[str, float]:
     """{"rows_per_second", "of_limit"} of one pair."""
     spec = make_spec(CHAINS.get(funnel, CHAIN))
-    config = ModelConfig.parse({"sharing": sharing, "funnel": {"name": funnel} | OPTIONS.get(funnel, {}), "wide": False})
+    config = ModelConfig.parse(
+        {"sharing": sharing, "funnel": {"name": funnel} | OPTIONS.get(funnel, {}), "wide": False}
+    )
     train = TrainConfig.parse({"batch_size": shape.BATCH} | FLOAT32)
     trainer = Trainer(spec, config, train, Fitted(moments=moments(spec)), make_strategy(None))
     random = np.random.default_rng(1)
@@ -74,7 +94,10 @@ def speed(sharing: str, funnel: str, steps: int = 6, rounds: int = 3) -> dict[st
     step = stepper(trainer, tf.data.Dataset.from_tensor_slices(batches).repeat(), steps)
     limit = products(kernels(trainer.model, spec, STEPS), steps)
     times = [(step(), limit()) for _ in range(rounds)]
-    return {"rows_per_second": shape.BATCH / median(s for s, _ in times), "of_limit": median(p / s for s, p in times)}
+    return {
+        "rows_per_second": shape.BATCH / median(s for s, _ in times),
+        "of_limit": median(p / s for s, p in times),
+    }
 
 
 def moments(spec: Spec) -> dict[str, tuple[float, float]]:
@@ -87,8 +110,14 @@ def operations(graph: tf.Graph) -> int:
     for op in graph.get_operations():
         if op.type in ("MatMul", "BatchMatMulV2"):
             shape = op.outputs[0].shape
-            rows = STEPS if shape.rank is None else shape[-2]  # only inside a loop is a shape not known
-            lead = 1 if shape.rank is None else shape[:-2].num_elements() // op.inputs[1].shape[:-2].num_elements()
+            rows = (
+                STEPS if shape.rank is None else shape[-2]
+            )  # only inside a loop is a shape not known
+            lead = (
+                1
+                if shape.rank is None
+                else shape[:-2].num_elements() // op.inputs[1].shape[:-2].num_elements()
+            )
             total += 2 * lead * rows * op.inputs[1].shape.num_elements()
     return total
 
@@ -100,7 +129,13 @@ def _timed(one: dict[str, float]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speed", action="store_true", help="train each, too: some minutes")
-    parser.add_argument("--only", nargs="+", choices=[*SHARING, *FUNNELS], metavar="NAME", help="some of them instead of all")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[*SHARING, *FUNNELS],
+        metavar="NAME",
+        help="some of them instead of all",
+    )
     arguments = parser.parse_args()
     chosen = arguments.only or [*SHARING, *FUNNELS]
     pairs = {
@@ -109,10 +144,21 @@ def main() -> None:
     }
     costs = {axis: {name: cost(*pair) for name, pair in own.items()} for axis, own in pairs.items()}
     if arguments.speed:
-        costs = {axis: {name: costs[axis][name] | speed(*pair) for name, pair in own.items()} for axis, own in pairs.items()}
+        costs = {
+            axis: {name: costs[axis][name] | speed(*pair) for name, pair in own.items()}
+            for axis, own in pairs.items()
+        }
     for axis, found in costs.items():
-        rows = [[name, f"{one['parameters']:,}", f"{one['flops'] / 1e6:.2f}", *_timed(one)] for name, one in found.items()]
-        columns = [axis, "parameters", "MFLOP a row", *(["rows/s", "of the limit"] if arguments.speed else [])]
+        rows = [
+            [name, f"{one['parameters']:,}", f"{one['flops'] / 1e6:.2f}", *_timed(one)]
+            for name, one in found.items()
+        ]
+        columns = [
+            axis,
+            "parameters",
+            "MFLOP a row",
+            *(["rows/s", "of the limit"] if arguments.speed else []),
+        ]
         table(f"Cost by {axis}", columns, rows)
     print(json.dumps(costs))
 

@@ -70,7 +70,11 @@ def straight_line(config: PreprocessConfig, out: Path, clock: Clock) -> dict:
             for number, streams in enumerate(tables):
                 with clock.stage("join, label, count"):
                     impressions, events = encode.gather(config, streams)
-                    partials.append(write_partition(config, number, plan.shards, impressions, events, calendar, beside))
+                    partials.append(
+                        write_partition(
+                            config, number, plan.shards, impressions, events, calendar, beside
+                        )
+                    )
                 streams.clear()
         clock.seconds["join, label, count"] -= clock.seconds["write"]
         with clock.stage("describe"):
@@ -88,7 +92,10 @@ def _read_all(plan: object, clock: Clock) -> tuple[list[dict[str, list[pa.Table]
             stream = source.stream
             for piece in pieces(source, config.logs[stream]):
                 counted = []
-                for batch in clock.each("read", read(piece, config.logs[stream], wanted(config, stream), plan.lookups[stream])):
+                for batch in clock.each(
+                    "read",
+                    read(piece, config.logs[stream], wanted(config, stream), plan.lookups[stream]),
+                ):
                     with clock.stage("encode"):
                         table, one = encode_batch(config, piece, number, batch)
                     counted.append(one)

@@ -45,5 +45,10 @@ def finish(table: Sequence[Sequence[str]], result: Mapping[str, float]) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     print(describe())
     for row in table:
-        print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip())
+        print(
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+        )
     print(json.dumps({name: float(f"{value:.4g}") for name, value in result.items()}))

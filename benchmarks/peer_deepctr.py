@@ -46,7 +46,9 @@ def make_model(rows_per_table: int) -> tf.keras.Model:
 def main() -> None:
     arguments = shape.worker_arguments(__doc__)
     ids, dense, labels = shape.draw(arguments.rows_per_table)
-    inputs = {f"c{i}": ids[..., i] for i in range(shape.CATEGORICAL)} | {f"n{i}": dense[..., i] for i in range(shape.NUMERIC)}
+    inputs = {f"c{i}": ids[..., i] for i in range(shape.CATEGORICAL)} | {
+        f"n{i}": dense[..., i] for i in range(shape.NUMERIC)
+    }
     targets = {task: labels[..., i] for i, task in enumerate(shape.TASKS)}
     batches = tf.data.Dataset.from_tensor_slices((inputs, targets)).repeat().prefetch(2)
     model, timer = make_model(arguments.rows_per_table), Timer()

@@ -31,7 +31,11 @@ def make_batches(rows_per_table: int) -> list[Batch]:
     """({column: [B]}, labels [B, 2]) as the library's data loaders give them."""
     ids, dense, labels = map(torch.from_numpy, shape.draw(rows_per_table))
     return [
-        ({f"c{i}": c for i, c in enumerate(ids[n].T.contiguous())} | {f"n{i}": x for i, x in enumerate(dense[n].T.contiguous())}, labels[n])
+        (
+            {f"c{i}": c for i, c in enumerate(ids[n].T.contiguous())}
+            | {f"n{i}": x for i, x in enumerate(dense[n].T.contiguous())},
+            labels[n],
+        )
         for n in range(shape.BATCHES)
     ]
 
@@ -41,10 +45,16 @@ def main() -> None:
     batches = make_batches(arguments.rows_per_table)
     trainer = make_trainer(arguments.rows_per_table)
     trainer.train_one_epoch([batches[i % shape.BATCHES] for i in range(shape.WARM_UP)])
-    chosen = [batches[i % shape.BATCHES] for i in range(shape.WARM_UP, shape.WARM_UP + arguments.steps)]
+    chosen = [
+        batches[i % shape.BATCHES] for i in range(shape.WARM_UP, shape.WARM_UP + arguments.steps)
+    ]
     start = time.perf_counter()
     trainer.train_one_epoch(chosen)
-    print(json.dumps({"rows_per_second": arguments.steps * shape.BATCH / (time.perf_counter() - start)}))
+    print(
+        json.dumps(
+            {"rows_per_second": arguments.steps * shape.BATCH / (time.perf_counter() - start)}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -65,15 +65,26 @@ def preprocess(columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 def make_reader(files: str) -> tfxio.CsvTFXIO:
     """CSV files; its Arrow schema and tensors are those of the Parquet way, too."""
     types = dict.fromkeys(CATEGORICAL, tf.string) | dict.fromkeys(NUMERIC, tf.float32)
-    schema = schema_utils.schema_from_feature_spec({name: tf.io.FixedLenFeature([], kind) for name, kind in types.items()})
-    return tfxio.CsvTFXIO(files, column_names=COLUMNS, schema=schema, skip_header_lines=1, telemetry_descriptors=["benchmark"])
+    schema = schema_utils.schema_from_feature_spec(
+        {name: tf.io.FixedLenFeature([], kind) for name, kind in types.items()}
+    )
+    return tfxio.CsvTFXIO(
+        files,
+        column_names=COLUMNS,
+        schema=schema,
+        skip_header_lines=1,
+        telemetry_descriptors=["benchmark"],
+    )
 
 
 def as_lists(table: pa.Table, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Each value a list of one."""
     for batch in table.to_batches():
         offsets = pa.array(np.arange(len(batch) + 1))
-        lists = [pa.LargeListArray.from_arrays(offsets, batch[field.name].cast(field.type.value_type)) for field in schema]
+        lists = [
+            pa.LargeListArray.from_arrays(offsets, batch[field.name].cast(field.type.value_type))
+            for field in schema
+        ]
         yield pa.RecordBatch.from_arrays(lists, schema=schema)
 
 
@@ -92,7 +103,9 @@ def transform(kind: str, files: str, out: Path) -> float:
             tables = pipeline | beam.io.ReadFromParquetBatched(files, columns=COLUMNS)
             batches = tables | beam.FlatMap(as_lists, reader.ArrowSchema())
         dataset = (batches, reader.TensorAdapterConfig())
-        (transformed, _), _ = dataset | tft_beam.AnalyzeAndTransformDataset(preprocess, output_record_batches=True)
+        (transformed, _), _ = dataset | tft_beam.AnalyzeAndTransformDataset(
+            preprocess, output_record_batches=True
+        )
         examples = transformed | "Encode" >> beam.FlatMapTuple(lambda batch, _: encode(batch))
         examples | beam.io.WriteToTFRecord(str(out / "part"), file_name_suffix=".tfrecord")
     return time.perf_counter() - start
@@ -109,18 +122,31 @@ def find_files(kind: str, folder: Path, made: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="where impressions/ is")
-    parser.add_argument("--kind", choices=["parquet", "csv"], default="parquet", help="what it reads (default: %(default)s)")
+    parser.add_argument(
+        "--kind",
+        choices=["parquet", "csv"],
+        default="parquet",
+        help="what it reads (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
-    rows = sum(pq.read_metadata(path).num_rows for path in (arguments.folder / "impressions").glob("*.parquet"))
+    rows = sum(
+        pq.read_metadata(path).num_rows
+        for path in (arguments.folder / "impressions").glob("*.parquet")
+    )
     with quiet(), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pipeline_logs.make_logs(folder / "logs", SMALL)
         small = find_files(arguments.kind, folder / "logs", folder / "small")
         files = find_files(arguments.kind, arguments.folder, folder / "csv")
-        _, *starts, seconds = (transform(arguments.kind, f, folder / f"out{i}") for i, f in enumerate((small, small, small, files)))
+        _, *starts, seconds = (
+            transform(arguments.kind, f, folder / f"out{i}")
+            for i, f in enumerate((small, small, small, files))
+        )
     start = min(starts)
     speeds = {"rows_per_second": rows / (seconds - start), "whole_rows_per_second": rows / seconds}
     print(json.dumps(speeds | {"rows": rows, "seconds": seconds, "start_seconds": start}))

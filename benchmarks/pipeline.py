@@ -20,7 +20,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before this folder, whose pipeline.py would hide the package
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # before this folder, whose pipeline.py would hide the package
 
 import pyarrow.parquet as pq
 
@@ -40,7 +42,13 @@ Found = tuple[list[list[str]], dict[str, float]]  # rows of the table, results
 
 
 def cells(name: str, rows: int, seconds: float, ratio: float | None = None) -> list[str]:
-    return [name, f"{rows:,}", f"{seconds:.2f}", f"{rows / seconds:,.0f}", "" if ratio is None else f"{ratio:.2f}"]
+    return [
+        name,
+        f"{rows:,}",
+        f"{seconds:.2f}",
+        f"{rows / seconds:,.0f}",
+        "" if ratio is None else f"{ratio:.2f}",
+    ]
 
 
 def log(folder: Path, impressions: int) -> Path:
@@ -72,16 +80,35 @@ def against_limit(folder: Path, scale: float, rounds: int) -> Found:
         START: lambda: preprocess(small, folder / "started"),
     }
     ways[START]()  # the first pays for imports
-    times = machine.interleave({name: partial(machine.seconds, way) for name, way in ways.items()}, rounds)
+    times = machine.interleave(
+        {name: partial(machine.seconds, way) for name, way in ways.items()}, rounds
+    )
     if written[JOB] != written[LIMIT]:
-        raise RuntimeError("the job and the straight-line way wrote different shards: they do not do the same work")
+        raise RuntimeError(
+            "the job and the straight-line way wrote different shards: they do not do the same work"
+        )
     apart = [whole - start for whole, start in zip(times[JOB], times[START], strict=True)]
-    compared = {JOB: times[JOB], f"{JOB}, start-up apart": apart, LIMIT: times[LIMIT], SCRIPT: times[SCRIPT]}
-    table = [cells(way, rows, median(t), machine.ratio(t, times[LIMIT])) for way, t in compared.items()]
+    compared = {
+        JOB: times[JOB],
+        f"{JOB}, start-up apart": apart,
+        LIMIT: times[LIMIT],
+        SCRIPT: times[SCRIPT],
+    }
+    table = [
+        cells(way, rows, median(t), machine.ratio(t, times[LIMIT])) for way, t in compared.items()
+    ]
     base = median(times[LIMIT])
-    stages = {stage: median(clock.seconds[stage] for clock in clocks) for stage in clocks[0].seconds}
-    table += [cells(f"  {s}", rows, t, t / base) for s, t in (stages | {"other": base - sum(stages.values())}).items()]
-    ratios = {"wall_over_limit": machine.ratio(apart, times[LIMIT]), "wall_over_script": machine.ratio(apart, times[SCRIPT])}
+    stages = {
+        stage: median(clock.seconds[stage] for clock in clocks) for stage in clocks[0].seconds
+    }
+    table += [
+        cells(f"  {s}", rows, t, t / base)
+        for s, t in (stages | {"other": base - sum(stages.values())}).items()
+    ]
+    ratios = {
+        "wall_over_limit": machine.ratio(apart, times[LIMIT]),
+        "wall_over_script": machine.ratio(apart, times[SCRIPT]),
+    }
     return table, ratios | {"rows_per_second": rows / median(apart)}
 
 
@@ -95,11 +122,18 @@ def against_tft(folder: Path, scale: float, rounds: int, python: str) -> Found:
         return rows / (whole - start)
 
     def tft(kind: str) -> float:
-        return _last_json([python, str(HERE / "peer_tft.py"), str(theirs), "--kind", kind])["rows_per_second"]
+        return _last_json([python, str(HERE / "peer_tft.py"), str(theirs), "--kind", kind])[
+            "rows_per_second"
+        ]
 
-    speeds = machine.interleave({JOB: ours, "TFT, CSV": partial(tft, "csv"), "TFT, Parquet": partial(tft, "parquet")}, rounds)
+    speeds = machine.interleave(
+        {JOB: ours, "TFT, CSV": partial(tft, "csv"), "TFT, Parquet": partial(tft, "parquet")},
+        rounds,
+    )
     counts = {JOB: rows, "TFT, CSV": few, "TFT, Parquet": few}
-    table = [cells(f"{way}, start-up apart", n, n / median(speeds[way])) for way, n in counts.items()]
+    table = [
+        cells(f"{way}, start-up apart", n, n / median(speeds[way])) for way, n in counts.items()
+    ]
     ratio = {way: machine.ratio(speeds[JOB], found) for way, found in speeds.items()}
     return table, {"times_tft": ratio["TFT, CSV"], "times_tft_parquet": ratio["TFT, Parquet"]}
 
@@ -117,13 +151,28 @@ def growing(folder: Path, scale: float, rounds: int) -> Found:
         return done["seconds"]
 
     times = machine.interleave({name: partial(run, name) for name in sizes}, rounds)
-    table = [cells(f"job at {rows:,}", rows, median(times[name])) for name, rows in sizes.items() if name != START]
-    each = {name: [(t - s) / sizes[name] for t, s in zip(times[name], times[START], strict=True)] for name in ("few", "many")}
-    size = sum(batch.nbytes for path in paths["many"].rglob("*.parquet") for batch in pq.ParquetFile(path).iter_batches())
-    print(
-        f"· {sizes['many']:,} impressions: peak {max(peaks) / machine.GIB:.2f} GiB, input in Arrow {size / machine.GIB:.2f} GiB", flush=True
+    table = [
+        cells(f"job at {rows:,}", rows, median(times[name]))
+        for name, rows in sizes.items()
+        if name != START
+    ]
+    each = {
+        name: [(t - s) / sizes[name] for t, s in zip(times[name], times[START], strict=True)]
+        for name in ("few", "many")
+    }
+    size = sum(
+        batch.nbytes
+        for path in paths["many"].rglob("*.parquet")
+        for batch in pq.ParquetFile(path).iter_batches()
     )
-    return table, {"time_growth_1m_8m": machine.ratio(each["many"], each["few"]) - 1, "peak_over_input": max(peaks) / size}
+    print(
+        f"· {sizes['many']:,} impressions: peak {max(peaks) / machine.GIB:.2f} GiB, input in Arrow {size / machine.GIB:.2f} GiB",
+        flush=True,
+    )
+    return table, {
+        "time_growth_1m_8m": machine.ratio(each["many"], each["few"]) - 1,
+        "peak_over_input": max(peaks) / size,
+    }
 
 
 def _once(path: Path, rows: int) -> dict[str, float]:
@@ -133,18 +182,30 @@ def _once(path: Path, rows: int) -> dict[str, float]:
 def _last_json(command: list[str]) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)} ended with code {done.returncode}:\n{done.stderr[-2000:]}"
+        )
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, epilog="example: python benchmarks/pipeline.py --quick"
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python benchmarks/pipeline.py --quick",
     )
-    parser.add_argument("--only", choices=("limit", "tft", "growth"), help="one of the comparisons (default: all)")
-    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default: %(default)s)")
+    parser.add_argument(
+        "--only", choices=("limit", "tft", "growth"), help="one of the comparisons (default: all)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="interleaved rounds (default: %(default)s)"
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round")
-    parser.add_argument("--tft", default=str(HERE.parent / TFT), help=f"Python of TFT's environment (default: {TFT})")
+    parser.add_argument(
+        "--tft",
+        default=str(HERE.parent / TFT),
+        help=f"Python of TFT's environment (default: {TFT})",
+    )
     arguments = parser.parse_args()
     scale, rounds = (0.1, 1) if arguments.quick else (1.0, arguments.rounds)
     ways: dict[str, Callable[[Path], Found]] = {
@@ -154,7 +215,10 @@ def main() -> None:
     }
     chosen = [arguments.only] if arguments.only else list(ways)
     if "tft" in chosen and not Path(arguments.tft).exists():
-        print(f"· {arguments.tft} is not there, so TensorFlow Transform is left out; `make bench-peers` makes it", flush=True)
+        print(
+            f"· {arguments.tft} is not there, so TensorFlow Transform is left out; `make bench-peers` makes it",
+            flush=True,
+        )
         chosen.remove("tft")
     table, result = [["", "rows", "seconds", "rows/s", "of the limit"]], {}
     with tempfile.TemporaryDirectory() as folder:

@@ -34,6 +34,8 @@ def size_label(rows_per_table: int) -> str:
 def worker_arguments(description: str) -> argparse.Namespace:
     """The flags that train.py gives to a peer's script."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rows-per-table", type=int, required=True, help="buckets of each of the 26 tables")
+    parser.add_argument(
+        "--rows-per-table", type=int, required=True, help="buckets of each of the 26 tables"
+    )
     parser.add_argument("--steps", type=int, required=True, help="steps that are timed")
     return parser.parse_args()

@@ -9,7 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before this folder, whose pipeline.py would hide the package
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # before this folder, whose pipeline.py would hide the package
 
 from pipeline.simulation.simulate import SimulateConfig, simulate
 
@@ -27,12 +29,21 @@ def speeds(impressions: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, epilog="example: python benchmarks/simulate.py --impressions 1000000")
-    parser.add_argument("--impressions", type=int, default=1_000_000, help="impressions per format (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog="example: python benchmarks/simulate.py --impressions 1000000"
+    )
+    parser.add_argument(
+        "--impressions",
+        type=int,
+        default=1_000_000,
+        help="impressions per format (default: %(default)s)",
+    )
     result = speeds(parser.parse_args().impressions)
     for name, speed in result.items():
         slowest, fastest = speed / min(result.values()), speed / max(result.values())
-        print(f"{name:8} {speed:10,.0f} impressions/s   {slowest:.2f} × the slowest   {fastest:.2f} × the fastest")
+        print(
+            f"{name:8} {speed:10,.0f} impressions/s   {slowest:.2f} × the slowest   {fastest:.2f} × the fastest"
+        )
     print(json.dumps({name: round(speed) for name, speed in result.items()}))
 
 

@@ -32,12 +32,16 @@ ROWS_AT_ONCE, NEVER = 16_384, np.iinfo(np.int64).max
 
 def fingerprints(texts: pa.Array) -> np.ndarray:
     """FarmHash of each text: [n] uint64."""
-    return np.fromiter(map(farmhash.fingerprint64, texts.cast(pa.binary()).to_pylist()), np.uint64, len(texts))
+    return np.fromiter(
+        map(farmhash.fingerprint64, texts.cast(pa.binary()).to_pylist()), np.uint64, len(texts)
+    )
 
 
 def bucket(encoded: pa.DictionaryArray, buckets: int) -> np.ndarray:
     """[n] texts → [n] ids from 1; each distinct value is hashed once."""
-    return (1 + fingerprints(encoded.dictionary) % np.uint64(buckets - 1)).astype(np.int32)[encoded.indices.to_numpy()]
+    return (1 + fingerprints(encoded.dictionary) % np.uint64(buckets - 1)).astype(np.int32)[
+        encoded.indices.to_numpy()
+    ]
 
 
 def read_impressions(folder: Path) -> tuple[pa.Array, np.ndarray, np.ndarray, np.ndarray]:
@@ -58,7 +62,11 @@ def first(names: pa.Array, since: np.ndarray, events: pa.Table, within: int) -> 
     """The time of each row's first event from `since` to `within` later, or NEVER."""
     rows = pc.index_in(events["id"], value_set=names).combine_chunks()
     known = rows.is_valid().to_numpy(zero_copy_only=False)
-    rows, times, when = rows.drop_null().to_numpy(), events["ts"].to_numpy()[known], np.full(len(names), NEVER)
+    rows, times, when = (
+        rows.drop_null().to_numpy(),
+        events["ts"].to_numpy()[known],
+        np.full(len(names), NEVER),
+    )
     elapsed = times - since[rows]
     inside = (elapsed >= 0) & (elapsed <= within)
     np.minimum.at(when, rows[inside], times[inside])
@@ -67,7 +75,9 @@ def first(names: pa.Array, since: np.ndarray, events: pa.Table, within: int) -> 
 
 def lists(flat: np.ndarray | pa.Array, kind: pa.DataType, width: int = 1) -> pa.ListArray:
     """[n · width] → n lists."""
-    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(flat) + 1, width, dtype=np.int32)), pa.array(flat, kind))
+    return pa.ListArray.from_arrays(
+        pa.array(np.arange(0, len(flat) + 1, width, dtype=np.int32)), pa.array(flat, kind)
+    )
 
 
 def framed(records: Iterable[bytes]) -> bytes:
@@ -85,7 +95,10 @@ def run(folder: Path, out: Path, shards: int) -> dict[str, int]:
     names, times, ids, dense = read_impressions(folder / "impressions")
     clicks, conversions = pq.read_table(folder / "clicks"), pq.read_table(folder / "conversions")
     click_times = first(names, times, clicks, CLICK_WITHIN)
-    clicked, converted = click_times < NEVER, first(names, click_times, conversions, CONVERT_WITHIN) < NEVER
+    clicked, converted = (
+        click_times < NEVER,
+        first(names, click_times, conversions, CONVERT_WITHIN) < NEVER,
+    )
     end = max(int(times.max()), *(pc.max(events["ts"]).as_py() for events in (clicks, conversions)))
     order = np.argsort(fingerprints(names))
     order = order[times[order] <= end - CLICK_WITHIN - CONVERT_WITHIN]
@@ -101,13 +114,23 @@ def run(folder: Path, out: Path, shards: int) -> dict[str, int]:
                     "convert": lists(converted[rows].astype(np.int64), pa.int64()),
                     "id": lists(names.take(pa.array(rows)).cast(pa.binary()), pa.binary()),
                 }
-                file.write(framed(RecordBatchToExamplesEncoder().encode(pa.RecordBatch.from_pydict(columns))))
-    return {"rows": len(order), "clicks": int(clicked[order].sum()), "conversions": int(converted[order].sum())}
+                file.write(
+                    framed(
+                        RecordBatchToExamplesEncoder().encode(pa.RecordBatch.from_pydict(columns))
+                    )
+                )
+    return {
+        "rows": len(order),
+        "clicks": int(clicked[order].sum()),
+        "conversions": int(converted[order].sum()),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where impressions/, clicks/ and conversions/ are")
+    parser.add_argument(
+        "folder", type=Path, help="where impressions/, clicks/ and conversions/ are"
+    )
     parser.add_argument("out", type=Path, help="the folder of the shards")
     parser.add_argument("shards", type=int, help="how many")
     start = time.perf_counter()

@@ -36,7 +36,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tensorflow as tf
 
 from benchmarks import machine, shape, train_data
-from benchmarks.train_steps import BEST, COMPILED, FLOAT32, in_memory, kernels, make_spec, make_trainer, plain, products, stepper
+from benchmarks.train_steps import (
+    BEST,
+    COMPILED,
+    FLOAT32,
+    in_memory,
+    kernels,
+    make_spec,
+    make_trainer,
+    plain,
+    products,
+    stepper,
+)
 from funnel.cli import huge_pages
 from model.data.id_check import checked
 from model.data.input import Data
@@ -61,7 +72,10 @@ class Effort(NamedTuple):
 
 def rows(times: dict[str, list[float]]) -> list[list[str]]:
     """Of the table that is printed."""
-    return [[name, f"{1000 * median(t):.1f}", f"{shape.BATCH / median(t):,.0f}"] for name, t in times.items()]
+    return [
+        [name, f"{1000 * median(t):.1f}", f"{shape.BATCH / median(t):,.0f}"]
+        for name, t in times.items()
+    ]
 
 
 def speed(effort: Effort) -> Result:
@@ -70,10 +84,15 @@ def speed(effort: Effort) -> Result:
     trainers = {name: make_trainer(effort.small, **mode) for name, mode in modes.items()}
     best = trainers["best mode"].mode
     print(f"· best mode: {best}", flush=True)
-    measured = {name: stepper(trainer, in_memory(effort.small), effort.steps) for name, trainer in trainers.items()}
+    measured = {
+        name: stepper(trainer, in_memory(effort.small), effort.steps)
+        for name, trainer in trainers.items()
+    }
     shapes = kernels(trainers["float32"].model, make_spec(effort.small))
     measured["matrix products"] = products(shapes, effort.steps)
-    measured["matrix products, best mode"] = products(shapes, effort.steps, getattr(tf, best.precision))
+    measured["matrix products, best mode"] = products(
+        shapes, effort.steps, getattr(tf, best.precision)
+    )
     times = machine.interleave(measured, effort.rounds)
     faster = min(times["float32"], times["float32 with XLA"], key=median)
     found = {
@@ -86,22 +105,36 @@ def speed(effort: Effort) -> Result:
 
 def wide(effort: Effort) -> Result:
     """The step with and without the wide part."""
-    trainers = {"plain": make_trainer(effort.small, **FLOAT32), "with the wide part": make_trainer(effort.small, wide=True, **FLOAT32)}
-    measured = {name: stepper(trainer, in_memory(effort.small), effort.steps) for name, trainer in trainers.items()}
+    trainers = {
+        "plain": make_trainer(effort.small, **FLOAT32),
+        "with the wide part": make_trainer(effort.small, wide=True, **FLOAT32),
+    }
+    measured = {
+        name: stepper(trainer, in_memory(effort.small), effort.steps)
+        for name, trainer in trainers.items()
+    }
     times = machine.interleave(measured, effort.rounds)
-    return rows(times), {"wide_over_plain": machine.ratio(times["plain"], times["with the wide part"])}
+    return rows(times), {
+        "wide_over_plain": machine.ratio(times["plain"], times["with the wide part"])
+    }
 
 
 def vocabulary(effort: Effort) -> Result:
     """The step's time by the tables' rows."""
     sizes = [effort.small, effort.large, effort.huge]
     measured = {
-        f"{shape.size_label(size)} rows a table": stepper(make_trainer(size, **FLOAT32), in_memory(size), effort.steps) for size in sizes
+        f"{shape.size_label(size)} rows a table": stepper(
+            make_trainer(size, **FLOAT32), in_memory(size), effort.steps
+        )
+        for size in sizes
     }
     times = machine.interleave(measured, effort.rounds)
     first, *others = times.values()
     labels = map(shape.size_label, sizes[1:])
-    return rows(times), {f"vocabulary_{label}": machine.ratio(own, first) for label, own in zip(labels, others, strict=True)}
+    return rows(times), {
+        f"vocabulary_{label}": machine.ratio(own, first)
+        for label, own in zip(labels, others, strict=True)
+    }
 
 
 def peer(python: str, name: str, size: int, steps: int) -> float:
@@ -110,11 +143,19 @@ def peer(python: str, name: str, size: int, steps: int) -> float:
     return shape.BATCH / worker([python, f"peer_{name}.py"], size, steps, env)["rows_per_second"]
 
 
-def worker(command: list[str], size: int, steps: int, env: dict[str, str] | None = None) -> dict[str, float]:
+def worker(
+    command: list[str], size: int, steps: int, env: dict[str, str] | None = None
+) -> dict[str, float]:
     """The JSON of a script's last line."""
     python, script = command
     flags = ["--rows-per-table", str(size), "--steps", str(steps)]
-    done = subprocess.run([python, str(ROOT / "benchmarks" / script), *flags], capture_output=True, text=True, check=False, env=env)
+    done = subprocess.run(
+        [python, str(ROOT / "benchmarks" / script), *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+    )
     if done.returncode:
         raise RuntimeError(f"{script} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -124,16 +165,31 @@ def peers(effort: Effort, size: int) -> Result:
     """Ours and the peers' rows/s."""
     present = {name: python for name, python in effort.pythons.items() if Path(python).exists()}
     for name in effort.pythons.keys() - present.keys():
-        print(f"· {effort.pythons[name]} is not there, so {name} is left out; `make bench-peers` makes it", flush=True)
+        print(
+            f"· {effort.pythons[name]} is not there, so {name} is left out; `make bench-peers` makes it",
+            flush=True,
+        )
     if not present:
         return [], {}
-    modes = {"ours, lazy Adam": FLOAT32} | ({"ours, lazy Adam, best mode": BEST} if size == effort.small else {})
-    measured = {name: stepper(make_trainer(size, **ADAM, **mode), in_memory(size), effort.steps) for name, mode in modes.items()}
-    measured |= {name: partial(peer, python, name, size, effort.steps) for name, python in present.items()}
+    modes = {"ours, lazy Adam": FLOAT32} | (
+        {"ours, lazy Adam, best mode": BEST} if size == effort.small else {}
+    )
+    measured = {
+        name: stepper(make_trainer(size, **ADAM, **mode), in_memory(size), effort.steps)
+        for name, mode in modes.items()
+    }
+    measured |= {
+        name: partial(peer, python, name, size, effort.steps) for name, python in present.items()
+    }
     times, label = machine.interleave(measured, effort.rounds), shape.size_label(size)
-    found = {f"times_{name}_{label}": machine.ratio(times[name], times["ours, lazy Adam"]) for name in present}
+    found = {
+        f"times_{name}_{label}": machine.ratio(times[name], times["ours, lazy Adam"])
+        for name in present
+    }
     if size == effort.small and "deepctr" in present:
-        found[f"best_times_deepctr_{label}"] = machine.ratio(times["deepctr"], times["ours, lazy Adam, best mode"])
+        found[f"best_times_deepctr_{label}"] = machine.ratio(
+            times["deepctr"], times["ours, lazy Adam, best mode"]
+        )
     return [[f"{name}, {label} rows", *rest] for name, *rest in rows(times)], found
 
 
@@ -145,7 +201,10 @@ def auc_difference(effort: Effort) -> Result:
 
     with tempfile.TemporaryDirectory() as folder:
         small = [f"simulate.impressions={effort.impressions}", f"simulate.out={folder}/logs"]
-        logs = [f"logs.{name}.files={folder}/logs/{name}/*/*" for name in ("impressions", "clicks", "conversions")]
+        logs = [
+            f"logs.{name}.files={folder}/logs/{name}/*/*"
+            for name in ("impressions", "clicks", "conversions")
+        ]
         overrides = [f"run={folder}", *small, *logs, "train.tensorboard=false"]
         config = load(ROOT / "examples" / "demo.toml", overrides)
         stages.simulate(config)
@@ -153,26 +212,60 @@ def auc_difference(effort: Effort) -> Result:
         results = {}
         for name, mode in {"float32": FLOAT32, "best": BEST}.items():
             changes = [f"train.{key}={str(value).lower()}" for key, value in mode.items()]
-            run = Run(load(ROOT / "examples" / "demo.toml", overrides + changes), model_dir=Path(folder) / name)
+            run = Run(
+                load(ROOT / "examples" / "demo.toml", overrides + changes),
+                model_dir=Path(folder) / name,
+            )
             run.train()
             results[name] = run.estimator.evaluate(run.eval_input)
-    aucs = {name: {task: result["auc"] for task, result in found.items()} for name, found in results.items()}
-    table = [[f"AUC of {task}: float32, best mode", f"{aucs['float32'][task]:.4f}", f"{aucs['best'][task]:.4f}"] for task in aucs["best"]]
-    return table, {"best_auc_difference": max(abs(auc - aucs["float32"][task]) for task, auc in aucs["best"].items())}
+    aucs = {
+        name: {task: result["auc"] for task, result in found.items()}
+        for name, found in results.items()
+    }
+    table = [
+        [
+            f"AUC of {task}: float32, best mode",
+            f"{aucs['float32'][task]:.4f}",
+            f"{aucs['best'][task]:.4f}",
+        ]
+        for task in aucs["best"]
+    ]
+    return table, {
+        "best_auc_difference": max(
+            abs(auc - aucs["float32"][task]) for task, auc in aucs["best"].items()
+        )
+    }
 
 
 def disk(effort: Effort) -> Result:
     """From TFRecords and from memory; and the parsing alone, of both layouts."""
     with tempfile.TemporaryDirectory() as folder:
-        layouts = {name: train_data.write(Path(folder) / name, effort.small, name) for name in ("packed", "columns")}
-        read = layouts["packed"].train_input(batch_size=shape.BATCH, shuffle_buffer=10_000, seed=1)(tf.distribute.InputContext())
-        checks = partial(checked, spec=make_spec(effort.small), fitted=plain(make_spec(effort.small)))  # as every training's input
-        inputs = {"from memory": checks(in_memory(effort.small)), "from disk": checks(read).prefetch(2)}
-        measured = {name: stepper(make_trainer(effort.small, **FLOAT32), batches, effort.steps) for name, batches in inputs.items()}
-        measured |= {f"parsing {name}": parser(data, 4 * effort.steps) for name, data in layouts.items()}
+        layouts = {
+            name: train_data.write(Path(folder) / name, effort.small, name)
+            for name in ("packed", "columns")
+        }
+        read = layouts["packed"].train_input(batch_size=shape.BATCH, shuffle_buffer=10_000, seed=1)(
+            tf.distribute.InputContext()
+        )
+        checks = partial(
+            checked, spec=make_spec(effort.small), fitted=plain(make_spec(effort.small))
+        )  # as every training's input
+        inputs = {
+            "from memory": checks(in_memory(effort.small)),
+            "from disk": checks(read).prefetch(2),
+        }
+        measured = {
+            name: stepper(make_trainer(effort.small, **FLOAT32), batches, effort.steps)
+            for name, batches in inputs.items()
+        }
+        measured |= {
+            f"parsing {name}": parser(data, 4 * effort.steps) for name, data in layouts.items()
+        }
         times = machine.interleave(measured, effort.rounds)
     found = {"disk_over_memory": machine.ratio(times["from memory"], times["from disk"])}
-    return rows(times), found | {"packed_over_columns": machine.ratio(times["parsing columns"], times["parsing packed"])}
+    return rows(times), found | {
+        "packed_over_columns": machine.ratio(times["parsing columns"], times["parsing packed"])
+    }
 
 
 def parser(data: Data, count: int) -> Callable[[], float]:
@@ -197,7 +290,11 @@ MEASUREMENTS: dict[Callable[[Effort], Result], tuple[str, ...]] = {
     speed: ("of_limit", "best_over_float32", "best_of_limit"),
     wide: ("wide_over_plain",),
     vocabulary: ("vocabulary_400k", "vocabulary_2m"),
-    lambda effort: peers(effort, effort.small): ("times_deepctr_10k", "times_rechub_10k", "best_times_deepctr_10k"),
+    lambda effort: peers(effort, effort.small): (
+        "times_deepctr_10k",
+        "times_rechub_10k",
+        "best_times_deepctr_10k",
+    ),
     lambda effort: peers(effort, effort.large): ("times_deepctr_400k", "times_rechub_400k"),
     auc_difference: ("best_auc_difference",),
     disk: ("disk_over_memory", "packed_over_columns"),
@@ -212,16 +309,40 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example: python benchmarks/train.py --only of_limit",
     )
-    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="some of the figures above instead of all")
-    parser.add_argument("--steps", type=int, default=20, help="steps of each round (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds in which all take turns (default: %(default)s)")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=names,
+        metavar="NAME",
+        help="some of the figures above instead of all",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=20, help="steps of each round (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=5,
+        help="rounds in which all take turns (default: %(default)s)",
+    )
     for name in PEERS:
         place = ROOT / f".venv-peers-{name}" / "bin" / "python"
-        parser.add_argument(f"--{name}", metavar="PYTHON", default=str(place), help="its environment's Python (default: make bench-peers')")
-    parser.add_argument("--quick", action="store_true", help="one round of two steps: shows that it runs, measures nothing")
+        parser.add_argument(
+            f"--{name}",
+            metavar="PYTHON",
+            default=str(place),
+            help="its environment's Python (default: make bench-peers')",
+        )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one round of two steps: shows that it runs, measures nothing",
+    )
     arguments = parser.parse_args()
     pythons = {name: getattr(arguments, name) for name in PEERS}
-    effort = Effort(arguments.steps, arguments.rounds, 10_000, 400_000, 2_000_000, 3_000_000, pythons)
+    effort = Effort(
+        arguments.steps, arguments.rounds, 10_000, 400_000, 2_000_000, 3_000_000, pythons
+    )
     if arguments.quick:
         effort = effort._replace(steps=2, rounds=1, impressions=20_000)
     wanted, table, result = arguments.only or names, [["", "ms a step", "rows/s"]], {}

@@ -21,14 +21,28 @@ def write(folder: Path, rows_per_table: int, layout: Layout) -> Data:
     spec, drawn = make_spec(rows_per_table), shape.draw(rows_per_table)
     ids, dense, labels = (one.reshape(-1, one.shape[-1]) for one in drawn)
     names = pa.array(np.arange(len(ids)).astype(str))
-    rows = Rows(ids.astype(np.int32), dense, {task: labels[:, i].astype(np.int8) for i, task in enumerate(shape.TASKS)}, None, names)
-    manifest = {"version": VERSION, "layout": layout, "compression": "none", "weighted": False, "fingerprint": spec.fingerprint}
+    rows = Rows(
+        ids.astype(np.int32),
+        dense,
+        {task: labels[:, i].astype(np.int8) for i, task in enumerate(shape.TASKS)},
+        None,
+        names,
+    )
+    manifest = {
+        "version": VERSION,
+        "layout": layout,
+        "compression": "none",
+        "weighted": False,
+        "fingerprint": spec.fingerprint,
+    }
     manifest["shards"] = {"train": [], "eval": []}
     for split, own in (("train", rows), ("eval", rows[: shape.BATCH])):
         each = -(-len(own) // SHARDS)
         for i in range(SHARDS):
             file = shard_name(split, i, SHARDS)
-            written = write_shard(folder / file, spec, own[i * each : (i + 1) * each], layout=layout)
+            written = write_shard(
+                folder / file, spec, own[i * each : (i + 1) * each], layout=layout
+            )
             manifest["shards"][split].append({"file": file} | written)
     plain(spec).save(folder / "fitted.json")
     write_json(folder / "manifest.json", manifest)

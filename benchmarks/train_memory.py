@@ -30,13 +30,22 @@ def main() -> None:
     batches = iter(in_memory(arguments.rows_per_table))
     trainer.steps(batches, tf.constant(arguments.steps, tf.int64))
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder), trainer.state, keep=1, background=False, worker=0, workers=1)
+        checkpoints = Checkpoints(
+            Path(folder), trainer.state, keep=1, background=False, worker=0, workers=1
+        )
         checkpoints.save(arguments.steps, batches, trainer.barrier)
         checkpoints.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     tables = size([table.variable for table in trainer.model.tables])
     slots = size([slot for own in trainer.table_optimizer.slots for slot in own.values()])
-    print(json.dumps({name: value / machine.GIB for name, value in (("peak", peak), ("tables", tables), ("slots", slots))}))
+    print(
+        json.dumps(
+            {
+                name: value / machine.GIB
+                for name, value in (("peak", peak), ("tables", tables), ("slots", slots))
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -46,14 +46,18 @@ def plain(spec: Spec) -> Fitted:
 def in_memory(rows_per_table: int) -> tf.data.Dataset:
     """Endless batches as model.data.input parses them."""
     ids, dense, labels = shape.draw(rows_per_table)
-    columns = {"ids": ids, "dense": dense} | {task: labels[..., i] for i, task in enumerate(shape.TASKS)}
+    columns = {"ids": ids, "dense": dense} | {
+        task: labels[..., i] for i, task in enumerate(shape.TASKS)
+    }
     return tf.data.Dataset.from_tensor_slices(columns).repeat().prefetch(2)
 
 
 def make_trainer(rows_per_table: int, *, wide: bool = False, **train: object) -> Trainer:
     """On one device; `train` are settings of TrainConfig."""
     spec, config = make_spec(rows_per_table), TrainConfig.parse({"batch_size": shape.BATCH} | train)
-    return Trainer(spec, ModelConfig.parse(MMOE | {"wide": wide}), config, plain(spec), make_strategy(None))
+    return Trainer(
+        spec, ModelConfig.parse(MMOE | {"wide": wide}), config, plain(spec), make_strategy(None)
+    )
 
 
 def stepper(trainer: Trainer, dataset: tf.data.Dataset, steps: int) -> Callable[[], float]:
@@ -64,11 +68,16 @@ def stepper(trainer: Trainer, dataset: tf.data.Dataset, steps: int) -> Callable[
     return lambda: machine.seconds(lambda: trainer.steps(batches, count).losses.numpy()) / steps
 
 
-def products(kernels: Iterable[tuple[list[int], list[int]]], steps: int, dtype: tf.DType = tf.float32) -> Callable[[], float]:
+def products(
+    kernels: Iterable[tuple[list[int], list[int]]], steps: int, dtype: tf.DType = tf.float32
+) -> Callable[[], float]:
     """Seconds of a step's dense matrix products alone: for each x·W of the forward pass, x [.., B, in] and W [.., in, out], also
     xᵀ·dy and dy·Wᵀ. bfloat16 weights are cast from float32 in every step, as the trainer's are.
     """
-    pairs = [(tf.random.normal(x), tf.random.normal(w), tf.random.normal([*x[:-1], w[-1]])) for x, w in kernels]
+    pairs = [
+        (tf.random.normal(x), tf.random.normal(w), tf.random.normal([*x[:-1], w[-1]]))
+        for x, w in kernels
+    ]
     operands = [(tf.cast(x, dtype), w, tf.cast(dy, dtype)) for x, w, dy in pairs]
 
     @tf.function
@@ -77,7 +86,11 @@ def products(kernels: Iterable[tuple[list[int], list[int]]], steps: int, dtype: 
         return [
             product
             for x, w, dy in cast
-            for product in (tf.matmul(x, w), tf.matmul(x, dy, transpose_a=True), tf.matmul(dy, w, transpose_b=True))
+            for product in (
+                tf.matmul(x, w),
+                tf.matmul(x, dy, transpose_a=True),
+                tf.matmul(dy, w, transpose_b=True),
+            )
         ]
 
     def many() -> None:
@@ -88,12 +101,24 @@ def products(kernels: Iterable[tuple[list[int], list[int]]], steps: int, dtype: 
     return lambda: machine.seconds(many) / steps
 
 
-def kernels(model: RankingModel, spec: Spec, sequence: int = 1) -> list[tuple[list[int], list[int]]]:
+def kernels(
+    model: RankingModel, spec: Spec, sequence: int = 1
+) -> list[tuple[list[int], list[int]]]:
     """The shapes (x, W) of the forward pass's matrix products on one batch. Inside a loop, where shapes are not known, `sequence` times."""
-    inputs = [tf.TensorSpec([shape.BATCH, spec.ids_width], tf.int64), tf.TensorSpec([shape.BATCH, spec.dense_width], tf.float32)]
+    inputs = [
+        tf.TensorSpec([shape.BATCH, spec.ids_width], tf.int64),
+        tf.TensorSpec([shape.BATCH, spec.dense_width], tf.float32),
+    ]
     graph = tf.function(model.scores).get_concrete_function(*inputs).graph
     found = []
-    for function in [graph, *(graph._get_function(name).graph for name in graph._functions if "while" in name and "body" in name)]:
+    for function in [
+        graph,
+        *(
+            graph._get_function(name).graph
+            for name in graph._functions
+            if "while" in name and "body" in name
+        ),
+    ]:
         for op in function.get_operations():
             if op.type in ("MatMul", "BatchMatMulV2"):
                 x, w = (list(given.shape) if given.shape.rank else None for given in op.inputs)

@@ -37,16 +37,28 @@ SHARINGS = {
         "xa>fa xb>fb fa>ctr fb>cvr",
     ),
     "shared_bottom": Drawing([SHARED_X, ["f shared f"], TOWERS], "x>f f>ctr f>cvr"),
-    "asymmetric": Drawing([SHARED_X, ["fa ctr f_ctr", "fb cvr f_cvr"], TOWERS], "x>fa x>fb fa>ctr fb>cvr fa>cvr"),
+    "asymmetric": Drawing(
+        [SHARED_X, ["fa ctr f_ctr", "fb cvr f_cvr"], TOWERS], "x>fa x>fb fa>ctr fb>cvr fa>cvr"
+    ),
     "customized": Drawing(
-        [SHARED_X, ["fa ctr f_ctr", "fs shared f_shared", "fb cvr f_cvr"], TOWERS], "x>fa x>fs x>fb fa>ctr fs>ctr fs>cvr fb>cvr"
+        [SHARED_X, ["fa ctr f_ctr", "fs shared f_shared", "fb cvr f_cvr"], TOWERS],
+        "x>fa x>fs x>fb fa>ctr fs>ctr fs>cvr fb>cvr",
     ),
     "moe": Drawing(
-        [SHARED_X, ["f1 shared f₁", "f2 shared f₂", "f3 shared f₃", "g gate g"], ["s shared Σ_gᵢfᵢ"], TOWERS],
+        [
+            SHARED_X,
+            ["f1 shared f₁", "f2 shared f₂", "f3 shared f₃", "g gate g"],
+            ["s shared Σ_gᵢfᵢ"],
+            TOWERS,
+        ],
         "x>f1 x>f2 x>f3 x>g f1>s f2>s f3>s g~>s s>ctr s>cvr",
     ),
     "mmoe": Drawing(
-        [SHARED_X, ["ga gate g_ctr", "f1 shared f₁", "f2 shared f₂", "f3 shared f₃", "gb gate g_cvr"], TOWERS],
+        [
+            SHARED_X,
+            ["ga gate g_ctr", "f1 shared f₁", "f2 shared f₂", "f3 shared f₃", "gb gate g_cvr"],
+            TOWERS,
+        ],
         "x>ga x>f1 x>f2 x>f3 x>gb f1>ctr f2>ctr f3>ctr f1>cvr f2>cvr f3>cvr ga~>ctr gb~>cvr",
     ),
     "ml_mmoe": Drawing(
@@ -61,15 +73,38 @@ SHARINGS = {
         "x2>f1 x2>f2 x1~>m1 x3~>m2 f1>m1 f2>m1 f1>m2 f2>m2 m1>e1 m2>e2 e1>ga e2>ga e1>gb e2>gb x1~>ga x3~>gb ga>ctr gb>cvr",
     ),
     "cgc": Drawing(
-        [SHARED_X, ["ga gate g_ctr", "ea ctr f_ctr", "es shared f_shared", "eb cvr f_cvr", "gb gate g_cvr"], TOWERS],
+        [
+            SHARED_X,
+            [
+                "ga gate g_ctr",
+                "ea ctr f_ctr",
+                "es shared f_shared",
+                "eb cvr f_cvr",
+                "gb gate g_cvr",
+            ],
+            TOWERS,
+        ],
         "x>ga x>ea x>es x>eb x>gb ea>ctr es>ctr es>cvr eb>cvr ga~>ctr gb~>cvr",
     ),
     "ple": Drawing(
         [
             SHARED_X,
-            ["ga gate g_ctr", "ea ctr f_ctr", "es shared f_shared", "gs gate g_shared", "eb cvr f_cvr", "gb gate g_cvr"],
+            [
+                "ga gate g_ctr",
+                "ea ctr f_ctr",
+                "es shared f_shared",
+                "gs gate g_shared",
+                "eb cvr f_cvr",
+                "gb gate g_cvr",
+            ],
             ["ma ctr Σ", "ms shared Σ", "mb cvr Σ"],
-            ["ha gate g_ctr", "da ctr f_ctr", "ds shared f_shared", "db cvr f_cvr", "hb gate g_cvr"],
+            [
+                "ha gate g_ctr",
+                "da ctr f_ctr",
+                "ds shared f_shared",
+                "db cvr f_cvr",
+                "hb gate g_cvr",
+            ],
             TOWERS,
         ],
         "x>ga x>ea x>es x>gs x>eb x>gb ea>ma es>ma ga~>ma ea>ms es>ms eb>ms gs~>ms es>mb eb>mb gb~>mb "
@@ -118,12 +153,22 @@ FUNNELS = {
         "ha>pa hb>pb pa>la pb>lb",
     ),
     "esmm": Drawing(
-        [HEADS, [P["pa"], P["pb"]], ["pj shared p_ctcvr_=_p_ctr·p_cvr"], ["la loss click,_all_rows", "lb loss click∧convert,_all_rows"]],
+        [
+            HEADS,
+            [P["pa"], P["pb"]],
+            ["pj shared p_ctcvr_=_p_ctr·p_cvr"],
+            ["la loss click,_all_rows", "lb loss click∧convert,_all_rows"],
+        ],
         "ha>pa hb>pb pa>pj pb>pj pa>la pj>lb",
     ),
     "esm2": Drawing(
         [
-            ["h1 ctr y₁_click", "h2 shared y₂_action", "h3 cvr y₃_buy|action", "h4 cvr y₄_buy|other"],
+            [
+                "h1 ctr y₁_click",
+                "h2 shared y₂_action",
+                "h3 cvr y₃_buy|action",
+                "h4 cvr y₄_buy|other",
+            ],
             ["pc ctr p_ctr_=_y₁", "pa shared p_ctavr_=_y₁y₂", "pv cvr p_cvr_=_y₂y₃_+_(1−y₂)y₄"],
             ["lc loss click", "la loss click∧action", "pj cvr p_ctcvr_=_y₁·p_cvr"],
             [".", ".", "lj loss click∧buy"],
@@ -131,7 +176,12 @@ FUNNELS = {
         "h1>pc h1>pa h2>pa h2>pv h3>pv h4>pv pc>lc pa>la pc>pj pv>pj pj>lj",
     ),
     "dbmtl": Drawing(
-        [HEADS, ["ra ctr relation_ctr", "rb cvr relation_cvr"], [P["pa"], P["pb"]], ["pj shared p_ctcvr"]],
+        [
+            HEADS,
+            ["ra ctr relation_ctr", "rb cvr relation_cvr"],
+            [P["pa"], P["pb"]],
+            ["pj shared p_ctcvr"],
+        ],
         "ha>ra hb>rb ra>rb ra>pa rb>pb pa>pj pb>pj",
     ),
     "aitm": Drawing(
@@ -176,7 +226,9 @@ def place(drawing: Drawing) -> dict[str, Box]:
                 continue
             name, kind, label = spec.split(" ")
             label = label.replace("_", " ")
-            boxes[name] = Box(WIDTH * (at + 0.5) / len(row), y, max(26, 3.9 * len(label) + 9), kind, label)
+            boxes[name] = Box(
+                WIDTH * (at + 0.5) / len(row), y, max(26, 3.9 * len(label) + 9), kind, label
+            )
     return boxes
 
 
@@ -195,11 +247,12 @@ def arrow(start: Box, end: Box, *, dashed: bool) -> str:
 def box(at: Box) -> list[str]:
     fill, edge = FILLS[at.kind]
     radius = HEIGHT_OF_BOX / 2 if at.kind == "gate" else 4
-    place = (
-        f'x="{at.x - at.half:.0f}" y="{at.y - HEIGHT_OF_BOX / 2:.0f}" width="{2 * at.half:.0f}" height="{HEIGHT_OF_BOX}" rx="{radius:.0f}"'
-    )
+    place = f'x="{at.x - at.half:.0f}" y="{at.y - HEIGHT_OF_BOX / 2:.0f}" width="{2 * at.half:.0f}" height="{HEIGHT_OF_BOX}" rx="{radius:.0f}"'
     words = f'<text x="{at.x:.0f}" y="{at.y + 4:.0f}" font-size="12.5" fill="{INK}" text-anchor="middle">{at.label}</text>'
-    return [f'<rect {place} height="{HEIGHT_OF_BOX}" rx="{radius:.0f}" fill="{fill}" stroke="{edge}"/>', words]
+    return [
+        f'<rect {place} height="{HEIGHT_OF_BOX}" rx="{radius:.0f}" fill="{fill}" stroke="{edge}"/>',
+        words,
+    ]
 
 
 def draw(drawing: Drawing) -> str:

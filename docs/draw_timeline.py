@@ -39,7 +39,13 @@ ROWS = [
 ]
 INK, FAINT, RULE = "#1f2933", "#6b7785", "#c4ccd4"
 STREAMS = {"click": ("#d8e8f7", "#2f6fab"), "convert": ("#fbe6cb", "#b06f14")}  # window, event
-LEFT, SCALE, TOP, LANE, PANEL = 130, 4.8, 64, 50, 136  # px: where minute 0 is, a minute, the first panel, a lane, a panel
+LEFT, SCALE, TOP, LANE, PANEL = (
+    130,
+    4.8,
+    64,
+    50,
+    136,
+)  # px: where minute 0 is, a minute, the first panel, a lane, a panel
 WIDTH, HEIGHT = 960, TOP + PANEL * len(ROWS) + 28
 
 
@@ -47,11 +53,29 @@ def x(minute: float) -> float:
     return LEFT + SCALE * minute
 
 
-def text(at: float, y: float, words: str, *, size: int = 12, colour: str = INK, anchor: str = "start", weight: str = "normal") -> str:
+def text(
+    at: float,
+    y: float,
+    words: str,
+    *,
+    size: int = 12,
+    colour: str = INK,
+    anchor: str = "start",
+    weight: str = "normal",
+) -> str:
     return f'<text x="{at:.0f}" y="{y:.0f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" font-weight="{weight}">{words}</text>'
 
 
-def line(x1: float, y1: float, x2: float, y2: float, colour: str, *, width: float = 1, dashes: str = "none") -> str:
+def line(
+    x1: float,
+    y1: float,
+    x2: float,
+    y2: float,
+    colour: str,
+    *,
+    width: float = 1,
+    dashes: str = "none",
+) -> str:
     place = f'x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}"'
     return f'<line {place} stroke="{colour}" stroke-width="{width}" stroke-dasharray="{dashes}"/>'
 
@@ -77,38 +101,78 @@ def event(y: float, minute: int, kind: str, label: str) -> list[str]:
         mark = f'<circle cx="{at:.0f}" cy="{y}" r="5.5" fill="{fill}" stroke="{colour}" stroke-width="2"/>'
     else:
         mark = f'<path d="M{at - 5:.0f} {y - 5} l10 10 m0 -10 l-10 10" stroke="{FAINT}" stroke-width="2.2" fill="none"/>'
-    return [mark, text(at, y + 27, kind, size=11, colour=INK if kind == "matched" else FAINT, anchor="middle")]
+    return [
+        mark,
+        text(
+            at, y + 27, kind, size=11, colour=INK if kind == "matched" else FAINT, anchor="middle"
+        ),
+    ]
 
 
 def panel(row: Shown, top: float) -> list[str]:
     """One impression: a lane of clicks and one of conversions, each with its window."""
     clicks, conversions = top + 48, top + 48 + LANE
     first = next((minute for minute, kind in row.clicks if kind == "matched"), None)
-    parts = [line(24, top, WIDTH - 24, top, RULE), text(24, top + 22, row.title, size=13, weight="600")]
-    parts += [text(x(0) - 12, y + 4, name, colour=FAINT, anchor="end") for y, name in ((clicks, "clicks"), (conversions, "conversions"))]
+    parts = [
+        line(24, top, WIDTH - 24, top, RULE),
+        text(24, top + 22, row.title, size=13, weight="600"),
+    ]
+    parts += [
+        text(x(0) - 12, y + 4, name, colour=FAINT, anchor="end")
+        for y, name in ((clicks, "clicks"), (conversions, "conversions"))
+    ]
     parts += [line(x(0), y, x(LOGS_END), y, RULE) for y in (clicks, conversions)]
     parts += window(clicks, row.time, CLICK, "click")
     if first is not None:
         parts += window(conversions, first, CONVERT, "convert")
-        parts.append(line(x(first), clicks + 31, x(first), conversions - 13, STREAMS["convert"][1], dashes="2 2"))
+        parts.append(
+            line(
+                x(first),
+                clicks + 31,
+                x(first),
+                conversions - 13,
+                STREAMS["convert"][1],
+                dashes="2 2",
+            )
+        )
     parts.append(line(x(row.time), clicks - 19, x(row.time), clicks + 13, INK, width=2.5))
-    for y, events, label in ((clicks, row.clicks, "click"), (conversions, row.conversions, "convert")):
+    for y, events, label in (
+        (clicks, row.clicks, "click"),
+        (conversions, row.conversions, "convert"),
+    ):
         parts += [part for minute, kind in events for part in event(y, minute, kind, label)]
         value = row.click if label == "click" else row.convert
         shown, colour = (f"{label} = {value}", INK) if value >= 0 else (f"{label} = −1", FAINT)
-        parts.append(text(WIDTH - 24, y + 5, shown, size=14, colour=colour, anchor="end", weight="600"))
+        parts.append(
+            text(WIDTH - 24, y + 5, shown, size=14, colour=colour, anchor="end", weight="600")
+        )
     return parts
 
 
 def draw() -> str:
     """The picture as SVG."""
     parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>']
-    parts.append(text(24, 26, "click = { event = clicks, within = 30m }", size=13, colour=STREAMS["click"][1]))
-    parts.append(text(24, 46, "convert = { event = conversions, within = 60m, after = click }", size=13, colour=STREAMS["convert"][1]))
+    parts.append(
+        text(
+            24, 26, "click = { event = clicks, within = 30m }", size=13, colour=STREAMS["click"][1]
+        )
+    )
+    parts.append(
+        text(
+            24,
+            46,
+            "convert = { event = conversions, within = 60m, after = click }",
+            size=13,
+            colour=STREAMS["convert"][1],
+        )
+    )
     for number, row in enumerate(ROWS):
         parts += panel(row, TOP + PANEL * number)
     bottom = TOP + PANEL * len(ROWS)
-    parts += [line(x(LOGS_END), 40, x(LOGS_END), bottom, "#b3261e", width=1.5), line(24, bottom, WIDTH - 24, bottom, RULE)]
+    parts += [
+        line(x(LOGS_END), 40, x(LOGS_END), bottom, "#b3261e", width=1.5),
+        line(24, bottom, WIDTH - 24, bottom, RULE),
+    ]
     parts.append(text(x(LOGS_END), 32, "the logs end", colour="#b3261e", anchor="middle"))
     notes = "thick bar: shown · colour: open window · full dot: counts · hollow: repeated · cross: counts for nothing · −1: unknown"
     parts.append(text(24, bottom + 19, notes, colour=FAINT))

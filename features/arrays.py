@@ -52,7 +52,11 @@ def encode(spec: Spec, columns: Mapping[str, pa.Array]) -> Encoded:
         elif getattr(feature, "identity", False):
             out[:, 0] = _identity_ids(columns[feature.column])
         else:
-            texts = cross_texts(spec, feature, columns) if isinstance(feature, Cross) else category_texts(feature, columns[feature.column])
+            texts = (
+                cross_texts(spec, feature, columns)
+                if isinstance(feature, Cross)
+                else category_texts(feature, columns[feature.column])
+            )
             hashed[name] = _fill(out, texts, feature.hash_space)
     for name, slots in spec.dense_slots.items():
         dense[:, slots.start] = columns[spec.features[name].column].to_numpy(zero_copy_only=False)
@@ -65,7 +69,10 @@ def encode(spec: Spec, columns: Mapping[str, pa.Array]) -> Encoded:
 def served(spec: Spec, columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     """The columns as serving sees them: those that a request does not send hold the value that the graph feeds."""
     rows = len(next(iter(columns.values())))
-    fed = {column: pa.array([value] * rows, ARROW_TYPES[spec.columns[column]]) for column, value in spec.served.items()}
+    fed = {
+        column: pa.array([value] * rows, ARROW_TYPES[spec.columns[column]])
+        for column, value in spec.served.items()
+    }
     return dict(columns) | fed
 
 
@@ -78,7 +85,11 @@ def category_texts(feature: Categorical | Sequence, column: pa.Array) -> pa.Arra
         column = pc.split_pattern(column, feature.separator)
     if not pa.types.is_list(column.type):
         return column.cast(pa.string())
-    return _last(column, feature.max_length) if isinstance(feature, Sequence) else pc.list_slice(column, 0, feature.max_length)
+    return (
+        _last(column, feature.max_length)
+        if isinstance(feature, Sequence)
+        else pc.list_slice(column, 0, feature.max_length)
+    )
 
 
 def _last(lists: pa.Array, count: int) -> pa.Array:
@@ -96,10 +107,14 @@ def cross_texts(spec: Spec, cross: Cross, columns: Mapping[str, pa.Array]) -> pa
     rows, positions = _product([lengths for _, lengths in parts])
     texts = []
     for (values, lengths), place in zip(parts, positions, strict=True):
-        values = pc.binary_join_element_wise(pc.binary_length(values).cast(pa.string()), values, ":")
+        values = pc.binary_join_element_wise(
+            pc.binary_length(values).cast(pa.string()), values, ":"
+        )
         texts.append(values.take(pa.array(_starts(lengths)[rows] + place)))
     offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(parts[0][1])))])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pc.binary_join_element_wise(*texts, ""))
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), pc.binary_join_element_wise(*texts, "")
+    )
 
 
 def transform(feature: Numeric, values: np.ndarray) -> np.ndarray:
@@ -137,9 +152,13 @@ def _fill_weights(out: np.ndarray, feature: Categorical, weights: pa.Array) -> N
     """Writes the weights of a list's values into out [n, slots]; one that is missing counts as 1."""
     if feature.separator:
         pieces = pc.split_pattern(weights, feature.separator)
-        numbers = pc.if_else(pc.equal(pieces.flatten(), ""), None, pieces.flatten()).cast(pa.float64())
+        numbers = pc.if_else(pc.equal(pieces.flatten(), ""), None, pieces.flatten()).cast(
+            pa.float64()
+        )
         lengths = _lengths(pieces)
-        weights = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32()), numbers)
+        weights = pa.ListArray.from_arrays(
+            pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32()), numbers
+        )
     out[:] = 1
     _scatter(out, weights, pc.fill_null(weights.flatten(), 1.0).to_numpy())
 
@@ -154,7 +173,11 @@ def _scatter(out: np.ndarray, lists: pa.Array, flat: np.ndarray) -> None:
 
 def _part(spec: Spec, name: str, columns: Mapping[str, pa.Array]) -> pa.Array:
     feature = spec.features.get(name)
-    return category_texts(feature, columns[feature.column]) if isinstance(feature, Categorical) else columns[name]
+    return (
+        category_texts(feature, columns[feature.column])
+        if isinstance(feature, Categorical)
+        else columns[name]
+    )
 
 
 def _present(values: pa.Array) -> tuple[pa.Array, np.ndarray]:

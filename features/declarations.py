@@ -8,11 +8,17 @@ from pydantic import Field, model_validator
 
 from features.settings import Settings
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]  # a tensor and a key of the tf.Example carry it
-RawType = Literal["text", "integer", "number", "time", "texts", "numbers"]  # what a column holds; texts and numbers are lists
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+]  # a tensor and a key of the tf.Example carry it
+RawType = Literal[
+    "text", "integer", "number", "time", "texts", "numbers"
+]  # what a column holds; texts and numbers are lists
 Pooling = Literal["mean", "sum", "max"]
 Rows = Annotated[int, Field(ge=2, lt=2**31)]
-HASH_SPACE = 2**31 - 1  # ids of a vocabulary's feature as they are written; the graph turns them into rows of its table
+HASH_SPACE = (
+    2**31 - 1
+)  # ids of a vocabulary's feature as they are written; the graph turns them into rows of its table
 
 
 class Coded(Settings):
@@ -36,7 +42,9 @@ class Coded(Settings):
     def _one_code(self) -> Self:
         given = [k for k in ("buckets", "vocabulary", "min_count") if getattr(self, k) is not None]
         if len(given) != 1 and not (self.shares and not given):
-            raise ValueError(f"give one of buckets, vocabulary, min_count and shares (given: {', '.join(given) or 'none'})")
+            raise ValueError(
+                f"give one of buckets, vocabulary, min_count and shares (given: {', '.join(given) or 'none'})"
+            )
         return self
 
     @property
@@ -65,7 +73,9 @@ class Categorical(Coded):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.separator and not self.max_length:
-            raise ValueError("separator splits a text into several values: give max_length, how many are kept")
+            raise ValueError(
+                "separator splits a text into several values: give max_length, how many are kept"
+            )
         if self.max_length and self.raw_type == "integer":
             raise ValueError(
                 "identity and dtype = 'int64' are for single values: lists in a request are padded with \"\", so they hold texts"
@@ -204,7 +214,9 @@ class Bucketized(Settings):
     def _check(self) -> Self:
         if (self.boundaries is None) == (self.quantiles is None):
             raise ValueError("give boundaries, or quantiles: how many stretches of equal share")
-        if self.boundaries and any(b <= a for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)):
+        if self.boundaries and any(
+            b <= a for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)
+        ):
             raise ValueError(f"boundaries = {self.boundaries} must rise")
         return self
 
@@ -228,5 +240,13 @@ Feature = Annotated[
     Categorical | Sequence | Cross | Time | Numeric | Bucketized | Product,
     Field(discriminator="kind"),
 ]
-Embedded = Categorical | Sequence | Cross | Time | Bucketized  # the features that have rows in an embedding table
-COLUMN_KINDS = ("categorical", "sequence", "time", "numeric", "bucketized")  # those that read one column
+Embedded = (
+    Categorical | Sequence | Cross | Time | Bucketized
+)  # the features that have rows in an embedding table
+COLUMN_KINDS = (
+    "categorical",
+    "sequence",
+    "time",
+    "numeric",
+    "bucketized",
+)  # those that read one column

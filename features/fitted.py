@@ -56,7 +56,11 @@ class Fitted(Settings):
 
     def vocabulary_of(self, spec: Spec, name: str) -> np.ndarray | None:
         """The ids as written that have a row of their own, rising; None where ids are rows already."""
-        ids = self.vocabularies.get(spec.owner(name)) if isinstance(spec.features[name], Coded) else None
+        ids = (
+            self.vocabularies.get(spec.owner(name))
+            if isinstance(spec.features[name], Coded)
+            else None
+        )
         return None if ids is None else np.array(ids, np.int64)
 
     def save(self, path: Path) -> None:
@@ -68,5 +72,7 @@ class Fitted(Settings):
         try:
             content = json.loads(path.read_text())
         except (OSError, ValueError) as error:
-            raise FunnelError(f"{path}: cannot be read ({error}); run `funnel preprocess` first") from None
+            raise FunnelError(
+                f"{path}: cannot be read ({error}); run `funnel preprocess` first"
+            ) from None
         return cls.parse(content, str(path))

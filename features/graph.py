@@ -16,8 +16,17 @@ from features.fitted import Fitted
 from features.spec import Spec, input_name
 
 Column = tf.Tensor | tf.RaggedTensor
-Vocabularies = Mapping[str, Callable[[tf.Tensor], tf.Tensor]]  # by the feature that owns one: ids as written → rows
-DTYPES = {"text": tf.string, "texts": tf.string, "integer": tf.int64, "time": tf.int64, "number": tf.float32, "numbers": tf.float32}
+Vocabularies = Mapping[
+    str, Callable[[tf.Tensor], tf.Tensor]
+]  # by the feature that owns one: ids as written → rows
+DTYPES = {
+    "text": tf.string,
+    "texts": tf.string,
+    "integer": tf.int64,
+    "time": tf.int64,
+    "number": tf.float32,
+    "numbers": tf.float32,
+}
 LISTS = ("texts", "numbers")
 
 
@@ -25,37 +34,59 @@ def serving_inputs(spec: Spec) -> dict[str, tf.TensorSpec]:
     """The raw columns of a request, by their names in it: [B], or [B, any length] for lists, padded with "" or NaN."""
 
     def tensor(name: str, raw_type: RawType) -> tf.TensorSpec:
-        return tf.TensorSpec([None, None] if raw_type in LISTS else [None], DTYPES[raw_type], name=name)
+        return tf.TensorSpec(
+            [None, None] if raw_type in LISTS else [None], DTYPES[raw_type], name=name
+        )
 
-    return {input_name(column): tensor(input_name(column), raw_type) for column, raw_type in spec.request_columns.items()}
+    return {
+        input_name(column): tensor(input_name(column), raw_type)
+        for column, raw_type in spec.request_columns.items()
+    }
 
 
 def example_inputs(spec: Spec) -> dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature]:
     """How a serialised tf.Example of raw columns is parsed. An absent text or number is missing."""
-    single = {"text": tf.io.FixedLenFeature([], tf.string, ""), "number": tf.io.FixedLenFeature([], tf.float32, float("nan"))}
-    return {column: single.get(raw_type) or tf.io.RaggedFeature(DTYPES[raw_type]) for column, raw_type in spec.request_columns.items()}
+    single = {
+        "text": tf.io.FixedLenFeature([], tf.string, ""),
+        "number": tf.io.FixedLenFeature([], tf.float32, float("nan")),
+    }
+    return {
+        column: single.get(raw_type) or tf.io.RaggedFeature(DTYPES[raw_type])
+        for column, raw_type in spec.request_columns.items()
+    }
 
 
 def encode(spec: Spec, columns: Mapping[str, Column]) -> tuple[tf.Tensor, tf.Tensor]:
     """Raw columns of a request by name, [B], [B, L] or ragged → ids [B, S] int64 and dense [B, D] float32."""
     rows = _rows(next(iter(columns.values())))
-    columns = dict(columns) | {c: tf.fill([rows], tf.constant(v, DTYPES[spec.columns[c]])) for c, v in spec.served.items()}
+    columns = dict(columns) | {
+        c: tf.fill([rows], tf.constant(v, DTYPES[spec.columns[c]])) for c, v in spec.served.items()
+    }
     ids = [tf.zeros([rows, 0], tf.int64)]
     ids += [_fit(_ids(spec, feature, columns), feature.slots, 0) for feature in spec.coded.values()]
     dense = [tf.zeros([rows, 0], tf.float32)]
-    dense += [tf.cast(columns[spec.features[name].column], tf.float32)[:, tf.newaxis] for name in spec.dense_slots]
+    dense += [
+        tf.cast(columns[spec.features[name].column], tf.float32)[:, tf.newaxis]
+        for name in spec.dense_slots
+    ]
     dense += [_weights(spec.features[name], columns) for name in spec.weight_slots]
     return tf.concat(ids, 1), tf.concat(dense, 1)
 
 
-def _ids(spec: Spec, feature: Categorical | Sequence | Cross | Time, columns: Mapping[str, Column]) -> tf.Tensor:
+def _ids(
+    spec: Spec, feature: Categorical | Sequence | Cross | Time, columns: Mapping[str, Column]
+) -> tf.Tensor:
     """The ids of one feature as they are written, [B, any]."""
     if isinstance(feature, Time):
         return _time_ids(feature, _single(columns[feature.column], MISSING_TIME))
     if getattr(feature, "identity", False):
         values = _single(columns[feature.column], -1)
         return tf.where((values >= 0) & (values <= feature.buckets - 2), values + 1, 0)
-    texts = _cross_texts(spec, feature, columns) if isinstance(feature, Cross) else _texts(feature, columns[feature.column])
+    texts = (
+        _cross_texts(spec, feature, columns)
+        if isinstance(feature, Cross)
+        else _texts(feature, columns[feature.column])
+    )
     return bucket_ids(texts, feature.hash_space)
 
 
@@ -81,7 +112,9 @@ def _weights(feature: Categorical, columns: Mapping[str, Column]) -> tf.Tensor:
     weights = columns[feature.weights]
     if feature.separator:
         pieces = tf.strings.split(weights, feature.separator)
-        weights = tf.ragged.map_flat_values(lambda t: tf.strings.to_number(tf.where(tf.equal(t, ""), "1", t)), pieces)
+        weights = tf.ragged.map_flat_values(
+            lambda t: tf.strings.to_number(tf.where(tf.equal(t, ""), "1", t)), pieces
+        )
     if isinstance(weights, tf.RaggedTensor):
         weights = weights.to_tensor(1.0)
     return _fit(tf.where(tf.math.is_nan(weights), 1.0, weights), feature.slots, 1.0)
@@ -94,7 +127,13 @@ def bucket_ids(texts: tf.Tensor, space: int) -> tf.Tensor:
     return tf.where(tf.equal(texts, ""), tf.zeros_like(hashed), hashed)
 
 
-def table_rows(spec: Spec, fitted: Fitted, ids: tf.Tensor, dense: tf.Tensor, vocabularies: Vocabularies | None = None) -> tf.Tensor:
+def table_rows(
+    spec: Spec,
+    fitted: Fitted,
+    ids: tf.Tensor,
+    dense: tf.Tensor,
+    vocabularies: Vocabularies | None = None,
+) -> tf.Tensor:
     """ids [B, S] and dense [B, D] as written → [B, E] int64, the row of each embedded feature's table (spec.embedded_slots).
 
     Hashed ids are rows already; those of a vocabulary are looked up in it, numbers of bucketized features in their boundaries.
@@ -110,14 +149,22 @@ def table_rows(spec: Spec, fitted: Fitted, ids: tf.Tensor, dense: tf.Tensor, voc
         columns.append(vocabularies[spec.owner(name)](own) if name in looked_up else own)
     for name in spec.bucketized:
         x = dense[:, spec.dense_slots[name].start]
-        row = 1 + tf.searchsorted(tf.constant(fitted.boundaries_of(spec, name), tf.float32), x, side="right", out_type=tf.int64)
+        row = 1 + tf.searchsorted(
+            tf.constant(fitted.boundaries_of(spec, name), tf.float32),
+            x,
+            side="right",
+            out_type=tf.int64,
+        )
         columns.append(tf.where(tf.math.is_nan(x), tf.zeros_like(row), row)[:, tf.newaxis])
     return tf.concat(columns, 1)
 
 
 def constant_vocabularies(fitted: Fitted) -> Vocabularies:
     """Vocabularies as constants of the graph that looks ids up."""
-    return {name: functools.partial(look_up, np.array(known, np.int64)) for name, known in fitted.vocabularies.items()}
+    return {
+        name: functools.partial(look_up, np.array(known, np.int64))
+        for name, known in fitted.vocabularies.items()
+    }
 
 
 def look_up(vocabulary: np.ndarray, ids: tf.Tensor) -> tf.Tensor:
@@ -125,7 +172,9 @@ def look_up(vocabulary: np.ndarray, ids: tf.Tensor) -> tf.Tensor:
     if not len(vocabulary):
         return tf.minimum(ids, 1)
     known = tf.constant(vocabulary)
-    place = tf.reshape(tf.searchsorted(known, tf.reshape(ids, [-1]), out_type=tf.int64), tf.shape(ids))
+    place = tf.reshape(
+        tf.searchsorted(known, tf.reshape(ids, [-1]), out_type=tf.int64), tf.shape(ids)
+    )
     found = tf.equal(tf.gather(known, tf.minimum(place, len(vocabulary) - 1)), ids)
     return tf.where(tf.equal(ids, 0), ids, tf.where(found, place + 2, 1))
 
@@ -148,7 +197,9 @@ def normalise(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
     logs = [f.transform == "log1p" for f in numeric]
     if any(logs):
         x = tf.where(logs, tf.math.log1p(tf.where(x < 0, tf.zeros_like(x), x)), x)
-    shift, divisor = np.transpose([_scaling(fitted, name, f.scale) for name, f in spec.numeric.items()]).astype(np.float32)
+    shift, divisor = np.transpose(
+        [_scaling(fitted, name, f.scale) for name, f in spec.numeric.items()]
+    ).astype(np.float32)
     x = (x - shift) / divisor
     ranged = [f.scale == "minmax" for f in numeric]
     if any(ranged):
@@ -176,8 +227,12 @@ def _texts(feature: Categorical | Sequence, column: Column) -> tf.Tensor:
     if feature.separator:
         column = tf.strings.split(column, feature.separator)
     if isinstance(feature, Sequence):
-        ragged = column if isinstance(column, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(column)
-        ragged = tf.ragged.boolean_mask(ragged, tf.ragged.map_flat_values(lambda t: tf.not_equal(t, ""), ragged))
+        ragged = (
+            column if isinstance(column, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(column)
+        )
+        ragged = tf.ragged.boolean_mask(
+            ragged, tf.ragged.map_flat_values(lambda t: tf.not_equal(t, ""), ragged)
+        )
         return ragged[:, -feature.max_length :].to_tensor("")
     if column.dtype != tf.string:
         column = tf.ragged.map_flat_values(tf.strings.as_string, column)
@@ -190,7 +245,11 @@ def _texts(feature: Categorical | Sequence, column: Column) -> tf.Tensor:
 def _fit(values: tf.Tensor, slots: int, padding: float) -> tf.Tensor:
     """[B, any] → [B, slots], cut or padded."""
     values = values[:, :slots]
-    values = tf.pad(values, [[0, 0], [0, slots - tf.shape(values)[1]]], constant_values=tf.cast(padding, values.dtype))
+    values = tf.pad(
+        values,
+        [[0, 0], [0, slots - tf.shape(values)[1]]],
+        constant_values=tf.cast(padding, values.dtype),
+    )
     return tf.ensure_shape(values, [None, slots])
 
 
@@ -199,7 +258,11 @@ def _cross_texts(spec: Spec, cross: Cross, columns: Mapping[str, tf.Tensor]) -> 
     joined = None
     for name in cross.of:
         feature = spec.features.get(name)
-        part = _texts(feature, columns[feature.column]) if isinstance(feature, Categorical) else columns[name][:, tf.newaxis]
+        part = (
+            _texts(feature, columns[feature.column])
+            if isinstance(feature, Categorical)
+            else columns[name][:, tf.newaxis]
+        )
         text = tf.strings.join([tf.strings.as_string(tf.strings.length(part)), part], ":")
         text = tf.where(tf.equal(part, ""), "", text)
         joined = text if joined is None else _pairs(joined, text)

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 # One constant for each use of an id's hash. A split and a sampling that both read the bare hash would not be independent.
-PARTITION, ORDER, SPLIT, SAMPLE, NEGATIVES = (np.uint64(0x9E3779B97F4A7C15 * k & 0xFFFFFFFFFFFFFFFF) for k in range(1, 6))
+PARTITION, ORDER, SPLIT, SAMPLE, NEGATIVES = (
+    np.uint64(0x9E3779B97F4A7C15 * k & 0xFFFFFFFFFFFFFFFF) for k in range(1, 6)
+)
 
 
 def fingerprint64(texts: pa.Array) -> np.ndarray:

@@ -26,13 +26,19 @@ class Valued(Settings):
 
     @model_validator(mode="after")
     def _check_value(self) -> Self:
-        given = [k for k in ("of", "at_least", "clip") if getattr(self, k) is not None] + ["transform"] * (self.transform != "none")
+        given = [k for k in ("of", "at_least", "clip") if getattr(self, k) is not None] + [
+            "transform"
+        ] * (self.transform != "none")
         if given and self.value is None:
             raise ValueError(f"{given[0]} is for labels from a number: name its column in value")
         if self.at_least is not None and (self.clip or self.transform != "none"):
-            raise ValueError("clip and transform shape a number, but at_least makes the label binary: give one or the other")
+            raise ValueError(
+                "clip and transform shape a number, but at_least makes the label binary: give one or the other"
+            )
         if self.clip and not 0 <= self.clip[0] < self.clip[1]:
-            raise ValueError(f"clip = {list(self.clip)} must be [low, high] with 0 ≤ low < high: a label below 0 means unknown")
+            raise ValueError(
+                f"clip = {list(self.clip)} must be [low, high] with 0 ≤ low < high: a label below 0 means unknown"
+            )
         return self
 
     @property
@@ -57,9 +63,13 @@ class EventLabel(Valued):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.take != "first" and self.value is None:
-            raise ValueError(f"take = '{self.take}' is for labels from a number: name its column in value")
+            raise ValueError(
+                f"take = '{self.take}' is for labels from a number: name its column in value"
+            )
         if self.within is None and self.after is None:
-            raise ValueError("within is missing: how long after the impression an event still counts, as in '30m'")
+            raise ValueError(
+                "within is missing: how long after the impression an event still counts, as in '30m'"
+            )
         return self
 
     @property
@@ -88,12 +98,20 @@ def _label_kind(label: Any) -> str:
     if isinstance(label, Settings):
         return type(label).__name__
     keys = label if isinstance(label, dict) else {}
-    return "ColumnLabel" if "column" in keys else "ValueLabel" if "value" in keys and "event" not in keys else "EventLabel"
+    return (
+        "ColumnLabel"
+        if "column" in keys
+        else "ValueLabel"
+        if "value" in keys and "event" not in keys
+        else "EventLabel"
+    )
 
 
 # Told apart before any is tried: a mistake then has one error, not one for each kind.
 Label = Annotated[
-    Annotated[EventLabel, Tag("EventLabel")] | Annotated[ColumnLabel, Tag("ColumnLabel")] | Annotated[ValueLabel, Tag("ValueLabel")],
+    Annotated[EventLabel, Tag("EventLabel")]
+    | Annotated[ColumnLabel, Tag("ColumnLabel")]
+    | Annotated[ValueLabel, Tag("ValueLabel")],
     Discriminator(_label_kind),
 ]
 

@@ -17,8 +17,12 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise FunnelError(f"{directory}: is not a preprocessed directory ({error}); run `funnel preprocess` first") from None
+        raise FunnelError(
+            f"{directory}: is not a preprocessed directory ({error}); run `funnel preprocess` first"
+        ) from None
     found = manifest.get("version", 1) if isinstance(manifest, dict) else None
     if found != VERSION:
-        raise FunnelError(f"{path}: is of version {found}, this program reads {VERSION}; run `funnel preprocess` again")
+        raise FunnelError(
+            f"{path}: is of version {found}, this program reads {VERSION}; run `funnel preprocess` again"
+        )
     return manifest

@@ -6,7 +6,14 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from features.errors import FunnelError, nearest
 
@@ -58,7 +65,9 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise FunnelError("\n".join(dict.fromkeys(_explain(e, data, where) for e in error.errors()))) from None
+            raise FunnelError(
+                "\n".join(dict.fromkeys(_explain(e, data, where) for e in error.errors()))
+            ) from None
 
 
 def _explain(error: Any, data: Any, where: str) -> str:
@@ -74,7 +83,9 @@ def _named(place: tuple[str | int, ...], data: Any, *, missing: bool) -> list[st
     """The parts of a place that are found in the input, and what is missing there: pydantic puts the tag of a union between."""
     found, at = [], data
     for part in place:
-        if (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int)):
+        if (isinstance(at, dict) and part in at) or (
+            isinstance(at, list) and isinstance(part, int)
+        ):
             at = at[part]
         elif not (missing and part == place[-1]):
             continue

@@ -33,8 +33,20 @@ from features.errors import FunnelError
 from features.labels import Label, Task
 from features.settings import Settings
 
-SHARED = ("buckets", "vocabulary", "min_count", "dim")  # what a feature takes over from the one whose table it shares
-GRAPH_ONLY = {"dim", "pooling", "scale", "boundaries", "serve", "shares"}  # what only the model's graph reads
+SHARED = (
+    "buckets",
+    "vocabulary",
+    "min_count",
+    "dim",
+)  # what a feature takes over from the one whose table it shares
+GRAPH_ONLY = {
+    "dim",
+    "pooling",
+    "scale",
+    "boundaries",
+    "serve",
+    "shares",
+}  # what only the model's graph reads
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,14 @@ class Spec(Settings):
         tasks = {n: t for n, t in (data.get("tasks") or {}).items() if isinstance(t, dict)}
         numbers = [n for n, label in (data.get("labels") or {}).items() if _holds_number(label)]
         for name, task in tasks.items():
-            parent = next((n for n, t in tasks.items() if task.get("given") and t.get("label") == task["given"]), None)
+            parent = next(
+                (
+                    n
+                    for n, t in tasks.items()
+                    if task.get("given") and t.get("label") == task["given"]
+                ),
+                None,
+            )
             if parent and not task.get("joint") and task.get("label") not in numbers:
                 task["joint"] = "ctcvr" if (parent, name) == ("ctr", "cvr") else f"{parent}_{name}"
         return data
@@ -95,7 +114,11 @@ class Spec(Settings):
     def parent(self, task: str) -> str | None:
         """The task whose label is this task's sample space; None when its sample space is every row."""
         given = self.tasks[task].given
-        return next((n for n, t in self.tasks.items() if n != task and t.label == given), None) if given else None
+        return (
+            next((n for n, t in self.tasks.items() if n != task and t.label == given), None)
+            if given
+            else None
+        )
 
     @cached_property
     def columns(self) -> dict[str, RawType]:
@@ -112,7 +135,9 @@ class Spec(Settings):
         for column in found:
             other = inputs.setdefault(input_name(column), column)
             if other != column:
-                raise ValueError(f"columns '{other}' and '{column}' would both be the request's '{input_name(column)}': rename one")
+                raise ValueError(
+                    f"columns '{other}' and '{column}' would both be the request's '{input_name(column)}': rename one"
+                )
         return {column: raw_type for column, (_, raw_type) in found.items()}
 
     def _columns_of(self, feature: Feature) -> list[tuple[str, RawType]]:
@@ -127,12 +152,20 @@ class Spec(Settings):
     @cached_property
     def served(self) -> dict[str, str | int | float]:
         """The columns that a request does not send, and the value that the serving graph feeds."""
-        return {f.column: f.serve for f in self.features.values() if getattr(f, "serve", None) is not None}
+        return {
+            f.column: f.serve
+            for f in self.features.values()
+            if getattr(f, "serve", None) is not None
+        }
 
     @property
     def request_columns(self) -> dict[str, RawType]:
         """The columns that a request sends."""
-        return {column: raw_type for column, raw_type in self.columns.items() if column not in self.served}
+        return {
+            column: raw_type
+            for column, raw_type in self.columns.items()
+            if column not in self.served
+        }
 
     @property
     def bounds(self) -> dict[str, tuple[int, int]]:
@@ -152,7 +185,11 @@ class Spec(Settings):
     @cached_property
     def coded(self) -> dict[str, Categorical | Sequence | Cross | Time]:
         """The features whose ids are written in `ids`."""
-        return {n: f for n, f in self.features.items() if isinstance(f, Categorical | Sequence | Cross | Time)}
+        return {
+            n: f
+            for n, f in self.features.items()
+            if isinstance(f, Categorical | Sequence | Cross | Time)
+        }
 
     @cached_property
     def bucketized(self) -> dict[str, Bucketized]:
@@ -177,7 +214,11 @@ class Spec(Settings):
     @cached_property
     def vocabularies(self) -> dict[str, Coded]:
         """The features whose ids as written are looked up in a vocabulary of their own."""
-        return {n: f for n, f in self.coded.items() if isinstance(f, Coded) and f.buckets is None and f.shares is None}
+        return {
+            n: f
+            for n, f in self.coded.items()
+            if isinstance(f, Coded) and f.buckets is None and f.shares is None
+        }
 
     def owner(self, name: str) -> str:
         """The feature whose embedding table, and vocabulary, this one uses: itself unless it shares."""
@@ -195,7 +236,9 @@ class Spec(Settings):
 
     @cached_property
     def _dense_places(self) -> dict[str, Slots]:
-        weighted = {f"{n} weights": f.slots for n, f in self.coded.items() if getattr(f, "weights", None)}
+        weighted = {
+            f"{n} weights": f.slots for n, f in self.coded.items() if getattr(f, "weights", None)
+        }
         return _place(dict.fromkeys([*self.numeric, *self.bucketized], 1) | weighted)
 
     @cached_property
@@ -206,7 +249,11 @@ class Spec(Settings):
     @cached_property
     def weight_slots(self) -> dict[str, Slots]:
         """Where in `dense` the weights of a weighted list lie, by its name."""
-        return {n.removesuffix(" weights"): s for n, s in self._dense_places.items() if n.endswith(" weights")}
+        return {
+            n.removesuffix(" weights"): s
+            for n, s in self._dense_places.items()
+            if n.endswith(" weights")
+        }
 
     @property
     def ids_width(self) -> int:
@@ -224,7 +271,11 @@ class Spec(Settings):
         without preprocessing again.
         """
         content = {
-            "features": {n: f.model_dump(exclude=GRAPH_ONLY) for n, f in self.features.items() if not isinstance(f, Product)},
+            "features": {
+                n: f.model_dump(exclude=GRAPH_ONLY)
+                for n, f in self.features.items()
+                if not isinstance(f, Product)
+            },
             "labels": {n: label.model_dump() for n, label in self.labels.items()},
         }
         return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
@@ -247,9 +298,13 @@ class Spec(Settings):
         try:
             content = json.loads(path.read_text())
         except (OSError, ValueError) as error:
-            raise FunnelError(f"{path}: cannot be read as spec.json ({error}); run `funnel preprocess` first") from None
+            raise FunnelError(
+                f"{path}: cannot be read as spec.json ({error}); run `funnel preprocess` first"
+            ) from None
         if not isinstance(content, dict):
-            raise FunnelError(f"{path}: holds no object of declarations; run `funnel preprocess` again")
+            raise FunnelError(
+                f"{path}: holds no object of declarations; run `funnel preprocess` again"
+            )
         spec = cls.parse({key: content.get(key) for key in cls.model_fields}, str(path))
         if spec.fingerprint != content.get("fingerprint"):
             raise FunnelError(
@@ -266,7 +321,9 @@ def input_name(column: str) -> str:
 
 def _holds_number(label: Any) -> bool:
     """Whether a label, as declared, is a number: Valued.is_number before anything is validated."""
-    return isinstance(label, dict) and label.get("value") is not None and label.get("at_least") is None
+    return (
+        isinstance(label, dict) and label.get("value") is not None and label.get("at_least") is None
+    )
 
 
 def _place(lengths: dict[str, int]) -> dict[str, Slots]:

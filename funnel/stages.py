@@ -26,7 +26,10 @@ from model.training.workers import worker, workers
 if TYPE_CHECKING:
     from model.training.config import TrainConfig
 
-MODE = ("precision", "xla")  # one mode may be written in several ways: only the estimator knows which a run was trained in
+MODE = (
+    "precision",
+    "xla",
+)  # one mode may be written in several ways: only the estimator knows which a run was trained in
 
 
 def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
@@ -34,10 +37,15 @@ def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
     from pipeline.simulation.simulate import simulate as write_logs
 
     if config.simulate is None:
-        raise FunnelError("the configuration has no [simulate] section: nothing says what to simulate; see examples/demo.toml")
+        raise FunnelError(
+            "the configuration has no [simulate] section: nothing says what to simulate; see examples/demo.toml"
+        )
     with _stage(config, "simulate") as done, progress_bar("simulating", "impressions") as progress:
         counts = write_logs(config.simulate, config.logs, on_progress=progress, overwrite=True)
-        rows = ", ".join(f"{counts[stream]['rows']:,} {stream}" for stream in ("impressions", "clicks", "conversions"))
+        rows = ", ".join(
+            f"{counts[stream]['rows']:,} {stream}"
+            for stream in ("impressions", "clicks", "conversions")
+        )
         done(f"{rows} → {config.logs}")
 
 
@@ -46,15 +54,27 @@ def preprocess(config: Config, beam_args: Sequence[str] = ()) -> None:
     from pipeline.job import preprocess as run_job
 
     settings = config.preprocess
-    with _stage(config, "preprocess") as done, progress_bar("preprocessing", "files and shards") as progress:
+    with (
+        _stage(config, "preprocess") as done,
+        progress_bar("preprocessing", "files and shards") as progress,
+    ):
         manifest = run_job(settings, config.data, beam_args, progress)
         rows = manifest["rows"]
-        done(f"{rows['examples_written']:,} examples of {rows['impressions_read']:,} impressions → {config.data}", rows=rows)
+        done(
+            f"{rows['examples_written']:,} examples of {rows['impressions_read']:,} impressions → {config.data}",
+            rows=rows,
+        )
     for warning in manifest["warnings"]:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
 
 
-def train(config: Config, beam_args: Sequence[str] = (), *, anew: bool = False, begun: Callable[[], None] = lambda: None) -> None:
+def train(
+    config: Config,
+    beam_args: Sequence[str] = (),
+    *,
+    anew: bool = False,
+    begun: Callable[[], None] = lambda: None,
+) -> None:
     """data/ → model/checkpoints, from the latest checkpoint if there is one, unless `anew`; `begun` hears when the first step is next.
 
     Raises Interrupted after SIGTERM: at once before that, with a checkpoint afterwards.
@@ -83,7 +103,9 @@ def train(config: Config, beam_args: Sequence[str] = (), *, anew: bool = False, 
         console.print(f"[dim]· {escape(falling)}[/dim]")
     reasons = {"action": "as an action asked", "data": "since the input is exhausted"}
     if trained.ended in reasons:
-        console.print(f"[yellow]warning:[/yellow] training ended at step {trained.step:,}, {reasons[trained.ended]}")
+        console.print(
+            f"[yellow]warning:[/yellow] training ended at step {trained.step:,}, {reasons[trained.ended]}"
+        )
 
 
 def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
@@ -108,7 +130,9 @@ def _shown(results: dict[str, dict]) -> str:
     """AUC of probabilities, the mean squared error of numbers."""
     parts = []
     for key, title in (("auc", "AUC"), ("mse", "mse")):
-        found = ", ".join(f"{name} {text(result[key])}" for name, result in results.items() if key in result)
+        found = ", ".join(
+            f"{name} {text(result[key])}" for name, result in results.items() if key in result
+        )
         parts += [f"{title} {found}"] if found else []
     return "; ".join(parts)
 
@@ -123,11 +147,15 @@ def export(config: Config, beam_args: Sequence[str] = ()) -> None:
         check = result.check
         made = {"path": str(result.path), "version": result.version, "outputs": result.outputs}
         ran = ", ".join(name for name, loader in check.loaders.items() if loader.not_run is None)
-        line = f"{ran}: equal to the checkpoint within {check.max_abs_difference:.1g} → {result.path}"
+        line = (
+            f"{ran}: equal to the checkpoint within {check.max_abs_difference:.1g} → {result.path}"
+        )
         done(line, parity=check.summary(), export=made)
     for name, loader in check.loaders.items():
         if loader.not_run is not None:
-            console.print(f"[yellow]warning:[/yellow] the loader {name} was not run: {escape(loader.not_run)}")
+            console.print(
+                f"[yellow]warning:[/yellow] the loader {name} was not run: {escape(loader.not_run)}"
+            )
 
 
 def report(config: Config, beam_args: Sequence[str] = ()) -> None:
@@ -156,8 +184,17 @@ def _preprocess_inputs(config: Config) -> Any:
 
     settings = config.preprocess
     declared = settings.model_dump(mode="json", exclude={"spec"})
-    lists = [(f.vocabulary, Path(f.vocabulary).read_text()) for f in settings.spec.vocabularies.values() if f.vocabulary]
-    return [declared, settings.spec.fingerprint, lists, [asdict(s) for s in find_sources(settings) + find_tables(settings)]]
+    lists = [
+        (f.vocabulary, Path(f.vocabulary).read_text())
+        for f in settings.spec.vocabularies.values()
+        if f.vocabulary
+    ]
+    return [
+        declared,
+        settings.spec.fingerprint,
+        lists,
+        [asdict(s) for s in find_sources(settings) + find_tables(settings)],
+    ]
 
 
 def _train_inputs(config: Config) -> Any:
@@ -168,7 +205,10 @@ def _train_inputs(config: Config) -> Any:
 
 
 def _train_goes_on(config: Config) -> Any:
-    sections = [config.exporters.model_dump(mode="json"), config.evaluation.model_dump(mode="json", exclude={"truth"})]
+    sections = [
+        config.exporters.model_dump(mode="json"),
+        config.evaluation.model_dump(mode="json", exclude={"truth"}),
+    ]
     return [_suited(config).model_dump(mode="json", include={"steps", "epochs", *MODE}), *sections]
 
 
@@ -187,10 +227,20 @@ def _exported(config: Config) -> Path:
 
 
 STAGES = {
-    "simulate": Stage(simulate, lambda c: c.simulate and c.simulate.model_dump(mode="json"), lambda c: c.logs / "truth.parquet"),
+    "simulate": Stage(
+        simulate,
+        lambda c: c.simulate and c.simulate.model_dump(mode="json"),
+        lambda c: c.logs / "truth.parquet",
+    ),
     "preprocess": Stage(preprocess, _preprocess_inputs, lambda c: c.data / "manifest.json"),
-    "train": Stage(train, _train_inputs, lambda c: c.model_dir / "checkpoints" / "checkpoint", _train_goes_on),
-    "evaluate": Stage(evaluate, lambda c: c.evaluation.model_dump(mode="json"), lambda c: c.model_dir / "reliability.json"),
+    "train": Stage(
+        train, _train_inputs, lambda c: c.model_dir / "checkpoints" / "checkpoint", _train_goes_on
+    ),
+    "evaluate": Stage(
+        evaluate,
+        lambda c: c.evaluation.model_dump(mode="json"),
+        lambda c: c.model_dir / "reliability.json",
+    ),
     "export": Stage(export, lambda c: None, _exported),
     "report": Stage(report, lambda c: None, lambda c: c.run / "report.html"),
 }
@@ -208,15 +258,23 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
     config.save()  # validates every section before the first stage runs
     for name in STAGES if config.simulate else list(STAGES)[1:]:
         key, recorded = _key(config, name), stages_done.read(config.run).get(name, {})
-        if not force and recorded == {"key": key, "done": True} and STAGES[name].output(config).exists():
+        if (
+            not force
+            and recorded == {"key": key, "done": True}
+            and STAGES[name].output(config).exists()
+        ):
             console.print(f"[dim]· {name:<10}  unchanged[/dim]")
             if name == "train":  # else the stage itself writes what suits the data
                 config.save(_suited(config))
         else:
-            run_stage(config, name, beam_args, anew=force or recorded.get("key", [None])[0] != key[0])
+            run_stage(
+                config, name, beam_args, anew=force or recorded.get("key", [None])[0] != key[0]
+            )
 
 
-def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew: bool = False) -> None:
+def run_stage(
+    config: Config, name: str, beam_args: Sequence[str] = (), *, anew: bool = False
+) -> None:
     """Runs one stage and records what it was done with. `anew`: a training starts over, where it would go on. Of several workers all
     train, and the first alone does what else there is.
     """
@@ -227,7 +285,12 @@ def run_stage(config: Config, name: str, beam_args: Sequence[str] = (), *, anew:
         _connect(beam_args)
     key = functools.cache(lambda: _key(config, name))  # of what is there before the stage runs
     if name == "train":  # what an earlier one left is there until this one has begun
-        train(config, beam_args, anew=anew, begun=lambda: stages_done.note(config.run, name, key(), done=False))
+        train(
+            config,
+            beam_args,
+            anew=anew,
+            begun=lambda: stages_done.note(config.run, name, key(), done=False),
+        )
     else:
         stages_done.note(config.run, name, key(), done=False)
         STAGES[name].run(config, beam_args)
@@ -247,7 +310,10 @@ def _key(config: Config, name: str) -> list[str]:
     before = names[names.index(name) - 1]
     done = stages_done.read(config.run).get(before, {}).get("key", "")
     contents = [STAGES[name].inputs(config), done], STAGES[name].goes_on(config)
-    return [hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16] for content in contents]
+    return [
+        hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
+        for content in contents
+    ]
 
 
 @contextmanager
@@ -271,7 +337,13 @@ def _add_truth(config: Config, predictions: dict, results: dict) -> None:
 
     path = Path(config.evaluation.truth)
     if not path.exists():
-        raise FunnelError(f"evaluation.truth = '{path}': no such file; it is a simulation's truth.parquet")
+        raise FunnelError(
+            f"evaluation.truth = '{path}': no such file; it is a simulation's truth.parquet"
+        )
     truth = pq.read_table(path, columns=["impression_id", "converts"])
-    for task in (t for t, declared in config.spec.tasks.items() if declared.given and f"p_{t}" in predictions):
-        results[task]["auc_entire_space"] = auc_entire_space(list(predictions["id"]), predictions[f"p_{task}"], truth)
+    for task in (
+        t for t, declared in config.spec.tasks.items() if declared.given and f"p_{t}" in predictions
+    ):
+        results[task]["auc_entire_space"] = auc_entire_space(
+            list(predictions["id"]), predictions[f"p_{task}"], truth
+        )

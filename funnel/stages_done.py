@@ -22,5 +22,7 @@ def note(run: Path, stage: str, key: list[str], *, done: bool) -> None:
         return
     run.mkdir(parents=True, exist_ok=True)
     unfinished = run / ".stages.json.unfinished"
-    unfinished.write_text(json.dumps(read(run) | {stage: {"key": key, "done": done}}, indent=1) + "\n")
+    unfinished.write_text(
+        json.dumps(read(run) | {stage: {"key": key, "done": done}}, indent=1) + "\n"
+    )
     os.replace(unfinished, run / ".stages.json")

@@ -41,9 +41,14 @@ def warm_start_of(config: Config) -> WarmStart | None:
     return WarmStart(Path(start.run) / "model", start.refresh_statistics) if start.run else None
 
 
-def suited(config: Config, data: Data | None = None, model_dir: Path | None = None, *, anew: bool = False) -> RankingConfig:
+def suited(
+    config: Config, data: Data | None = None, model_dir: Path | None = None, *, anew: bool = False
+) -> RankingConfig:
     """The configuration with what suits the data (default: its own). After a warm start that is what suited the earlier run's."""
-    data, start = data or Data(config.source, config.spec, config.run_config.cache_gib), warm_start_of(config)
+    data, start = (
+        data or Data(config.source, config.spec, config.run_config.cache_gib),
+        warm_start_of(config),
+    )
     own = None if anew or start is None else Identity(model_dir or config.model_dir).known()
     earlier = own["chosen"] if own else start.chosen if start else None
     return RankingConfig.of(data, config.model, config.train, earlier)
@@ -52,7 +57,14 @@ def suited(config: Config, data: Data | None = None, model_dir: Path | None = No
 class Run:
     """The estimator of a configuration over its preprocessed data (default: the run's own), and the input_fns of both splits."""
 
-    def __init__(self, config: Config, data: Path | str | None = None, model_dir: Path | None = None, *, anew: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        data: Path | str | None = None,
+        model_dir: Path | None = None,
+        *,
+        anew: bool = False,
+    ) -> None:
         self.config, run_config = config, config.run_config
         self.model_dir = model_dir or config.model_dir
         self.data = Data(data or config.source, config.spec, run_config.cache_gib)
@@ -70,7 +82,9 @@ class Run:
 
     @property
     def max_steps(self) -> int:
-        held_out = int(self.data.held_out(self.ranking.held_out).sum()) if self.ranking.held_out else 0
+        held_out = (
+            int(self.data.held_out(self.ranking.held_out).sum()) if self.ranking.held_out else 0
+        )
         return self.ranking.train.total_steps(self.data.rows("train") - held_out)
 
     @cached_property
@@ -86,7 +100,9 @@ class Run:
     @cached_property
     def held_out_input(self) -> InputFn:
         """The training rows that are not trained on."""
-        return self.data.held_out_input(batch_size=self.ranking.train.batch_size, held_out=self.ranking.held_out)
+        return self.data.held_out_input(
+            batch_size=self.ranking.train.batch_size, held_out=self.ranking.held_out
+        )
 
     def prepare(self) -> int:
         """Makes the next step ready, which fixes the devices and removes what a training anew replaces; the step reached."""
@@ -97,9 +113,13 @@ class Run:
         evaluation, begins = self.config.evaluation, self.prepare()
         with self._actions(begins) as actions:
             if not (evaluation.every or self._exporters):
-                return self.estimator.train(self.train_input, max_steps=self.max_steps, actions=actions)
+                return self.estimator.train(
+                    self.train_input, max_steps=self.max_steps, actions=actions
+                )
             train_spec = TrainSpec(self.train_input, self.max_steps, actions)
-            eval_spec = EvalSpec(self.eval_input, evaluation.every or self.max_steps, self._exporters, self._stopping)
+            eval_spec = EvalSpec(
+                self.eval_input, evaluation.every or self.max_steps, self._exporters, self._stopping
+            )
             return train_and_evaluate(self.estimator, train_spec, eval_spec)[0]
 
     def still_falling(self) -> str | None:
@@ -125,7 +145,11 @@ class Run:
             log.forget_after(begins)
             actions: list[Action] = [*self._early_stop(), bar, log]
             board = TensorBoard(self.model_dir / "tensorboard") if run_config.tensorboard else None
-            profile = Profile(self.model_dir / "profile", *run_config.profile) if run_config.profile else None
+            profile = (
+                Profile(self.model_dir / "profile", *run_config.profile)
+                if run_config.profile
+                else None
+            )
             if profile:
                 profile.reached(begins)
             try:
@@ -145,16 +169,24 @@ class Run:
                 "out, or give evaluation.early_stopping"
             )
         total = self.max_steps
-        every = max(1, round(total / self.ranking.train.epochs / AN_EPOCH)) if self.ranking.train.epochs else max(1, total // 20)
+        every = (
+            max(1, round(total / self.ranking.train.epochs / AN_EPOCH))
+            if self.ranking.train.epochs
+            else max(1, total // 20)
+        )
         held_out = lambda: self.held_out_input(tf.distribute.InputContext())  # noqa: E731
-        return [EarlyStop(self.model_dir / "early_stop", held_out, every=every, last=total, say=inform)]
+        return [
+            EarlyStop(self.model_dir / "early_stop", held_out, every=every, last=total, say=inform)
+        ]
 
     @cached_property
     def _stopping(self) -> list[Action]:
         options = self.config.evaluation.early_stopping
         if options is None:
             return []
-        stopping = EarlyStopping(options.metric, patience=options.patience, min_delta=options.min_delta)
+        stopping = EarlyStopping(
+            options.metric, patience=options.patience, min_delta=options.min_delta
+        )
         stopping.resume(self.model_dir / "metrics.jsonl")
         return [stopping]
 
@@ -165,7 +197,14 @@ class Run:
         if options.latest:
             found.append(LatestExporter(folder / "latest", keep=options.latest.keep))
         if options.best:
-            found.append(BestExporter(folder / "best", metric=options.best.metric, provided=options.best.provided, keep=options.best.keep))
+            found.append(
+                BestExporter(
+                    folder / "best",
+                    metric=options.best.metric,
+                    provided=options.best.provided,
+                    keep=options.best.keep,
+                )
+            )
         if options.final:
             found.append(FinalExporter(folder / "final"))
         return found

@@ -26,7 +26,9 @@ class BaseRates:
         self.spec, self.outcomes = spec, list(outcomes)
         self._rows = np.array([o.rows for o in self.outcomes], int)
         self._weights = np.array([o.weight for o in self.outcomes])
-        self._states = {label: np.array([o.states[label] for o in self.outcomes], int) for label in spec.labels}
+        self._states = {
+            label: np.array([o.states[label] for o in self.outcomes], int) for label in spec.labels
+        }
 
     def own(self, task: str) -> float:
         """Of a task on its own sample space."""
@@ -63,7 +65,9 @@ class BaseRates:
             if not self.outcomes or self.spec.labels[declared.label].is_number:
                 continue
             counts = {side: int(self._rows[mask & (label == side)].sum()) for side in (0, 1)}
-            lacking = [name for side, name in ((1, "positive"), (0, "negative")) if not counts[side]]
+            lacking = [
+                name for side, name in ((1, "positive"), (0, "negative")) if not counts[side]
+            ]
             if lacking:
                 found.append(
                     f"task '{task}' has no {' and no '.join(lacking)} row among the {sum(counts.values())} training rows "

@@ -56,7 +56,9 @@ def fit(kind: str, p: np.ndarray, label: np.ndarray, weight: np.ndarray) -> Cali
     """The map for probabilities p [n] of rows with labels 0 and 1, each standing for `weight` rows."""
     z = logit(np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7))
     if kind == "platt" and len(np.unique(label)) == 2:
-        found = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(z[:, np.newaxis], label, weight)
+        found = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
+            z[:, np.newaxis], label, weight
+        )
         slope = float(found.coef_[0, 0])
         if slope > 0:
             return CalibrationMap(kind=kind, x=[slope], y=[float(found.intercept_[0])])
@@ -79,13 +81,19 @@ def _blocks(p: np.ndarray, label: np.ndarray, weight: np.ndarray) -> tuple[np.nd
     positives = np.cumsum(label) - label  # before the row
     number = np.minimum(positives * bins // max(int(label.sum()), 1), bins - 1)
     number = np.searchsorted(np.unique(p), p) if len(np.unique(p)) < bins else number
-    rows, predicted, happened = (np.bincount(number, values) for values in (weight, weight * p, weight * label))
+    rows, predicted, happened = (
+        np.bincount(number, values) for values in (weight, weight * p, weight * label)
+    )
     kept = rows > 0
     rows, predicted, happened = rows[kept], predicted[kept], happened[kept]
     rates = isotonic_regression(happened / rows, sample_weight=rows)
     block = np.cumsum(np.concatenate([[0], np.diff(rates) > 0]))
-    rows, predicted, happened = (np.bincount(block, values) for values in (rows, predicted, happened))
-    rates = np.where((happened > 0) & (happened < rows), happened / rows, (happened + 0.5) / (rows + 1))
+    rows, predicted, happened = (
+        np.bincount(block, values) for values in (rows, predicted, happened)
+    )
+    rates = np.where(
+        (happened > 0) & (happened < rows), happened / rows, (happened + 0.5) / (rows + 1)
+    )
     x, y = logit(predicted / rows), logit(rates)
     rising = np.concatenate([[True], (np.diff(x) > 0) & (np.diff(y) > 0)])
     return x[rising], y[rising]
@@ -105,7 +113,9 @@ def _shift(z: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
     return float(brentq(lambda b: weight @ expit(z + b) - target, -40, 40))
 
 
-def fit_all(spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, CalibrationMap]:
+def fit_all(
+    spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
+) -> dict[str, CalibrationMap]:
     """The maps of all tasks with `calibrate` and of their joints, each on its own sample space, by name."""
     found = {}
     weight = labels.get("weight", np.ones(len(next(iter(labels.values())))))
@@ -114,11 +124,15 @@ def fit_all(spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, n
         for name, space in spaces.items():
             if f"p_{name}" in scores:
                 label, mask = space(spec, task, labels)
-                found[name] = fit(declared.calibrate, scores[f"p_{name}"][mask], label[mask], weight[mask])
+                found[name] = fit(
+                    declared.calibrate, scores[f"p_{name}"][mask], label[mask], weight[mask]
+                )
     return found
 
 
-def apply(maps: Mapping[str, CalibrationMap], predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+def apply(
+    maps: Mapping[str, CalibrationMap], predictions: Mapping[str, Prediction]
+) -> dict[str, Prediction]:
     """The predictions, those that have a map mapped."""
     return {name: maps[name](p) if name in maps else p for name, p in predictions.items()}
 
@@ -126,11 +140,18 @@ def apply(maps: Mapping[str, CalibrationMap], predictions: Mapping[str, Predicti
 def read(path: Path, step: int) -> dict[str, CalibrationMap] | None:
     """What was fitted for the checkpoint of that step; None where nothing was."""
     content = json.loads(path.read_text()) if path.exists() else {}
-    return {n: CalibrationMap.parse(m) for n, m in content["maps"].items()} if content.get("step") == step else None
+    return (
+        {n: CalibrationMap.parse(m) for n, m in content["maps"].items()}
+        if content.get("step") == step
+        else None
+    )
 
 
 def write(path: Path, step: int, maps: Mapping[str, CalibrationMap]) -> None:
     """Writes the file, whole or not at all."""
     unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(json.dumps({"step": step, "maps": {n: m.model_dump() for n, m in maps.items()}}, indent=1) + "\n")
+    unfinished.write_text(
+        json.dumps({"step": step, "maps": {n: m.model_dump() for n, m in maps.items()}}, indent=1)
+        + "\n"
+    )
     os.replace(unfinished, path)

@@ -63,14 +63,22 @@ class ModelConfig(Settings):
                         f"set model.funnel.{penalties[name]} (objectives: {', '.join(weighed)})"
                     )
 
-    def _check_compared(self, kind: type[Weighting], heads: list[str], weighed: dict[str, set[str]]) -> None:
+    def _check_compared(
+        self, kind: type[Weighting], heads: list[str], weighed: dict[str, set[str]]
+    ) -> None:
         """Raises FunnelError where there are no weights whose gradients the weighting could compare."""
         parts = self.sharing.parts(heads)
         if kind.of_last_layer:
-            what, found = "a layer that all of several heads share", len(heads) > 1 and set(heads) in parts
+            what, found = (
+                "a layer that all of several heads share",
+                len(heads) > 1 and set(heads) in parts,
+            )
         else:
             what = "dense weights that several objectives reach"
-            found = any(sum(not part.isdisjoint(reached) for reached in weighed.values()) > 1 for part in parts)
+            found = any(
+                sum(not part.isdisjoint(reached) for reached in weighed.values()) > 1
+                for part in parts
+            )
         if not found:
             raise FunnelError(
                 f"model.weighting = '{self.weighting.name}' compares gradients of {what}, and sharing '{self.sharing.name}' with funnel "

@@ -38,7 +38,9 @@ class Inputs(NamedTuple):
     def fields_by_dim(self) -> list[tf.Tensor]:
         """The fields that have another of their dimension: [B, fields, dim] for each dimension."""
         dims = sorted({field.shape[-1] for field in self.fields.values()})
-        groups = [[field for field in self.fields.values() if field.shape[-1] == dim] for dim in dims]
+        groups = [
+            [field for field in self.fields.values() if field.shape[-1] == dim] for dim in dims
+        ]
         return [tf.stack(group, 1) for group in groups if len(group) > 1]
 
     def side_by_side(self, names: list[str]) -> History:
@@ -77,14 +79,20 @@ class Embeddings(tf.Module):
         super().__init__()
         self.spec, self.seed = spec, seed
         self.tables: dict[str, Table] = {}
-        self.slots: dict[str, np.ndarray] = {}  # columns of the rows that read a table, in the features' order
+        self.slots: dict[
+            str, np.ndarray
+        ] = {}  # columns of the rows that read a table, in the features' order
         self.offsets: dict[str, np.ndarray] = {}  # where the rows of each of these columns begin
         for number, dim in enumerate(sorted({f.dim for f in spec.embedded.values()})):
             members = self.members(dim)
             begins, total = row_ranges(spec, fitted, dim)
             self.slots[str(dim)] = np.concatenate([spec.embedded_slots[n].range for n in members])
-            self.offsets[str(dim)] = np.concatenate([np.full(f.slots, begins[spec.owner(n)], np.int64) for n, f in members.items()])
-            self.tables[str(dim)] = Table(tf.Variable(tf.zeros([total, dim]), name=f"embedding_{dim}"), begins)
+            self.offsets[str(dim)] = np.concatenate(
+                [np.full(f.slots, begins[spec.owner(n)], np.int64) for n, f in members.items()]
+            )
+            self.tables[str(dim)] = Table(
+                tf.Variable(tf.zeros([total, dim]), name=f"embedding_{dim}"), begins
+            )
             draw(self.tables[str(dim)].variable, [seed, number])
 
     def members(self, dim: int | str) -> dict[str, Embedded]:
@@ -118,7 +126,9 @@ class Embeddings(tf.Module):
     def own(self, columns: Columns, dim: str) -> tf.Tensor:
         """The columns of the rows [B, E of this dimension] that read this table."""
         slots, every = self.slots[dim], range(columns.rows.shape[1])
-        return columns.rows if np.array_equal(slots, every) else tf.gather(columns.rows, slots, axis=1)
+        return (
+            columns.rows if np.array_equal(slots, every) else tf.gather(columns.rows, slots, axis=1)
+        )
 
     def __call__(self, columns: Columns, embedded: list[tf.Tensor]) -> Inputs:
         """`embedded`: what each table has at its `places`, [B, E, dim]."""
@@ -127,15 +137,28 @@ class Embeddings(tf.Module):
             members = self.members(dim)
             own = self.own(columns, dim)
             lengths = [f.slots for f in members.values()]
-            pieces = zip(members.items(), tf.split(own, lengths, 1), tf.split(rows, lengths, 1), strict=True)
+            pieces = zip(
+                members.items(), tf.split(own, lengths, 1), tf.split(rows, lengths, 1), strict=True
+            )
             for (name, feature), values, piece in pieces:
                 single = feature.max_length is None
-                fields[name] = piece[:, 0] if single else pool(piece, values, feature.pooling, columns.weights.get(name))
+                fields[name] = (
+                    piece[:, 0]
+                    if single
+                    else pool(piece, values, feature.pooling, columns.weights.get(name))
+                )
                 if feature.kind == "sequence":
                     sequences[name] = History(piece, values > 0)
         fields = {name: fields[name] for name in self.spec.embedded}
-        products = {name: fields[product.of[0]] * fields[product.of[1]] for name, product in self.spec.products.items()}
-        flat = [*self._side_by_side(fields, dict(zip(self.tables, embedded, strict=True))), *products.values(), columns.numbers]
+        products = {
+            name: fields[product.of[0]] * fields[product.of[1]]
+            for name, product in self.spec.products.items()
+        }
+        flat = [
+            *self._side_by_side(fields, dict(zip(self.tables, embedded, strict=True))),
+            *products.values(),
+            columns.numbers,
+        ]
         return Inputs(tf.concat(flat, 1), fields | products, sequences)
 
     def _layout(self, name: str) -> tuple[str, bool]:
@@ -143,7 +166,9 @@ class Embeddings(tf.Module):
         feature = self.spec.embedded[name]
         return str(feature.dim), feature.max_length is None
 
-    def _side_by_side(self, fields: dict[str, tf.Tensor], embedded: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+    def _side_by_side(
+        self, fields: dict[str, tf.Tensor], embedded: dict[str, tf.Tensor]
+    ) -> list[tf.Tensor]:
         """The fields, [B, width] each. Single features of one dimension that follow each other are one reshape, and no copy of each."""
         found, taken = [], dict.fromkeys(self.tables, 0)
         for (dim, single), run in itertools.groupby(self.spec.embedded, self._layout):
@@ -151,7 +176,11 @@ class Embeddings(tf.Module):
             slots, begin = sum(self.spec.embedded[name].slots for name in names), taken[dim]
             taken[dim] += slots
             if single:
-                rows = embedded[dim] if slots == len(self.slots[dim]) else embedded[dim][:, begin : begin + slots]
+                rows = (
+                    embedded[dim]
+                    if slots == len(self.slots[dim])
+                    else embedded[dim][:, begin : begin + slots]
+                )
                 found.append(tf.reshape(rows, [-1, slots * int(dim)]))
             else:
                 found += [fields[name] for name in names]
@@ -200,11 +229,17 @@ def row_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], in
 
 def flat_columns(spec: Spec) -> list[tuple[str, int]]:
     """What each column of Inputs.flat is: (feature, component)."""
-    dims = {name: f.dim for name, f in spec.embedded.items()} | {name: spec.features[p.of[0]].dim for name, p in spec.products.items()}
-    return [(name, i) for name, dim in dims.items() for i in range(dim)] + [(name, 0) for name in spec.numeric]
+    dims = {name: f.dim for name, f in spec.embedded.items()} | {
+        name: spec.features[p.of[0]].dim for name, p in spec.products.items()
+    }
+    return [(name, i) for name, dim in dims.items() for i in range(dim)] + [
+        (name, 0) for name in spec.numeric
+    ]
 
 
-def pool(embedded: tf.Tensor, ids: tf.Tensor, pooling: str, weights: tf.Tensor | None = None) -> tf.Tensor:
+def pool(
+    embedded: tf.Tensor, ids: tf.Tensor, pooling: str, weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """Over the ids that are not 0, the sum Σ w·e, the mean Σ w·e / Σ w or the largest w·e of each dimension; zeros where none is.
 
     [B, L, dim], [B, L] and weights [B, L] (1 if not given) → [B, dim].

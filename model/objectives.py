@@ -45,7 +45,9 @@ def from_logit(z: tf.Tensor) -> Probability:
 
 def joint(first: Probability, second: Probability) -> Probability:
     """p = p₁·p₂, so log(1 − p) = log((1 − p₁) + p₁·(1 − p₂)), a sum of positive terms."""
-    return Probability(first.log_p + second.log_p, log_add(first.log_not_p, first.log_p + second.log_not_p))
+    return Probability(
+        first.log_p + second.log_p, log_add(first.log_not_p, first.log_p + second.log_not_p)
+    )
 
 
 def either(p: Probability, first: Probability, second: Probability) -> Probability:
@@ -97,7 +99,9 @@ class Objective:
         return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(over, tf.float32) * weight)
 
 
-def cross_entropy(name: str, p: Probability, label: tf.Tensor, mask: tf.Tensor, positive_weight: float = 1.0) -> Objective:
+def cross_entropy(
+    name: str, p: Probability, label: tf.Tensor, mask: tf.Tensor, positive_weight: float = 1.0
+) -> Objective:
     """−[w₁·y·log p + (1 − y)·log(1 − p)] over the rows of `mask`; label [B] holds 0 and 1 there.
 
     `positive_weight` w₁ is in the sum alone, not in the number of rows that it is divided by.
@@ -111,17 +115,23 @@ def squared_error(name: str, prediction: Value, label: tf.Tensor, mask: tf.Tenso
     return Objective(name, (prediction.value - label) ** 2, mask)
 
 
-def huber(name: str, prediction: Value, label: tf.Tensor, mask: tf.Tensor, delta: float) -> Objective:
+def huber(
+    name: str, prediction: Value, label: tf.Tensor, mask: tf.Tensor, delta: float
+) -> Objective:
     """½e² where |e| ≤ δ, else δ·(|e| − ½δ), e = ŷ − y (Huber, Annals of Mathematical Statistics 35, 1964)."""
     error = abs(prediction.value - label)
-    return Objective(name, tf.where(error <= delta, error**2 / 2, delta * (error - delta / 2)), mask)
+    return Objective(
+        name, tf.where(error <= delta, error**2 / 2, delta * (error - delta / 2)), mask
+    )
 
 
 def own_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[Labels, Labels]:
     """(label, mask) of a task on its own sample space: the rows whose label is known and whose `given` label is 1."""
     declared = spec.tasks[task]
     label = labels[declared.label]
-    return label, label >= 0 if declared.given is None else (label >= 0) & (labels[declared.given] == 1)
+    return label, label >= 0 if declared.given is None else (label >= 0) & (
+        labels[declared.given] == 1
+    )
 
 
 def entire_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[Labels, Labels]:

@@ -43,18 +43,24 @@ class RankingModel(tf.Module):
         groups = [heads] if config.sharing.shares_embeddings else [[head] for head in heads]
         self.embeddings = [Embeddings(spec, fitted, seed + number) for number in range(len(groups))]
         kind = SHARING[config.sharing.name]
-        self.sharings = [kind(config.sharing, group, name="sharing_" + "_".join(group)) for group in groups]
+        self.sharings = [
+            kind(config.sharing, group, name="sharing_" + "_".join(group)) for group in groups
+        ]
         self.wide = Wide(spec, fitted, self.embeddings[0], heads) if config.wide else None
         # Creates the weights; `blank` has the names and kinds of what is predicted.
         self.blank = self(tf.zeros([1, spec.ids_width], tf.int64), tf.zeros([1, spec.dense_width]))
         self.funnel.start_at(BaseRates(spec, fitted.outcomes))
 
-    def __call__(self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None) -> dict[str, Prediction]:
+    def __call__(
+        self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
+    ) -> dict[str, Prediction]:
         """ids [B, S] and dense [B, D] as they were written → predictions [B] of tasks and joints."""
         columns = self.read(ids, dense, vocabularies)
         return self.forward(columns, self.look_up(self.places(columns)))
 
-    def read(self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None) -> Columns:
+    def read(
+        self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
+    ) -> Columns:
         """ids [B, S] and dense [B, D] as they were written → the columns that embeddings are looked up by.
 
         `vocabularies` look ids up in place of constants of the graph.
@@ -70,9 +76,14 @@ class RankingModel(tf.Module):
 
     def look_up(self, places: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """[B, E, dim] of each table."""
-        return [tf.gather(table.variable, place) for table, place in zip(self.tables, places, strict=True)]
+        return [
+            tf.gather(table.variable, place)
+            for table, place in zip(self.tables, places, strict=True)
+        ]
 
-    def forward(self, columns: Columns, embedded: Sequence[tf.Tensor], *, training: bool = False) -> dict[str, Prediction]:
+    def forward(
+        self, columns: Columns, embedded: Sequence[tf.Tensor], *, training: bool = False
+    ) -> dict[str, Prediction]:
         """What `look_up` found → predictions [B] of tasks and joints. Reads no table."""
         representations = {}
         for sharing, inputs in zip(self.sharings, self._inputs(columns, embedded), strict=True):
@@ -83,22 +94,32 @@ class RankingModel(tf.Module):
     def _inputs(self, columns: Columns, embedded: Sequence[tf.Tensor]) -> list[Inputs]:
         """What each sharing reads."""
         each = len(self.embeddings[0].tables)
-        return [e(columns, embedded[i * each : (i + 1) * each]) for i, e in enumerate(self.embeddings)]
+        return [
+            e(columns, embedded[i * each : (i + 1) * each]) for i, e in enumerate(self.embeddings)
+        ]
 
-    def scores(self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None) -> dict[str, tf.Tensor]:
+    def scores(
+        self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
+    ) -> dict[str, tf.Tensor]:
         """What a request is answered with: {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of numbers, in their labels' units.
 
         Weights of positives are undone, then the maps of `calibration` applied.
         """
-        found = calibration.apply(self.calibration, self.funnel.unweighted(self(ids, dense, vocabularies)))
+        found = calibration.apply(
+            self.calibration, self.funnel.unweighted(self(ids, dense, vocabularies))
+        )
         values = {f"y_{name}": p.value for name, p in found.items() if isinstance(p, Value)}
-        return {f"p_{name}": tf.exp(p.log_p) for name, p in found.items() if isinstance(p, Probability)} | values
+        return {
+            f"p_{name}": tf.exp(p.log_p) for name, p in found.items() if isinstance(p, Probability)
+        } | values
 
     def gate_weights(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
         """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; none where the sharing has no gates."""
         found = {}
         columns = self.read(ids, dense)
-        for sharing, inputs in zip(self.sharings, self._inputs(columns, self.look_up(self.places(columns))), strict=True):
+        for sharing, inputs in zip(
+            self.sharings, self._inputs(columns, self.look_up(self.places(columns))), strict=True
+        ):
             found |= sharing.gate_weights(inputs)
         return found
 
@@ -131,19 +152,33 @@ class RankingModel(tf.Module):
     @property
     def gated_experts(self) -> dict[str, list[str]]:
         """The names of the experts that each gate of `gate_weights` mixes."""
-        return {gate: experts for sharing in self.sharings for gate, experts in sharing.gated_experts.items()}
+        return {
+            gate: experts
+            for sharing in self.sharings
+            for gate, experts in sharing.gated_experts.items()
+        }
 
     @property
     def last_shared(self) -> dict[str, np.ndarray]:
         """The weights of the last layer that all heads share, by path: 1 where all share it, 0 in the parts of some heads, to multiply."""
         sharing = self.sharings[0]
-        return {w.path: shared_part(w.shape, sharing.shared_in_last) for w in sharing.last_shared} if len(self.sharings) == 1 else {}
+        return (
+            {w.path: shared_part(w.shape, sharing.shared_in_last) for w in sharing.last_shared}
+            if len(self.sharings) == 1
+            else {}
+        )
 
     @property
     def named_tables(self) -> dict[str, Table]:
         """The embedding tables, then those of the wide part, by names that a later process gives them too."""
-        found = {f"embeddings_{i}/{dim}": table for i, e in enumerate(self.embeddings) for dim, table in e.tables.items()}
-        return found | ({f"wide/{dim}": table for dim, table in self.wide.tables.items()} if self.wide else {})
+        found = {
+            f"embeddings_{i}/{dim}": table
+            for i, e in enumerate(self.embeddings)
+            for dim, table in e.tables.items()
+        }
+        return found | (
+            {f"wide/{dim}": table for dim, table in self.wide.tables.items()} if self.wide else {}
+        )
 
     @property
     def tables(self) -> list[Table]:

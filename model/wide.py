@@ -23,22 +23,34 @@ class Wide(tf.Module):
     here, after them: what an item of a history says is not what the candidate says.
     """
 
-    def __init__(self, spec: Spec, fitted: Fitted, embeddings: Embeddings, heads: list[str]) -> None:
+    def __init__(
+        self, spec: Spec, fitted: Fitted, embeddings: Embeddings, heads: list[str]
+    ) -> None:
         super().__init__()
         self.embeddings, self.heads = embeddings, heads
         self.tables: dict[str, Table] = {}
         self.offsets: dict[str, np.ndarray] = {}  # added to the rows of the embeddings
         for dim in embeddings.tables:
             begins, total = wide_ranges(spec, fitted, int(dim))
-            own = [np.full(f.slots, begins[n] - begins[spec.owner(n)], np.int64) for n, f in embeddings.members(dim).items()]
+            own = [
+                np.full(f.slots, begins[n] - begins[spec.owner(n)], np.int64)
+                for n, f in embeddings.members(dim).items()
+            ]
             self.offsets[dim] = np.concatenate(own)
-            self.tables[dim] = Table(tf.Variable(tf.zeros([total, len(heads)]), name=f"wide_{dim}"), begins)
+            self.tables[dim] = Table(
+                tf.Variable(tf.zeros([total, len(heads)]), name=f"wide_{dim}"), begins
+            )
         options = {"use_bias": False, "kernel_initializer": "zeros", "dtype": "float32"}
-        self.numbers = keras.layers.Dense(len(heads), **options, name="wide") if spec.numeric else None
+        self.numbers = (
+            keras.layers.Dense(len(heads), **options, name="wide") if spec.numeric else None
+        )
 
     def places(self, places: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """The rows of each table that a batch reads [B, E of its dimension], from those of the embeddings."""
-        return [own + o if o.any() else own for own, o in zip(places, self.offsets.values(), strict=True)]
+        return [
+            own + o if o.any() else own
+            for own, o in zip(places, self.offsets.values(), strict=True)
+        ]
 
     def __call__(self, columns: Columns, found: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         """`found`: what each table has at its `places`, [B, E, heads] → {head: [B]}."""
@@ -58,12 +70,24 @@ def wide_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], i
     return begins, total
 
 
-def _terms(members: dict[str, Embedded], values: tf.Tensor, rows: tf.Tensor, columns: Columns) -> list[tf.Tensor]:
+def _terms(
+    members: dict[str, Embedded], values: tf.Tensor, rows: tf.Tensor, columns: Columns
+) -> list[tf.Tensor]:
     """[B, heads] of the single features together, and of each list; values [B, E, heads], rows [B, E]."""
     lengths = [feature.slots for feature in members.values()]
     single = np.repeat([feature.max_length is None for feature in members.values()], lengths)
     if single.all():
         return [tf.reduce_sum(values, 1)]
-    terms = [tf.reduce_sum(tf.gather(values, np.flatnonzero(single), axis=1), 1)] if single.any() else []
-    pieces = zip(members.items(), tf.split(values, lengths, 1), tf.split(rows, lengths, 1), strict=True)
-    return terms + [pool(piece, own, "mean", columns.weights.get(name)) for (name, f), piece, own in pieces if f.max_length is not None]
+    terms = (
+        [tf.reduce_sum(tf.gather(values, np.flatnonzero(single), axis=1), 1)]
+        if single.any()
+        else []
+    )
+    pieces = zip(
+        members.items(), tf.split(values, lengths, 1), tf.split(rows, lengths, 1), strict=True
+    )
+    return terms + [
+        pool(piece, own, "mean", columns.weights.get(name))
+        for (name, f), piece, own in pieces
+        if f.max_length is not None
+    ]

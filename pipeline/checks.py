@@ -21,22 +21,32 @@ def check(config: PreprocessConfig) -> None:
         if name != config.rows:
             _check_stream(config, name)
     if config.split.eval.last is not None and config.logs[config.rows].time is None:
-        raise FunnelError(f"split.eval.last splits by time: name the time column in logs.{config.rows}.time, or give a fraction")
+        raise FunnelError(
+            f"split.eval.last splits by time: name the time column in logs.{config.rows}.time, or give a fraction"
+        )
 
 
 def _check_format(config: PreprocessConfig, name: str) -> None:
     stream = config.logs[name]
     if stream.format == "aliccp" and stream.common is None:
-        raise FunnelError(f"logs.{name}.common is missing: format = 'aliccp' has a second file of common features, so name it")
+        raise FunnelError(
+            f"logs.{name}.common is missing: format = 'aliccp' has a second file of common features, so name it"
+        )
     if stream.format != "aliccp" and stream.common is not None:
-        raise FunnelError(f"logs.{name}.common is for format = 'aliccp' alone: remove it, or declare a lookup")
+        raise FunnelError(
+            f"logs.{name}.common is for format = 'aliccp' alone: remove it, or declare a lookup"
+        )
 
 
 def _check_rows(config: PreprocessConfig) -> None:
     rows = config.logs[config.rows]
-    given = [k for k in ("key", "via") if getattr(rows, k) is not None] + ["touch"] * (rows.touch != "first")
+    given = [k for k in ("key", "via") if getattr(rows, k) is not None] + ["touch"] * (
+        rows.touch != "first"
+    )
     if given:
-        raise FunnelError(f"logs.{config.rows}.{given[0]} is for event streams: rows have an id of their own; remove it")
+        raise FunnelError(
+            f"logs.{config.rows}.{given[0]} is for event streams: rows have an id of their own; remove it"
+        )
     if config.event_labels:
         _check_joinable(config, config.rows)
 
@@ -44,7 +54,9 @@ def _check_rows(config: PreprocessConfig) -> None:
 def _check_event(config: PreprocessConfig, name: str) -> None:
     event, streams = config.event_labels[name].event, [s for s in config.logs if s != config.rows]
     if event not in streams:
-        raise FunnelError(f"labels.{name}.event = '{event}' is not a stream of logs: {nearest(event, streams)}")
+        raise FunnelError(
+            f"labels.{name}.event = '{event}' is not a stream of logs: {nearest(event, streams)}"
+        )
 
 
 def _check_stream(config: PreprocessConfig, name: str) -> None:
@@ -53,10 +65,14 @@ def _check_stream(config: PreprocessConfig, name: str) -> None:
     labels = [label for label in config.event_labels.values() if label.event == name]
     users = [n for n, via in config.vias.items() if via == name]
     if not labels and not users:
-        raise FunnelError(f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or remove it")
+        raise FunnelError(
+            f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or remove it"
+        )
     _check_joinable(config, name)
     if stream.key is not None and not users:
-        raise FunnelError(f"logs.{name}.key = '{stream.key}': no stream goes via {name}; give one via = '{name}', or remove the key")
+        raise FunnelError(
+            f"logs.{name}.key = '{stream.key}': no stream goes via {name}; give one via = '{name}', or remove the key"
+        )
     if stream.via is not None:
         _check_via(config, name, used=bool(labels))
     if stream.touch == "last" and stream.via is None and not any(label.after for label in labels):
@@ -71,14 +87,22 @@ def _check_via(config: PreprocessConfig, name: str, *, used: bool) -> None:
     if via not in streams:
         raise FunnelError(f"{where} is not another event stream of logs: {nearest(via, streams)}")
     if config.logs[via].via is not None:
-        raise FunnelError(f"{where}, which itself goes via '{config.logs[via].via}': only one step leads to the impression")
+        raise FunnelError(
+            f"{where}, which itself goes via '{config.logs[via].via}': only one step leads to the impression"
+        )
     if config.logs[via].key is None:
-        raise FunnelError(f"{where}: logs.{via}.key is missing: the column of {via} that logs.{name}.id refers to")
+        raise FunnelError(
+            f"{where}: logs.{via}.key is missing: the column of {via} that logs.{name}.id refers to"
+        )
     if not used:
-        raise FunnelError(f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or remove it")
+        raise FunnelError(
+            f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or remove it"
+        )
 
 
 def _check_joinable(config: PreprocessConfig, stream: str) -> None:
     for key in ("id", "time"):
         if getattr(config.logs[stream], key) is None:
-            raise FunnelError(f"logs.{stream}.{key} is missing: events join impressions by id and count windows from times")
+            raise FunnelError(
+                f"logs.{stream}.{key} is missing: events join impressions by id and count windows from times"
+            )

@@ -13,7 +13,10 @@ from features.settings import Duration, Settings, microseconds
 from features.spec import Spec
 from pipeline import checks
 
-ROWS = ("impressions", "table")  # the streams whose rows become examples; every other stream holds events
+ROWS = (
+    "impressions",
+    "table",
+)  # the streams whose rows become examples; every other stream holds events
 Counting = Literal["first", "last", "touched"]
 
 
@@ -23,7 +26,9 @@ def _check_mark(value: str) -> str:
     return value
 
 
-Mark = Annotated[str, AfterValidator(_check_mark)]  # what separates or quotes the values of a CSV file
+Mark = Annotated[
+    str, AfterValidator(_check_mark)
+]  # what separates or quotes the values of a CSV file
 
 
 class Lookup(Settings):
@@ -74,7 +79,9 @@ class Stream(Settings):
     @model_validator(mode="after")
     def _check_marks(self) -> Self:
         if self.separator == self.quote:
-            raise ValueError(f'separator and quote are both {self.quote!r}: give two characters, or quote = "" for none')
+            raise ValueError(
+                f'separator and quote are both {self.quote!r}: give two characters, or quote = "" for none'
+            )
         return self
 
 
@@ -93,9 +100,13 @@ class Eval(Settings):
     def _one(self) -> Self:
         given = [name for name in ("last", "fraction", "files") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give one of last, fraction and files (given: {', '.join(given) or 'none'})")
+            raise ValueError(
+                f"give one of last, fraction and files (given: {', '.join(given) or 'none'})"
+            )
         if self.by is not None and self.fraction is None:
-            raise ValueError(f"by = '{self.by}' chooses whose rows a fraction is of: give fraction, or remove by")
+            raise ValueError(
+                f"by = '{self.by}' chooses whose rows a fraction is of: give fraction, or remove by"
+            )
         return self
 
 
@@ -191,8 +202,19 @@ class PreprocessConfig(Settings):
 
     def value_columns(self, stream: str) -> list[str]:
         """The number columns of a stream that labels read."""
-        labels = [v for v in self.spec.labels.values() if isinstance(v, Valued) and getattr(v, "event", self.rows) == stream]
-        return list(dict.fromkeys(column for label in labels for column in (label.value, label.of) if column is not None))
+        labels = [
+            v
+            for v in self.spec.labels.values()
+            if isinstance(v, Valued) and getattr(v, "event", self.rows) == stream
+        ]
+        return list(
+            dict.fromkeys(
+                column
+                for label in labels
+                for column in (label.value, label.of)
+                if column is not None
+            )
+        )
 
     def counting(self, label: EventLabel) -> Counting:
         """Which event of the label `after` a window counts from: the one that led to this event, where the logs say which."""
@@ -204,7 +226,9 @@ class PreprocessConfig(Settings):
     def window(self, label: str) -> int:
         """The longest time from an impression until the label is known, in µs: its own window and those before it."""
         declared = self.event_labels[label]
-        return microseconds(declared.window) + (self.window(declared.after) if declared.after else 0)
+        return microseconds(declared.window) + (
+            self.window(declared.after) if declared.after else 0
+        )
 
     @property
     def longest_window(self) -> int:
@@ -213,11 +237,16 @@ class PreprocessConfig(Settings):
     def lookback(self, stream: str) -> int:
         """How long before an event of the stream the one that led to it can lie, in µs: the longest window of its labels."""
         labels = {n: label for n, label in self.event_labels.items() if label.event == stream}
-        return max(microseconds(v.window) if self.counting(v) == "touched" else self.window(n) for n, v in labels.items())
+        return max(
+            microseconds(v.window) if self.counting(v) == "touched" else self.window(n)
+            for n, v in labels.items()
+        )
 
     def check(self) -> Self:
         """Raises FunnelError where sections do not fit together."""
         if sum(name in ROWS for name in self.logs) != 1:
-            raise FunnelError(f"logs holds {', '.join(self.logs) or 'nothing'}: declare either impressions or table")
+            raise FunnelError(
+                f"logs holds {', '.join(self.logs) or 'nothing'}: declare either impressions or table"
+            )
         checks.check(self)
         return self

@@ -35,7 +35,10 @@ ERROR = "error.json"
 
 
 def preprocess(
-    config: PreprocessConfig, out: Path, beam_args: Iterable[str] = (), on_progress: Callable[[int, int], None] | None = None
+    config: PreprocessConfig,
+    out: Path,
+    beam_args: Iterable[str] = (),
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> dict:
     """Runs the whole job and publishes `out`; returns its manifest. Nothing is left behind when it fails.
 
@@ -72,7 +75,9 @@ def make_plan(config: PreprocessConfig) -> Plan:
         columns = wanted(config, stream)
         lookups[stream] = resolve(stream, declared, first, columns.columns)
         check_columns(first, declared, columns, lookups[stream])
-    shards = config.output.shards or max(1, -(-sum(s.size for s in sources) // config.output.shard_input))
+    shards = config.output.shards or max(
+        1, -(-sum(s.size for s in sources) // config.output.shard_input)
+    )
     return Plan(config, sources, lookups, shards)
 
 
@@ -102,11 +107,18 @@ def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
 
 def _know_every_option(beam_args: list[str]) -> None:
     """Beam itself drops an option that it does not know; other runners than this process's have options of their own."""
-    given, known = (PipelineOptions(beam_args).get_all_options(retain_unknown_options=retain) for retain in (True, False))
+    given, known = (
+        PipelineOptions(beam_args).get_all_options(retain_unknown_options=retain)
+        for retain in (True, False)
+    )
     for option in given.keys() - known.keys():
         raise FunnelError(f"--{option} is no option of Beam: {nearest(option, known)}")
-    if known.get("direct_running_mode") == "multi_threading":  # seen with Beam 2.77: 7,422 of 1,000,000 rows never came out of a shuffle
-        raise FunnelError("--direct_running_mode=multi_threading: Beam loses rows in this mode; give multi_processing, or leave it out")
+    if (
+        known.get("direct_running_mode") == "multi_threading"
+    ):  # seen with Beam 2.77: 7,422 of 1,000,000 rows never came out of a shuffle
+        raise FunnelError(
+            "--direct_running_mode=multi_threading: Beam loses rows in this mode; give multi_processing, or leave it out"
+        )
 
 
 def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
@@ -131,7 +143,10 @@ def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
         read_["batches"]
         | Attribute(config, plan.shards)
         | "Group" >> beam.GroupByKey()
-        | "Write" >> beam.ParDo(WritePartition(plan, out), beam.pvalue.AsSingleton(calendar)).with_outputs(REJECTS, main="partials")
+        | "Write"
+        >> beam.ParDo(WritePartition(plan, out), beam.pvalue.AsSingleton(calendar)).with_outputs(
+            REJECTS, main="partials"
+        )
     )
     _keep(read_[TALLIES], TALLIES, out)
     _keep(written["partials"], PARTIALS, out)
@@ -139,11 +154,14 @@ def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
         (read_[REJECTS], written[REJECTS])
         | "All rejects" >> beam.Flatten()
         | "By stream" >> beam.GroupByKey()
-        | "Write rejects" >> beam.MapTuple(lambda stream, rejects: write_rejects(out, stream, rejects))
+        | "Write rejects"
+        >> beam.MapTuple(lambda stream, rejects: write_rejects(out, stream, rejects))
     )
 
 
-def _cut(numbered: tuple[int, Source], config: PreprocessConfig, out: Path) -> Iterator[tuple[int, int, Piece]]:
+def _cut(
+    numbered: tuple[int, Source], config: PreprocessConfig, out: Path
+) -> Iterator[tuple[int, int, Piece]]:
     """(number, source) → (number, number of the piece, piece)."""
     number, source = numbered
     with _telling(out):
@@ -176,10 +194,14 @@ class Encode(beam.DoFn):
     def encode(self, number: int, at: int, piece: Piece) -> Iterator:
         """The batches of one piece."""
         config, stream = self.plan.config, piece.source.stream
-        if number == at == 0:  # every partition is visited, so that a shard is written even where no row fell
+        if (
+            number == at == 0
+        ):  # every partition is visited, so that a shard is written even where no row fell
             yield from ((partition, None) for partition in range(self.plan.shards))
         tallies = [Tally(stream)]  # an empty file still counts its stream
-        batches = read(piece, config.logs[stream], wanted(config, stream), self.plan.lookups[stream])
+        batches = read(
+            piece, config.logs[stream], wanted(config, stream), self.plan.lookups[stream]
+        )
         for batch in batches:
             table, tally = encode_batch(config, piece, number, batch)
             tallies.append(tally)
@@ -191,13 +213,17 @@ class Encode(beam.DoFn):
         mark(self.out, f"read-{number}-{at}")
 
 
-def encode_batch(config: PreprocessConfig, piece: Piece, number: int, batch: Batch) -> tuple[pa.Table, Tally]:
+def encode_batch(
+    config: PreprocessConfig, piece: Piece, number: int, batch: Batch
+) -> tuple[pa.Table, Tally]:
     """What of a batch crosses the shuffle, and what it adds to the totals."""
     source = piece.source
     if source.stream != config.rows:
         return encode.encode_events(config, source.stream, batch), tally(config, source, batch)
     table, encoded = encode.encode_impressions(config, piece, number, batch)
-    return table, tally(config, source, batch, encoded.hashed, encoded.ids, table["hash"].to_numpy())
+    return table, tally(
+        config, source, batch, encoded.hashed, encoded.ids, table["hash"].to_numpy()
+    )
 
 
 class WritePartition(beam.DoFn):
@@ -210,15 +236,22 @@ class WritePartition(beam.DoFn):
         with _telling(self.out):
             yield from self.write(*grouped, calendar)
 
-    def write(self, number: int, batches: Iterable[tuple[str, bytes] | None], calendar: Calendar) -> Iterator:
+    def write(
+        self, number: int, batches: Iterable[tuple[str, bytes] | None], calendar: Calendar
+    ) -> Iterator:
         """One partition; a batch is None where the partition was only visited."""
         config, tables = self.plan.config, {}
         for stream, data in filter(None, batches):
             tables.setdefault(stream, []).append(encode.from_ipc(data))
         impressions, events = encode.gather(config, tables)
-        partial = write_partition(config, number, self.plan.shards, impressions, events, calendar, self.out)
+        partial = write_partition(
+            config, number, self.plan.shards, impressions, events, calendar, self.out
+        )
         if partial.duplicates:
-            rejects = [Reject(self.plan.sources[f].name, line, byte, "duplicate", id_) for f, line, byte, id_ in partial.duplicates]
+            rejects = [
+                Reject(self.plan.sources[f].name, line, byte, "duplicate", id_)
+                for f, line, byte, id_ in partial.duplicates
+            ]
             yield beam.pvalue.TaggedOutput(REJECTS, (config.rows, rejects))
         mark(self.out, f"write-{number}")
         yield partial
@@ -226,7 +259,9 @@ class WritePartition(beam.DoFn):
 
 def write_rejects(out: Path, stream: str, rejects: Iterable[list[Reject]]) -> None:
     """rejects/<stream>.jsonl: one object a row, by file and line."""
-    flat = sorted((r for some in rejects for r in some), key=lambda r: (r.file, r.line or r.byte, r.reason))
+    flat = sorted(
+        (r for some in rejects for r in some), key=lambda r: (r.file, r.line or r.byte, r.reason)
+    )
     (out / "rejects").mkdir(exist_ok=True)
     with (out / "rejects" / f"{stream}.jsonl").open("w") as file:
         file.writelines(json.dumps(vars(r), ensure_ascii=False) + "\n" for r in flat)
@@ -238,7 +273,10 @@ def _keep(results: beam.PCollection, name: str, out: Path) -> None:
         results
         | f"{name}: key" >> beam.Map(lambda result: (0, result))
         | f"{name}: gather" >> beam.GroupByKey()
-        | f"{name}: keep" >> beam.MapTuple(lambda _, all_: (out / f"{name}.pickle").write_bytes(pickle.dumps(list(all_))))
+        | f"{name}: keep"
+        >> beam.MapTuple(
+            lambda _, all_: (out / f"{name}.pickle").write_bytes(pickle.dumps(list(all_)))
+        )
     )
 
 

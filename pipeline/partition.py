@@ -10,7 +10,16 @@ import pyarrow as pa
 
 from pipeline.config import PreprocessConfig
 from pipeline.labeling import join, labels
-from pipeline.labeling.split import DROPPED, EVAL, SAMPLED_OUT, TRAIN, Calendar, assign_split, check_apart, sample
+from pipeline.labeling.split import (
+    DROPPED,
+    EVAL,
+    SAMPLED_OUT,
+    TRAIN,
+    Calendar,
+    assign_split,
+    check_apart,
+    sample,
+)
 from pipeline.output import write
 from pipeline.statistics import statistics
 from pipeline.statistics.sample import SplitRows
@@ -41,7 +50,13 @@ class Joined:
 
 
 def write_partition(
-    config: PreprocessConfig, number: int, of: int, impressions: pa.Table, events: dict[str, pa.Table], calendar: Calendar, out: Path
+    config: PreprocessConfig,
+    number: int,
+    of: int,
+    impressions: pa.Table,
+    events: dict[str, pa.Table],
+    calendar: Calendar,
+    out: Path,
 ) -> Partial:
     """Writes the partition's shard of each split below `out`. `events` holds the partition's events by stream."""
     kept, repeated = join.deduplicate(impressions)
@@ -56,9 +71,17 @@ def write_partition(
         weight = None if weights is None else weights[chosen]
         rows = write.Rows(ids[place], dense[place], own, weight, row_ids.take(pa.array(place)))
         path = write.shard_name(name, number, of, config.output.compression)
-        shard = write.write_shard(out / path, config.spec, rows, layout=config.output.layout, compression=config.output.compression)
+        shard = write.write_shard(
+            out / path,
+            config.spec,
+            rows,
+            layout=config.output.layout,
+            compression=config.output.compression,
+        )
         shards[name] = {"file": path, **shard}
-        described[name] = SplitRows(rows.ids, rows.dense, own, joined.times[chosen], joined.hashes[chosen], weight)
+        described[name] = SplitRows(
+            rows.ids, rows.dense, own, joined.times[chosen], joined.hashes[chosen], weight
+        )
     return Partial(
         number=number,
         counts={
@@ -74,7 +97,11 @@ def write_partition(
 
 
 def _label(
-    config: PreprocessConfig, impressions: pa.Table, kept: np.ndarray, events: dict[str, pa.Table], calendar: Calendar
+    config: PreprocessConfig,
+    impressions: pa.Table,
+    kept: np.ndarray,
+    events: dict[str, pa.Table],
+    calendar: Calendar,
 ) -> tuple[Joined, dict[str, dict[str, int]]]:
     """The kept impressions with every label, and what became of the events of each event label."""
     hashes, times = (impressions[c].to_numpy() for c in ("hash", "time"))
@@ -83,14 +110,25 @@ def _label(
     matched = {name: join.match(index, table) for name, table in events.items()}
     outcomes = labels.label_events(config, times, matched, calendar.logs_end)
     values = {
-        name: outcomes[name].value if name in outcomes else impressions[f"label:{name}"].to_numpy()[kept] for name in config.spec.labels
+        name: outcomes[name].value
+        if name in outcomes
+        else impressions[f"label:{name}"].to_numpy()[kept]
+        for name in config.spec.labels
     }
-    return Joined(kept, hashes, times, values), {name: outcome.counts for name, outcome in outcomes.items()}
+    return Joined(kept, hashes, times, values), {
+        name: outcome.counts for name, outcome in outcomes.items()
+    }
 
 
-def _split(config: PreprocessConfig, impressions: pa.Table, joined: Joined, calendar: Calendar) -> tuple[np.ndarray, np.ndarray | None]:
+def _split(
+    config: PreprocessConfig, impressions: pa.Table, joined: Joined, calendar: Calendar
+) -> tuple[np.ndarray, np.ndarray | None]:
     """The split of each row, and the weights of those that stand for others."""
-    by = impressions["split"].to_numpy()[joined.rows] if "split" in impressions.column_names else joined.hashes
+    by = (
+        impressions["split"].to_numpy()[joined.rows]
+        if "split" in impressions.column_names
+        else joined.hashes
+    )
     by_file, values = impressions["evaluate"].to_numpy()[joined.rows], list(joined.labels.values())
     split = assign_split(config, joined.times, by_file, by, values, calendar)
     weights = sample(config, joined.hashes, values, split)

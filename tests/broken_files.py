@@ -33,7 +33,14 @@ class Broken:
 
 
 def parquet(**options: object) -> bytes:
-    table = pa.table({"id": [str(i) for i in range(999)], "ts": [int(T)] * 999, "user": ["u"] * 999, "n": range(999)})
+    table = pa.table(
+        {
+            "id": [str(i) for i in range(999)],
+            "ts": [int(T)] * 999,
+            "user": ["u"] * 999,
+            "n": range(999),
+        }
+    )
     sink = io.BytesIO()
     pq.write_table(table, sink, row_group_size=100, **options)
     return sink.getvalue()
@@ -45,7 +52,11 @@ def damaged(data: bytes, at: int) -> bytes:
 
 PARQUET = parquet(compression="gzip")
 PLAIN = "cannot be read as {} \\(.*\\); is the file whole, and of this format\\?"
-NOT_PARQUET, NOT_GZ, NOT_ZST = PLAIN.format("parquet"), PLAIN.format("(csv|jsonl), gzip"), PLAIN.format("(csv|jsonl), zstd")
+NOT_PARQUET, NOT_GZ, NOT_ZST = (
+    PLAIN.format("parquet"),
+    PLAIN.format("(csv|jsonl), gzip"),
+    PLAIN.format("(csv|jsonl), zstd"),
+)
 NOT_4 = "not 4 values, or a quote that does not end"
 NO_END = "a quote that does not end"
 MULTI = {"multiline": True}

@@ -13,7 +13,11 @@ Put = Callable[[str, bytes], object]
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.stem.startswith(("test_model", "test_funnel_run", "test_examples")))
+    items.sort(
+        key=lambda item: item.path.stem.startswith(
+            ("test_model", "test_funnel_run", "test_examples")
+        )
+    )
 
 
 @pytest.hookimpl(trylast=True)

@@ -21,7 +21,9 @@ def as_wanted(columns: dict[str, str]) -> Wanted:
     return Wanted(tuple(columns.items()))
 
 
-def read_file(path: Path, wanted: dict[str, str] | Wanted | None = None, /, **stream: object) -> tuple[dict, list, int]:
+def read_file(
+    path: Path, wanted: dict[str, str] | Wanted | None = None, /, **stream: object
+) -> tuple[dict, list, int]:
     """({place: values of the valid rows by column}, [(place, reason)], rows read) of one file, in pieces as the job reads it."""
     settings = Stream(**{"files": str(path), "id": "id", "time": "ts"} | stream)
     if not isinstance(wanted, Wanted):
@@ -30,7 +32,10 @@ def read_file(path: Path, wanted: dict[str, str] | Wanted | None = None, /, **st
     rows, rejected, count = {}, [], 0
     for piece in pieces(source, settings):
         for batch in read(piece, settings, wanted):
-            values = {name.rpartition(":")[2]: column.to_pylist() for name, column in batch.columns.items()}
+            values = {
+                name.rpartition(":")[2]: column.to_pylist()
+                for name, column in batch.columns.items()
+            }
             for at, place in enumerate(batch.places.tolist()):
                 assert place not in rows
                 rows[place] = {name: column[at] for name, column in values.items()}
@@ -49,12 +54,19 @@ def write(folder: Path, kind: str, records: list[dict], schema: dict | None = No
     path = folder / f"log.{kind}"
     names = list(records[0])
     if kind == "parquet":
-        pq.write_table(pa.table({n: pa.array([r[n] for r in records], (schema or {}).get(n)) for n in names}), path)
+        pq.write_table(
+            pa.table({n: pa.array([r[n] for r in records], (schema or {}).get(n)) for n in names}),
+            path,
+        )
     elif kind == "csv":
-        lines = [",".join(names)] + [",".join("" if r[n] is None else str(r[n]) for n in names) for r in records]
+        lines = [",".join(names)] + [
+            ",".join("" if r[n] is None else str(r[n]) for n in names) for r in records
+        ]
         path.write_text("\n".join(lines) + "\n", encoding="latin-1")
     else:
-        path.write_bytes(b"".join(json.dumps(r, ensure_ascii=False).encode("latin-1") + b"\n" for r in records))
+        path.write_bytes(
+            b"".join(json.dumps(r, ensure_ascii=False).encode("latin-1") + b"\n" for r in records)
+        )
     return path
 
 

@@ -42,7 +42,14 @@ FEATURES = {
     "item": {"kind": "categorical", "buckets": 30, "dim": 4, "dtype": "int64"},
     "tags": {"kind": "categorical", "buckets": 20, "dim": 2, "max_length": 3},
     "recent": {"kind": "sequence", "column": "tags", "max_length": 2, "shares": "tags"},
-    "user_x_tags": {"kind": "cross", "of": ["user", "tags"], "buckets": 60, "dim": 2, "max_length": 4, "pooling": "sum"},
+    "user_x_tags": {
+        "kind": "cross",
+        "of": ["user", "tags"],
+        "buckets": 60,
+        "dim": 2,
+        "max_length": 4,
+        "pooling": "sum",
+    },
     "price": {"kind": "numeric", "transform": "log1p"},
     "age": {"kind": "numeric"},
 }
@@ -50,13 +57,33 @@ EVERY_KIND = {  # of feature, over the same raw columns
     "user": {"kind": "categorical", "min_count": 8, "dim": 4},
     "item": {"kind": "categorical", "column": "shelf", "buckets": 20, "identity": True, "dim": 4},
     "position": {"kind": "categorical", "buckets": 9, "dim": 2, "serve": "1"},
-    "tags": {"kind": "categorical", "buckets": 20, "dim": 2, "max_length": 3, "weights": "tag_weights", "pooling": "max"},
+    "tags": {
+        "kind": "categorical",
+        "buckets": 20,
+        "dim": 2,
+        "max_length": 3,
+        "weights": "tag_weights",
+        "pooling": "max",
+    },
     "recent": {"kind": "sequence", "column": "tags", "max_length": 2, "shares": "tags"},
-    "user_x_tags": {"kind": "cross", "of": ["user", "tags"], "buckets": 60, "dim": 2, "max_length": 4, "pooling": "sum"},
+    "user_x_tags": {
+        "kind": "cross",
+        "of": ["user", "tags"],
+        "buckets": 60,
+        "dim": 2,
+        "max_length": 4,
+        "pooling": "sum",
+    },
     "user_item": {"kind": "product", "of": ["user", "item"]},
     "hour": {"kind": "time", "column": "at", "part": "hour", "utc_offset": 2, "dim": 2},
     "weekday": {"kind": "time", "column": "at", "part": "weekday", "dim": 2},
-    "price": {"kind": "numeric", "transform": "log1p", "missing": 5.0, "clip": [1, 50], "scale": "minmax"},
+    "price": {
+        "kind": "numeric",
+        "transform": "log1p",
+        "missing": 5.0,
+        "clip": [1, 50],
+        "scale": "minmax",
+    },
     "price_place": {"kind": "bucketized", "column": "price", "quantiles": 4, "dim": 2},
     "age_place": {"kind": "bucketized", "column": "age", "boundaries": [30, 60], "dim": 2},
     "bid": {"kind": "numeric", "column": "age", "scale": "none"},
@@ -82,9 +109,16 @@ def make_spec(**changes: object) -> Spec:
     return Spec.parse({"features": FEATURES, "labels": LABELS, "tasks": TASKS} | changes)
 
 
-def make_model(sharing: str = "mmoe", funnel: str = "independent", **options: object) -> ModelConfig:
+def make_model(
+    sharing: str = "mmoe", funnel: str = "independent", **options: object
+) -> ModelConfig:
     """A tiny architecture; `options` are the sharing's."""
-    return ModelConfig.parse({"sharing": {"name": sharing} | SMALL[sharing] | options, "funnel": {"name": funnel, "tower_units": [3]}})
+    return ModelConfig.parse(
+        {
+            "sharing": {"name": sharing} | SMALL[sharing] | options,
+            "funnel": {"name": funnel, "tower_units": [3]},
+        }
+    )
 
 
 def make_train(**changes: object) -> TrainConfig:
@@ -92,22 +126,41 @@ def make_train(**changes: object) -> TrainConfig:
     return TrainConfig.parse({"batch_size": 16, "steps": 4, "shuffle_buffer": 50} | plain | changes)
 
 
-def make_estimator(folder: Path, spec: Spec | None = None, model: ModelConfig | None = None, **train: object) -> Run:
+def make_estimator(
+    folder: Path, spec: Spec | None = None, model: ModelConfig | None = None, **train: object
+) -> Run:
     """A run over folder/data and folder/model; `train` are changes of TrainConfig and RunConfig."""
-    return Run(folder / "data", folder / "model", spec or make_spec(), model or make_model(), **train)
+    return Run(
+        folder / "data", folder / "model", spec or make_spec(), model or make_model(), **train
+    )
 
 
 class Run(RankingEstimator):
     """An estimator that knows its data: train(), predict() and so on need not be told."""
 
-    def __init__(self, data_dir: Path, model_dir: Path, spec: Spec, model: ModelConfig, *, anew: bool = False, **train: object) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        model_dir: Path,
+        spec: Spec,
+        model: ModelConfig,
+        *,
+        anew: bool = False,
+        **train: object,
+    ) -> None:
         run = {name: train.pop(name) for name in list(train) if name in RunConfig.model_fields}
         others = {name: train.pop(name) for name in ("warm_start", "warn") if name in train}
         settings, self.data = make_train(**train), Data(data_dir, spec)
         run_config = RunConfig.parse({"log_every": 100, "async_checkpoints": False} | run)
-        super().__init__(RankingConfig.of(self.data, model, settings), model_dir, run_config, anew=anew, **others)
+        super().__init__(
+            RankingConfig.of(self.data, model, settings), model_dir, run_config, anew=anew, **others
+        )
         self.total = settings.total_steps(self.data.rows("train"))
-        self.train_input = self.data.train_input(batch_size=settings.batch_size, shuffle_buffer=settings.shuffle_buffer, seed=settings.seed)
+        self.train_input = self.data.train_input(
+            batch_size=settings.batch_size,
+            shuffle_buffer=settings.shuffle_buffer,
+            seed=settings.seed,
+        )
         self.eval_input = self.data.eval_input(batch_size=settings.batch_size)
 
     def train(self, *actions: Action) -> Trained:
@@ -125,15 +178,26 @@ class Run(RankingEstimator):
 
 def batches(data: Data, size: int, *, split: str = "train") -> tf.data.Dataset:
     """Batches of a split, as one process reads them; those of training without end."""
-    make = data.train_input(batch_size=size, shuffle_buffer=1000, seed=1) if split == "train" else data.eval_input(batch_size=size)
+    make = (
+        data.train_input(batch_size=size, shuffle_buffer=1000, seed=1)
+        if split == "train"
+        else data.eval_input(batch_size=size)
+    )
     return make(tf.distribute.InputContext())
 
 
 def raw_rows(count: int, seed: int = 0) -> tuple[dict[str, list], dict[str, np.ndarray]]:
     """(columns by name, labels by name): users and items of even number click more, tag "buy" converts; some labels unknown."""
     rng = np.random.default_rng(seed)
-    user, item, price = rng.integers(0, 12, count), rng.integers(0, 9, count), rng.lognormal(2, 1, count)
-    tags = [rng.choice(["buy", "a", "b", "日本"], size, replace=False).tolist() for size in rng.integers(0, 4, count)]
+    user, item, price = (
+        rng.integers(0, 12, count),
+        rng.integers(0, 9, count),
+        rng.lognormal(2, 1, count),
+    )
+    tags = [
+        rng.choice(["buy", "a", "b", "日本"], size, replace=False).tolist()
+        for size in rng.integers(0, 4, count)
+    ]
     columns = {
         "user": [None if u == 11 else f"u{u}" for u in user],
         "item": [int(i) - 4 for i in item],
@@ -146,16 +210,26 @@ def raw_rows(count: int, seed: int = 0) -> tuple[dict[str, list], dict[str, np.n
     columns["at"] = [n * 7919 for n in range(count)]
     columns["position"] = [str(n % 7) for n in range(count)]
     click = rng.random(count) < np.where((user % 2 == 0) & (item % 2 == 0), 0.95, 0.15)
-    convert = click & (rng.random(count) < [0.9 if "buy" in (t or []) else 0.1 for t in columns["tags"]])
+    convert = click & (
+        rng.random(count) < [0.9 if "buy" in (t or []) else 0.1 for t in columns["tags"]]
+    )
     unknown = rng.random(count) < 0.1  # a conversion whose window is open: click known, convert not
-    labels = {"click": click.astype(np.int8), "convert": np.where(unknown & click, -1, convert).astype(np.int8)}
-    labels["dwell"] = np.where(click, 1 + user % 3, 0).astype(np.float32)  # 1, 2 or 3 by the user, 0 without a click
+    labels = {
+        "click": click.astype(np.int8),
+        "convert": np.where(unknown & click, -1, convert).astype(np.int8),
+    }
+    labels["dwell"] = np.where(click, 1 + user % 3, 0).astype(
+        np.float32
+    )  # 1, 2 or 3 by the user, 0 without a click
     labels["click"][::41] = labels["convert"][::41] = labels["dwell"][::41] = -1
     return columns, labels
 
 
 def arrow(spec: Spec, columns: dict[str, list]) -> dict[str, pa.Array]:
-    return {name: pa.array(columns[name], arrays.ARROW_TYPES[raw_type]) for name, raw_type in spec.columns.items()}
+    return {
+        name: pa.array(columns[name], arrays.ARROW_TYPES[raw_type])
+        for name, raw_type in spec.columns.items()
+    }
 
 
 def write_data(
@@ -176,11 +250,21 @@ def write_data(
     spec, out, total = spec or make_spec(), folder / "data", train + evaluate
     output = {"layout": "packed", "compression": "none"} | output
     columns, drawn = raw_rows(total)
-    drawn |= {name: np.full(total, value, np.float32 if spec.labels[name].is_number else np.int8) for name, value in (labels or {}).items()}
+    drawn |= {
+        name: np.full(total, value, np.float32 if spec.labels[name].is_number else np.int8)
+        for name, value in (labels or {}).items()
+    }
     encoded = arrays.encode(spec, arrow(spec, columns))
     row_ids = pa.array([str(n) for n in range(total)])
-    rows = Rows(encoded.ids, encoded.dense, {name: drawn[name] for name in spec.labels}, weights, row_ids)
-    manifest = {"version": VERSION, **output, "weighted": weights is not None, "fingerprint": spec.fingerprint}
+    rows = Rows(
+        encoded.ids, encoded.dense, {name: drawn[name] for name in spec.labels}, weights, row_ids
+    )
+    manifest = {
+        "version": VERSION,
+        **output,
+        "weighted": weights is not None,
+        "fingerprint": spec.fingerprint,
+    }
     manifest |= {"rows": {"examples_written": total}, "shards": {}}
     for split, own in (("train", rows[:train]), ("eval", rows[train:])):
         manifest["shards"][split] = []
@@ -198,8 +282,16 @@ def write_data(
 
 def fit_training(spec: Spec, rows: Rows) -> Fitted:
     """What the pipeline takes from these training rows."""
-    split = SplitRows(rows.ids, rows.dense, rows.labels, np.zeros(len(rows), np.int64), np.arange(len(rows), dtype=np.uint64))
-    return fit(spec, statistics.fold(spec, [statistics.partial(spec, {"train": split, "eval": split})]))
+    split = SplitRows(
+        rows.ids,
+        rows.dense,
+        rows.labels,
+        np.zeros(len(rows), np.int64),
+        np.arange(len(rows), dtype=np.uint64),
+    )
+    return fit(
+        spec, statistics.fold(spec, [statistics.partial(spec, {"train": split, "eval": split})])
+    )
 
 
 def lines(path: Path) -> list[dict]:

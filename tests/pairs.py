@@ -17,7 +17,9 @@ COURSES = [*FUNNELS, "escm2_dr"]  # funnels, and one more estimator of escm2
 PAIRS: list[Pair] = list(itertools.product(SHARING, COURSES))
 FAST = [pair for pair in PAIRS if pair[0] == "mmoe" or pair[1] == "esmm"]
 CART = {"cart": {"event": "carts", "within": "1d", "after": "click"}}
-ACTION = {"action": {"label": "cart", "given": "click"}}  # the other way to a purchase, which esm2 alone has
+ACTION = {
+    "action": {"label": "cart", "given": "click"}
+}  # the other way to a purchase, which esm2 alone has
 OPTIONS = {  # of funnels
     "dbmtl": {"relation_units": [3]},
     "esm2": {"action": "action"},
@@ -31,6 +33,10 @@ def spec_of(funnel: str) -> Spec:
 
 def config_of(sharing: str, funnel: str, **network: object) -> ModelConfig:
     """`network` are options of dense layers, for both."""
-    dense = network | ({"gate_units": [3]} if network and sharing == "mose" else {})  # it has no dense layers but those of gates
+    dense = network | (
+        {"gate_units": [3]} if network and sharing == "mose" else {}
+    )  # it has no dense layers but those of gates
     funnel_table = {"name": funnel, "tower_units": [3]} | OPTIONS.get(funnel, {}) | network
-    return ModelConfig.parse({"sharing": {"name": sharing} | SMALL[sharing] | dense, "funnel": funnel_table})
+    return ModelConfig.parse(
+        {"sharing": {"name": sharing} | SMALL[sharing] | dense, "funnel": funnel_table}
+    )

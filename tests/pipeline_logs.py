@@ -30,7 +30,10 @@ TASKS = {"ctr": {"label": "click"}, "cvr": {"label": "convert", "given": "click"
 def write_jsonl(path: Path, rows: list[dict | str | bytes]) -> None:
     """Objects are dumped, texts and bytes written as they are; .gz compresses."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [r if isinstance(r, bytes) else (r if isinstance(r, str) else json.dumps(r)).encode() for r in rows]
+    lines = [
+        r if isinstance(r, bytes) else (r if isinstance(r, str) else json.dumps(r)).encode()
+        for r in rows
+    ]
     data = b"".join(line + b"\n" for line in lines)
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
@@ -42,8 +45,15 @@ def make_config(folder: Path, **changes: object) -> PreprocessConfig:
         "clicks": {"files": f"{folder}/clicks*", "id": "id", "time": "ts"},
         "conversions": {"files": f"{folder}/conversions*", "id": "id", "time": "ts"},
     }
-    spec = {key: changes.pop(key, default) for key, default in [("features", FEATURES), ("labels", LABELS), ("tasks", TASKS)]}
-    defaults = {"logs": streams, "split": {"eval": {"fraction": 0.5}}, "output": {"shards": 2, "max_rejects": 1.0}}
+    spec = {
+        key: changes.pop(key, default)
+        for key, default in [("features", FEATURES), ("labels", LABELS), ("tasks", TASKS)]
+    }
+    defaults = {
+        "logs": streams,
+        "split": {"eval": {"fraction": 0.5}},
+        "output": {"shards": 2, "max_rejects": 1.0},
+    }
     return PreprocessConfig.parse(defaults | changes | {"spec": Spec.parse(spec)})
 
 
@@ -65,7 +75,9 @@ def read_examples(data: Path) -> dict[str, dict]:
     found = {}
     for split in ("train", "eval"):
         for path in sorted((data / split).glob("*.tfrecord")):
-            for row in decoder.DecodeBatch(records(path)).to_pylist() if path.stat().st_size else []:
+            for row in (
+                decoder.DecodeBatch(records(path)).to_pylist() if path.stat().st_size else []
+            ):
                 values = {k: v[0] if k not in ("ids", "dense") else v for k, v in row.items()}
                 key = values.pop("id").decode()
                 assert key not in found, f"{key} is in two places"

@@ -46,7 +46,9 @@ def independent(w: Weights, h: Rows, labels: Rows) -> float:
     t = towers(w, h)
     click, convert = labels["click"], labels["convert"]
     ctr = mean(cross_entropy(sigmoid(logit(w, "ctr", t["ctr"])), click), click >= 0)
-    return ctr + mean(cross_entropy(sigmoid(logit(w, "cvr", t["cvr"])), convert), (click == 1) & (convert >= 0))
+    return ctr + mean(
+        cross_entropy(sigmoid(logit(w, "cvr", t["cvr"])), convert), (click == 1) & (convert >= 0)
+    )
 
 
 def esmm(w: Weights, h: Rows, labels: Rows) -> float:
@@ -60,8 +62,14 @@ def esmm(w: Weights, h: Rows, labels: Rows) -> float:
 def esm2(w: Weights, h: Rows, labels: Rows) -> float:
     """Heads y₁ ctr, y₂ action, y₃ cvr_action, y₄ cvr_other."""
     t = towers(w, h)
-    y1, y2, y3, y4 = (sigmoid(logit(w, head, t[head])) for head in ("ctr", "action", "cvr_action", "cvr_other"))
-    click, action, buy = labels["click"], both(labels["click"], labels["cart"]), both(labels["click"], labels["convert"])
+    y1, y2, y3, y4 = (
+        sigmoid(logit(w, head, t[head])) for head in ("ctr", "action", "cvr_action", "cvr_other")
+    )
+    click, action, buy = (
+        labels["click"],
+        both(labels["click"], labels["cart"]),
+        both(labels["click"], labels["convert"]),
+    )
     chances = [(y1, click), (y1 * y2, action), (y1 * (y4 * (1 - y2) + y3 * y2), buy)]
     return sum(mean(cross_entropy(p, y), y >= 0) for p, y in chances)
 
@@ -69,9 +77,14 @@ def esm2(w: Weights, h: Rows, labels: Rows) -> float:
 def dbmtl(w: Weights, h: Rows, labels: Rows) -> float:
     t, relations, given, total = towers(w, h), [], np.array(1), 0.0
     for head in h:
-        relations.append(np.tanh(dense(w, f"relation_{head}/dense_0", np.concatenate([t[head], *relations], 1))))
+        relations.append(
+            np.tanh(dense(w, f"relation_{head}/dense_0", np.concatenate([t[head], *relations], 1)))
+        )
         label = labels[LABEL[head]]
-        total += mean(cross_entropy(sigmoid(logit(w, head, relations[-1])), label), (given == 1) & (label >= 0))
+        total += mean(
+            cross_entropy(sigmoid(logit(w, head, relations[-1])), label),
+            (given == 1) & (label >= 0),
+        )
         given = label
     return total
 
@@ -79,7 +92,11 @@ def dbmtl(w: Weights, h: Rows, labels: Rows) -> float:
 def aitm(w: Weights, h: Rows, labels: Rows) -> float:
     t, joint, total, z, before = towers(w, h), np.array(1), 0.0, None, None
     for head in h:
-        z = t[head] if z is None else _transfer(w, head, np.tanh(dense(w, f"handed_to_{head}/dense_0", z)), t[head])
+        z = (
+            t[head]
+            if z is None
+            else _transfer(w, head, np.tanh(dense(w, f"handed_to_{head}/dense_0", z)), t[head])
+        )
         y, joint = sigmoid(logit(w, head, z)), both(joint, labels[LABEL[head]])
         total += mean(cross_entropy(y, joint), joint >= 0)
         total += 0.0 if before is None else 0.6 * np.maximum(y - before, 0).mean()
@@ -106,13 +123,29 @@ def escm2(w: Weights, h: Rows, labels: Rows, fixed: dict[str, np.ndarray]) -> fl
     click, convert = labels["click"], labels["convert"]
     joint, clicked = both(click, convert), (click == 1) & (convert >= 0)
     error = cross_entropy(cvr, convert)
-    propensity, held = fixed.setdefault("propensity", np.maximum(ctr, 0.4)), fixed.setdefault("error", error)
-    total = mean(cross_entropy(ctr, click), click >= 0) + mean(cross_entropy(ctr * cvr, joint), joint >= 0)
+    propensity, held = (
+        fixed.setdefault("propensity", np.maximum(ctr, 0.4)),
+        fixed.setdefault("error", error),
+    )
+    total = mean(cross_entropy(ctr, click), click >= 0) + mean(
+        cross_entropy(ctr * cvr, joint), joint >= 0
+    )
     if "imputation" not in h:
         return total + mean(error / propensity, clicked, joint >= 0)
     imputed = np.log1p(np.exp(logit(w, "imputation", t["imputation"])))
     robust = imputed + np.where(clicked, (error - imputed) / propensity, 0)
-    return total + mean(robust, joint >= 0) + mean((held - imputed) ** 2 / propensity, clicked, joint >= 0)
+    return (
+        total
+        + mean(robust, joint >= 0)
+        + mean((held - imputed) ** 2 / propensity, clicked, joint >= 0)
+    )
 
 
-REFERENCES = {"independent": independent, "esmm": esmm, "esm2": esm2, "dbmtl": dbmtl, "aitm": aitm, "escm2": escm2}
+REFERENCES = {
+    "independent": independent,
+    "esmm": esmm,
+    "esm2": esm2,
+    "dbmtl": dbmtl,
+    "aitm": aitm,
+    "escm2": escm2,
+}

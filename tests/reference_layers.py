@@ -18,18 +18,30 @@ def sigmoid(z: Array) -> Array:
     return 1 / (1 + np.exp(-z))
 
 
-ACTIVATIONS = {"tanh": np.tanh, "relu": lambda z: np.where(z > 0, z, 0), "sigmoid": sigmoid, "linear": lambda z: z}
+ACTIVATIONS = {
+    "tanh": np.tanh,
+    "relu": lambda z: np.where(z > 0, z, 0),
+    "sigmoid": sigmoid,
+    "linear": lambda z: z,
+}
 
 
 def named(variables: Iterable) -> Weights:
     """{path below the layer: value} of its variables; the kernel of `dense_0` goes by `kernel_0`, as that of many experts does."""
     values = {v.path.partition("/")[2]: np.array(v.numpy(), np.float64) for v in variables}
-    return {re.sub(r"dense_(\d+)/(kernel|bias)$", r"\2_\1", path): value for path, value in values.items()}
+    return {
+        re.sub(r"dense_(\d+)/(kernel|bias)$", r"\2_\1", path): value
+        for path, value in values.items()
+    }
 
 
 def under(w: Weights, scope: str) -> Weights:
     """The weights of the part called `scope`."""
-    return {path.removeprefix(f"{scope}/"): value for path, value in w.items() if path.startswith(f"{scope}/")}
+    return {
+        path.removeprefix(f"{scope}/"): value
+        for path, value in w.items()
+        if path.startswith(f"{scope}/")
+    }
 
 
 def own(w: Weights, network: int, count: int) -> Weights:
@@ -66,7 +78,11 @@ def network(
     for layer in range(sum(name.startswith("kernel_") for name in w)):
         h = x @ w[f"kernel_{layer}"]
         norm = NORMS.get(normalize)
-        h = norm(h, w[f"norm_{layer}/gamma"], w[f"norm_{layer}/beta"]) if norm else h + w[f"bias_{layer}"]
+        h = (
+            norm(h, w[f"norm_{layer}/gamma"], w[f"norm_{layer}/beta"])
+            if norm
+            else h + w[f"bias_{layer}"]
+        )
         h = ACTIVATIONS[activation](h)
         h = h + x if residual and layer > 0 and h.shape == x.shape else h
         x = between(layer, h)
@@ -90,7 +106,11 @@ def fm(w: Weights, x: Array, fields: Sequence[Array], **options: object) -> Arra
             for j in range(i + 1, v.shape[1]):
                 total = total + v[:, i] * v[:, j]
         sums.append(total)
-    return x @ w["first_order"] + np.concatenate(sums, 1) @ w["second_order"] + network(under(w, "deep"), x, **options)
+    return (
+        x @ w["first_order"]
+        + np.concatenate(sums, 1) @ w["second_order"]
+        + network(under(w, "deep"), x, **options)
+    )
 
 
 def lstm(w: Weights, sequence: Array, present: Array) -> Array:
@@ -101,7 +121,9 @@ def lstm(w: Weights, sequence: Array, present: Array) -> Array:
     units, rows = w["recurrent"].shape[0], len(sequence)
     h, c, states = np.zeros([rows, units]), np.zeros([rows, units]), []
     for step in range(sequence.shape[1]):
-        i, f, g, o = np.split(sequence[:, step] @ w["kernel"] + h @ w["recurrent"] + w["bias"], 4, axis=1)
+        i, f, g, o = np.split(
+            sequence[:, step] @ w["kernel"] + h @ w["recurrent"] + w["bias"], 4, axis=1
+        )
         new_c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         new_h = sigmoid(o) * np.tanh(new_c)
         there = present[:, step, np.newaxis]
@@ -134,13 +156,18 @@ def cross_stitch(alpha: Array, x: Sequence[Array]) -> list[Array]:
 
 def layer_mixture(beta: Array, layers: Sequence[Sequence[Array]]) -> list[Array]:
     """h_k = Σ_l β_{k,l} h_{k,l} (Ruder et al., sec. 2); layers[l][k]."""
-    return [sum(beta[k, l] * layers[l][k] for l in range(len(layers))) for k in range(len(layers[0]))]  # noqa: E741
+    return [
+        sum(beta[k, l] * layers[l][k] for l in range(len(layers))) for k in range(len(layers[0]))
+    ]  # noqa: E741
 
 
 def transfer(w: Weights, p: Array, q: Array) -> Array:
     """z = Σ_{u ∈ {p, q}} w_u · h₁(u), w = softmax(<h₂(u), h₃(u)> / √d) (AITM)."""
     value, key, query = (w[f"{name}/kernel"] for name in ("value", "key", "query"))
-    exponents = [np.exp(np.sum((u @ key) * (u @ query), 1, keepdims=True) / np.sqrt(q.shape[1])) for u in (p, q)]
+    exponents = [
+        np.exp(np.sum((u @ key) * (u @ query), 1, keepdims=True) / np.sqrt(q.shape[1]))
+        for u in (p, q)
+    ]
     return sum(e / sum(exponents) * (u @ value) for e, u in zip(exponents, (p, q), strict=True))
 
 
@@ -153,7 +180,9 @@ def orthogonality(kernels: Sequence[Array], subspaces: int) -> float:
     return total
 
 
-def central_differences(scalar: Callable[[Weights], float], at: Weights, step: float = 1e-5) -> Weights:
+def central_differences(
+    scalar: Callable[[Weights], float], at: Weights, step: float = 1e-5
+) -> Weights:
     """(f(v + h) − f(v − h)) / 2h for every number of every array of `at`."""
     found = {name: np.zeros_like(value) for name, value in at.items()}
     for name, value in at.items():

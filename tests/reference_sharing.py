@@ -42,7 +42,9 @@ EXPERTS = {
     "mlp": lambda w, read, **options: network(w, read.x, **options),
     "cross": lambda w, read, **options: cross(w, read.x, **options),
     "fm": lambda w, read, **options: fm(w, read.x, read.fields, **options),
-    "lstm": lambda w, read, **options: lstm_expert(w, read.x, read.sequence, read.present, **options),
+    "lstm": lambda w, read, **options: lstm_expert(
+        w, read.x, read.sequence, read.present, **options
+    ),
 }
 
 
@@ -52,7 +54,9 @@ def dense(options: Options) -> Options:
     return {name: options[name] for name in names if name in options}
 
 
-def experts(w: Weights, reads: Sequence[Read], options: Options, kind: str | None = None) -> list[Array]:
+def experts(
+    w: Weights, reads: Sequence[Read], options: Options, kind: str | None = None
+) -> list[Array]:
     """f_i of what each of them reads."""
     compute = EXPERTS[kind or options.get("expert", "mlp")]
     return [compute(own(w, i, len(reads)), read, **dense(options)) for i, read in enumerate(reads)]
@@ -95,7 +99,10 @@ def customized(w: Weights, read: Read, options: Options, heads: list[str]) -> Fo
 
 def moe(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
     """y = Σ_i g(x)_i f_i(x), the same for all."""
-    f, g = experts(under(w, "experts"), [read] * options["experts"], options), gate(under(w, "gate"), read.x, **dense(options))
+    f, g = (
+        experts(under(w, "experts"), [read] * options["experts"], options),
+        gate(under(w, "gate"), read.x, **dense(options)),
+    )
     return {k: mixture(g, f) for k in heads}, {f"level_0/{k}": g for k in heads}
 
 
@@ -114,7 +121,10 @@ def ml_mmoe(w: Weights, read: Read, options: Options, heads: list[str]) -> Found
         part = under(w, f"level_{level}")
         f = experts(under(part, "experts"), reads, options, kind)
         readers = heads if level == levels - 1 else [f"_expert_{i}" for i in range(n)]
-        g = {reader: gate(under(part, f"gate_{reader}"), read.x, **dense(options)) for reader in readers}
+        g = {
+            reader: gate(under(part, f"gate_{reader}"), read.x, **dense(options))
+            for reader in readers
+        }
         given = {reader: mixture(g[reader], f) for reader in readers}
         gates |= {f"level_{level}/{reader}": g[reader] for reader in readers}
         reads, kind = [vector(x) for x in given.values()], kind_above(options)
@@ -141,11 +151,19 @@ def ple(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
             f = {group: [together.pop(0) for _ in range(counts[group])] for group in groups}
         else:
             kind = kind_above(options)
-            f = {group: experts(under(part, f"experts_{group}"), [g[group]] * counts[group], options, kind) for group in groups}
+            f = {
+                group: experts(
+                    under(part, f"experts_{group}"), [g[group]] * counts[group], options, kind
+                )
+                for group in groups
+            }
         seen = {k: f[k] + f["_shared"] for k in heads}
         if level < options["levels"] - 1:
             seen["_shared"] = [expert for group in groups for expert in f[group]]
-        weights = {group: gate(under(part, f"gate_{group}"), g[group].x, **dense(options)) for group in seen}
+        weights = {
+            group: gate(under(part, f"gate_{group}"), g[group].x, **dense(options))
+            for group in seen
+        }
         gates |= {f"level_{level}/{group}": weights[group] for group in seen}
         g = {group: vector(mixture(weights[group], seen[group])) for group in seen}
     return {k: g[k].x for k in heads}, gates
@@ -156,8 +174,13 @@ def layered(w: Weights, x: Array, options: Options, count: int, mix: Any) -> Non
     reads = [x] * count
     for layer in range(len(options["units"])):
         names = {f"{kind}_{layer}": f"{kind}_0" for kind in ("kernel", "bias")}
-        parts = [own({short: w[name] for name, short in names.items()}, k, count) for k in range(count)]
-        reads = mix(layer, [network(part, h, options["activation"]) for part, h in zip(parts, reads, strict=True)])
+        parts = [
+            own({short: w[name] for name, short in names.items()}, k, count) for k in range(count)
+        ]
+        reads = mix(
+            layer,
+            [network(part, h, options["activation"]) for part, h in zip(parts, reads, strict=True)],
+        )
 
 
 def cross_stitch_network(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
@@ -179,7 +202,12 @@ def sluice(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
     def mix(layer: int, h: list[Array]) -> list[Array]:
         parts = [part for task in h for part in np.split(task, subspaces, axis=1)]
         mixed = cross_stitch(w[f"alpha_{layer}/alpha"], parts)
-        layers.append([np.concatenate(mixed[k * subspaces : (k + 1) * subspaces], 1) for k in range(len(heads))])
+        layers.append(
+            [
+                np.concatenate(mixed[k * subspaces : (k + 1) * subspaces], 1)
+                for k in range(len(heads))
+            ]
+        )
         return layers[-1]
 
     layered(w, read.x, options, len(heads), mix)
@@ -190,7 +218,9 @@ def mose(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
     """f^k(s_t) = Σ_i g^k(x)_i f_i(f(s_t)); h_k = [the last state of t^k over f^k(s_1) … f^k(s_T), x]; f, f_i and t^k are LSTMs."""
     below = lstm(own(under(w, "bottom"), 0, 1), read.sequence, read.present)
     n = options["experts"]
-    f = [lstm(own(under(w, "experts"), i, n), below, read.present) for i in range(n)]  # [B, T, U] each
+    f = [
+        lstm(own(under(w, "experts"), i, n), below, read.present) for i in range(n)
+    ]  # [B, T, U] each
     g = {k: gate(under(w, f"gate_{k}"), read.x, **dense(options)) for k in heads}
     given = {}
     for place, k in enumerate(heads):

@@ -29,7 +29,10 @@ def fails(folder, match, **changes):
     with pytest.raises(FunnelError, match=match) as raised:
         preprocess(make_config(folder, **changes), out)
     assert "Traceback" not in str(raised.value)
-    assert [p.relative_to(folder / "out") for p in sorted((folder / "out").rglob("*"))] == [Path("data"), Path("data/manifest.json")]
+    assert [p.relative_to(folder / "out") for p in sorted((folder / "out").rglob("*"))] == [
+        Path("data"),
+        Path("data/manifest.json"),
+    ]
     assert (out / "manifest.json").read_text() == "good"
     with pytest.raises(FunnelError, match=match):
         preprocess(make_config(folder, **changes), folder / "new" / "data")
@@ -42,7 +45,11 @@ def test_no_file_matches(tmp_path, pattern):
     (tmp_path / "dir").mkdir()
     logs = {name: stream.model_dump() for name, stream in make_config(tmp_path).logs.items()}
     logs["clicks"]["files"] = f"{tmp_path}/{pattern}"
-    fails(tmp_path, r"logs\.clicks\.files = '.*': no file matches; relative paths start at the current directory", logs=logs)
+    fails(
+        tmp_path,
+        r"logs\.clicks\.files = '.*': no file matches; relative paths start at the current directory",
+        logs=logs,
+    )
 
 
 def test_a_broken_file_among_whole_ones_leaves_nothing(tmp_path):
@@ -55,7 +62,10 @@ def test_a_broken_file_among_whole_ones_leaves_nothing(tmp_path):
 
 def test_unknown_format(tmp_path):
     (tmp_path / "impressions.xlsx").write_text("x")
-    fails(tmp_path, r"logs\.impressions\.files: the ending of '.*xlsx' tells no format; give format = 'parquet', 'csv' or 'jsonl'")
+    fails(
+        tmp_path,
+        r"logs\.impressions\.files: the ending of '.*xlsx' tells no format; give format = 'parquet', 'csv' or 'jsonl'",
+    )
 
 
 def test_a_directory(tmp_path):
@@ -64,20 +74,32 @@ def test_a_directory(tmp_path):
     (tmp_path / "impressions").mkdir()
     logs = {name: stream.model_dump() for name, stream in make_config(tmp_path).logs.items()}
     logs["impressions"]["files"] = f"{tmp_path}/impressions"
-    fails(tmp_path, r"the ending of '.*/impressions' tells no format; .* or '.*/impressions/\*' if it is a directory", logs=logs)
+    fails(
+        tmp_path,
+        r"the ending of '.*/impressions' tells no format; .* or '.*/impressions/\*' if it is a directory",
+        logs=logs,
+    )
 
 
 def test_a_file_of_both_splits(tmp_path):
     write_logs(tmp_path, GOOD, [END])
     split = {"eval": {"files": f"{tmp_path}/impressions.jsonl"}}
-    fails(tmp_path, r"impressions\.jsonl: matched both by logs\.impressions\.files and by split\.eval\.files", split=split)
+    fails(
+        tmp_path,
+        r"impressions\.jsonl: matched both by logs\.impressions\.files and by split\.eval\.files",
+        split=split,
+    )
 
 
 def test_a_file_of_both_splits_by_two_paths(tmp_path, monkeypatch):
     write_logs(tmp_path, GOOD, [END])
     monkeypatch.chdir(tmp_path)
     split = {"eval": {"files": "./impressions*"}}
-    fails(tmp_path, r"impressions\.jsonl: matched both by logs\.impressions\.files and by split\.eval\.files", split=split)
+    fails(
+        tmp_path,
+        r"impressions\.jsonl: matched both by logs\.impressions\.files and by split\.eval\.files",
+        split=split,
+    )
 
 
 def test_one_file_for_two_event_streams_is_allowed(tmp_path):
@@ -108,30 +130,69 @@ def test_all_rows_bad(tmp_path):
 
 
 def test_rejects_on_disk_are_readable(tmp_path):
-    bad = [json.dumps(row("xÿ")).encode("latin-1").replace(b"\\u00ff", b"\xff"), row(None), row(""), row("c", ts="then"), "{"]
-    write_logs(tmp_path, [*GOOD, *bad, row("3", user="other")], [END, {"id": "1"}, {"id": "1", "ts": "late"}])
+    bad = [
+        json.dumps(row("xÿ")).encode("latin-1").replace(b"\\u00ff", b"\xff"),
+        row(None),
+        row(""),
+        row("c", ts="then"),
+        "{",
+    ]
+    write_logs(
+        tmp_path,
+        [*GOOD, *bad, row("3", user="other")],
+        [END, {"id": "1"}, {"id": "1", "ts": "late"}],
+    )
     manifest, rows = run(tmp_path)
-    reasons = ["id is not a text", "id is missing", "id is missing", "ts is not a number", "not a JSON object", "duplicate"]
+    reasons = [
+        "id is not a text",
+        "id is missing",
+        "id is missing",
+        "ts is not a number",
+        "not a JSON object",
+        "duplicate",
+    ]
     expected = [("impressions.jsonl", 21 + i, reason) for i, reason in enumerate(reasons)]
-    expected[-1] = ("impressions.jsonl", 4, "duplicate")  # of two rows at one time the one with the smaller bytes stays
+    expected[-1] = (
+        "impressions.jsonl",
+        4,
+        "duplicate",
+    )  # of two rows at one time the one with the smaller bytes stays
     found = rejects(tmp_path / "data", "impressions")
-    assert sorted(found) in (sorted(expected), sorted([*expected[:-1], ("impressions.jsonl", 26, "duplicate")]))
-    assert [(line, reason) for _, line, reason in rejects(tmp_path / "data", "clicks")] == [(2, "ts is missing"), (3, "ts is not a number")]
+    assert sorted(found) in (
+        sorted(expected),
+        sorted([*expected[:-1], ("impressions.jsonl", 26, "duplicate")]),
+    )
+    assert [(line, reason) for _, line, reason in rejects(tmp_path / "data", "clicks")] == [
+        (2, "ts is missing"),
+        (3, "ts is not a number"),
+    ]
     assert manifest["rows"]["rejected"] == 6
     assert set(rows) == {str(i) for i in range(20)}
 
 
 def test_a_label_that_is_also_a_feature():
-    with pytest.raises(FunnelError, match=r"labels\.click and features\.user both read the column 'user': a label may not be a feature"):
-        make_config(Path("x"), labels={"click": {"column": "user"}}, tasks={"ctr": {"label": "click"}})
+    with pytest.raises(
+        FunnelError,
+        match=r"labels\.click and features\.user both read the column 'user': a label may not be a feature",
+    ):
+        make_config(
+            Path("x"), labels={"click": {"column": "user"}}, tasks={"ctr": {"label": "click"}}
+        )
 
 
 @pytest.mark.parametrize("key", ["id", "time"])
 def test_an_event_stream_without_id_or_time(tmp_path, key):
     write_logs(tmp_path, GOOD, [END])
-    logs = {name: stream.model_dump(exclude_none=True) for name, stream in make_config(tmp_path).logs.items()}
+    logs = {
+        name: stream.model_dump(exclude_none=True)
+        for name, stream in make_config(tmp_path).logs.items()
+    }
     del logs["clicks"][key]
-    fails(tmp_path, rf"logs\.clicks\.{key} is missing: events join impressions by id and count windows from times", logs=logs)
+    fails(
+        tmp_path,
+        rf"logs\.clicks\.{key} is missing: events join impressions by id and count windows from times",
+        logs=logs,
+    )
 
 
 def test_an_empty_split(tmp_path):
@@ -167,7 +228,11 @@ def test_a_directory_lost_between_two_renames_comes_back(tmp_path):
 
 
 def test_a_job_in_pieces_writes_the_same(tmp_path, monkeypatch):
-    write_logs(tmp_path, [*GOOD, "{", row(None), row("3"), row("ü")], [END, {"id": "1", "ts": T0 + 5}, "[]"])
+    write_logs(
+        tmp_path,
+        [*GOOD, "{", row(None), row("3"), row("ü")],
+        [END, {"id": "1", "ts": T0 + 5}, "[]"],
+    )
     whole, examples = run(tmp_path)
     assert {r["byte"] for r in rejects_of(tmp_path)} == {None}
     monkeypatch.setattr(formats, "PIECE_BYTES", 100)
@@ -178,8 +243,14 @@ def test_a_job_in_pieces_writes_the_same(tmp_path, monkeypatch):
     found = {(text[r["byte"] :].split(b"\n")[0], r["reason"]) for r in rejects_of(tmp_path)}
     lines = text.split(b"\n")
     malformed = {(lines[20], "not a JSON object"), (lines[21], "id is missing")}
-    assert found - malformed in ({(lines[3], "duplicate")}, {(lines[22], "duplicate")})  # equal rows: either one stays
+    assert found - malformed in (
+        {(lines[3], "duplicate")},
+        {(lines[22], "duplicate")},
+    )  # equal rows: either one stays
 
 
 def rejects_of(folder):
-    return [json.loads(line) for line in (folder / "data" / "rejects" / "impressions.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in (folder / "data" / "rejects" / "impressions.jsonl").read_text().splitlines()
+    ]

@@ -40,7 +40,14 @@ def stand_in(folder):
 @pytest.mark.slow
 def test_pipeline_prints_every_ratio(tmp_path):
     result = last_line(run("pipeline.py", "--quick", "--tft", stand_in(tmp_path)))
-    ratios = {"wall_over_limit", "wall_over_script", "times_tft", "times_tft_parquet", "time_growth_1m_8m", "peak_over_input"}
+    ratios = {
+        "wall_over_limit",
+        "wall_over_script",
+        "times_tft",
+        "times_tft_parquet",
+        "time_growth_1m_8m",
+        "peak_over_input",
+    }
     assert set(result) == ratios | {"rows_per_second"}
     assert result["times_tft"] == result["times_tft_parquet"] > 0
     assert result["peak_over_input"] > 0
@@ -50,11 +57,22 @@ def test_pipeline_prints_every_ratio(tmp_path):
 def test_pipeline_measures_one_thing_when_asked_and_says_what_it_leaves_out():
     done = run("pipeline.py", "--quick", "--only", "tft", "--tft", "/nowhere/python")
     assert last_line(done) == {}
-    assert "/nowhere/python is not there, so TensorFlow Transform is left out; `make bench-peers` makes it" in done.stdout
+    assert (
+        "/nowhere/python is not there, so TensorFlow Transform is left out; `make bench-peers` makes it"
+        in done.stdout
+    )
 
 
 FIGURES = {
-    *("of_limit", "vocabulary_400k", "vocabulary_2m", "times_deepctr_10k", "times_deepctr_400k", "times_rechub_10k", "times_rechub_400k"),
+    *(
+        "of_limit",
+        "vocabulary_400k",
+        "vocabulary_2m",
+        "times_deepctr_10k",
+        "times_deepctr_400k",
+        "times_rechub_10k",
+        "times_rechub_400k",
+    ),
     *(
         "best_times_deepctr_10k",
         "best_over_float32",
@@ -86,12 +104,27 @@ def test_train_measures_what_is_asked():
 @pytest.mark.slow
 def test_architectures_are_trained_when_asked():
     costs = last_line(run("architectures.py", "--speed", "--only", "shared_bottom", "esmm"))
-    assert {axis: list(own) for axis, own in costs.items()} == {"sharing": ["shared_bottom"], "funnel": ["esmm"]}
+    assert {axis: list(own) for axis, own in costs.items()} == {
+        "sharing": ["shared_bottom"],
+        "funnel": ["esmm"],
+    }
     assert costs["sharing"]["shared_bottom"]["rows_per_second"] > 0
     assert 0 < costs["funnel"]["esmm"]["of_limit"] < 1
 
 
 def test_train_says_which_peer_is_missing():
-    done = run("train.py", "--quick", "--deepctr", "/nowhere/python", "--rechub", "/nowhere/python", "--only", "times_rechub_10k")
+    done = run(
+        "train.py",
+        "--quick",
+        "--deepctr",
+        "/nowhere/python",
+        "--rechub",
+        "/nowhere/python",
+        "--only",
+        "times_rechub_10k",
+    )
     assert last_line(done) == {}
-    assert "/nowhere/python is not there, so rechub is left out; `make bench-peers` makes it" in done.stdout
+    assert (
+        "/nowhere/python is not there, so rechub is left out; `make bench-peers` makes it"
+        in done.stdout
+    )

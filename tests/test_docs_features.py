@@ -11,7 +11,9 @@ from funnel.config.config import Sections
 from pipeline.config import PreprocessConfig
 
 PAGE = (Path(__file__).parents[1] / "docs/features.md").read_text()
-FEATURES, LOGS = (tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))
+FEATURES, LOGS = (
+    tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+)
 CONVERT = {"event": "conversions", "within": "1d", "after": "click"}
 
 

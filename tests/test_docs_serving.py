@@ -32,9 +32,14 @@ def served(tmp_path_factory):
     for feature in sections["features"].values():
         feature |= {"buckets": 100} if "buckets" in feature else {}
     spec = Spec.parse({name: sections[name] for name in ("features", "labels", "tasks")})
-    small = {"sharing": {"name": "mmoe", "expert_units": [4]}, "funnel": sections["model"]["funnel"]}
+    small = {
+        "sharing": {"name": "mmoe", "expert_units": [4]},
+        "funnel": sections["model"]["funnel"],
+    }
     path = tmp_path_factory.mktemp("serving") / "1"
-    save(RankingModel(spec, ModelConfig.parse(small), Fitted(moments={"price": (2.0, 1.0)}), 1), path)
+    save(
+        RankingModel(spec, ModelConfig.parse(small), Fitted(moments={"price": (2.0, 1.0)}), 1), path
+    )
     with c_api.Model(str(path)) as model:
         yield model
 
@@ -67,7 +72,10 @@ def by_rest(served):
     body = json.loads(BLOCKS["json"][0])
     declared = served.signatures[body["signature_name"]].inputs
     dtypes = {name: tf.dtypes.as_dtype(tensor.dtype).name for name, tensor in declared.items()}
-    return served.run(body["signature_name"], {name: array(dtypes[name], values) for name, values in body["inputs"].items()})
+    return served.run(
+        body["signature_name"],
+        {name: array(dtypes[name], values) for name, values in body["inputs"].items()},
+    )
 
 
 def test_the_requests_are_answered_alike(served, port):

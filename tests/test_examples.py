@@ -13,7 +13,9 @@ SHARED = ROOT.parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason=f"the real data are not at {SHARED}")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem
+)
 def test_every_example_is_valid(path):
     resolved = load(path).resolved()
     assert resolved["tasks"].keys() <= {"ctr", "cvr", "income", "married", "never_married"}
@@ -26,7 +28,10 @@ def test_own_logs_take_about_25_lines():
 
 def run(example, folder, **files):
     """(manifest, statistics) of an example's preprocessing; `files` replace what it reads, by key."""
-    overrides = [f"run={folder}/run", *(f"{key.replace('__', '.')}={path}" for key, path in files.items())]
+    overrides = [
+        f"run={folder}/run",
+        *(f"{key.replace('__', '.')}={path}" for key, path in files.items()),
+    ]
     config = load(ROOT / "examples" / f"{example}.toml", overrides)
     manifest = preprocess(config.preprocess, config.data)
     return manifest, json.loads((config.data / "statistics.json").read_text()), config
@@ -35,7 +40,10 @@ def run(example, folder, **files):
 @pytest.fixture(scope="module")
 def census(tmp_path_factory):
     data = SHARED / "kdd_census"
-    files = {"logs__table__files": data / "census-income.data.gz", "split__eval__files": data / "census-income.test.gz"}
+    files = {
+        "logs__table__files": data / "census-income.data.gz",
+        "split__eval__files": data / "census-income.test.gz",
+    }
     return run("census", tmp_path_factory.mktemp("census"), **files)
 
 
@@ -52,19 +60,30 @@ def test_census_is_reconciled(census):
         "sampled_out": 0,
     }
     assert manifest["rows"] == rows
-    assert statistics["labels"]["train"]["income"] == {"positive": 12_382, "negative": 187_141, "unknown": 0}
+    assert statistics["labels"]["train"]["income"] == {
+        "positive": 12_382,
+        "negative": 187_141,
+        "unknown": 0,
+    }
 
 
 @needs_data
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "sharing",
-    ['{name="mmoe", experts=4, expert_units=[64, 32]}', '{name="ple", levels=2, shared_experts=2, task_experts=2, expert_units=[64, 32]}'],
+    [
+        '{name="mmoe", experts=4, expert_units=[64, 32]}',
+        '{name="ple", levels=2, shared_experts=2, task_experts=2, expert_units=[64, 32]}',
+    ],
 )
 def test_census_reaches_the_published_auc(census, tmp_path, sharing):
     from funnel.training import Run
 
-    run = Run(load(ROOT / "examples" / "census.toml", [f"model.sharing={sharing}"]), census[2].data, tmp_path)
+    run = Run(
+        load(ROOT / "examples" / "census.toml", [f"model.sharing={sharing}"]),
+        census[2].data,
+        tmp_path,
+    )
     run.train()
     result = run.estimator.evaluate(run.eval_input)
     assert result["income"]["auc"] >= 0.947

@@ -18,13 +18,17 @@ GAMMA = 0x9E3779B97F4A7C15
 
 
 def test_golden_fingerprints():
-    assert hashing.fingerprint64(pa.array(list(FINGERPRINTS))).tolist() == list(FINGERPRINTS.values())
+    assert hashing.fingerprint64(pa.array(list(FINGERPRINTS))).tolist() == list(
+        FINGERPRINTS.values()
+    )
     assert (hashing.fingerprint64(pa.array(["a", "b", "c", "d"])) % 10).tolist() == [9, 2, 2, 5]
 
 
 def test_null_hashes_as_the_empty_text():
     assert hashing.fingerprint64(pa.array([None, ""])).tolist() == [FINGERPRINTS[""]] * 2
-    assert hashing.fingerprint64(pa.chunked_array([["a"], ["b", None]])).tolist() == [FINGERPRINTS[t] for t in ("a", "b", "")]
+    assert hashing.fingerprint64(pa.chunked_array([["a"], ["b", None]])).tolist() == [
+        FINGERPRINTS[t] for t in ("a", "b", "")
+    ]
 
 
 @pytest.mark.parametrize("buckets", [2, 3, 100, 2**31 - 1])
@@ -32,7 +36,11 @@ def test_ids_on_paper(buckets):
     # id = 1 + fingerprint mod (buckets − 1); 0 is kept for what is missing
     texts = ["a", "b", None, "", "a", "d"]
     expected = [1 + FINGERPRINTS[t] % (buckets - 1) if t else 0 for t in texts]
-    for array in (pa.array(texts), pa.chunked_array([texts[:2], texts[2:]]), pa.array(["x", *texts])[1:]):
+    for array in (
+        pa.array(texts),
+        pa.chunked_array([texts[:2], texts[2:]]),
+        pa.array(["x", *texts])[1:],
+    ):
         ids = hashing.bucket_ids(array, buckets)
         assert ids.dtype == np.int32
         assert ids.tolist() == expected
@@ -70,7 +78,10 @@ def test_fractions_fill_the_unit_interval():
 
 def test_the_four_uses_are_independent():
     hashes = hashing.fingerprint64(pa.array([str(i) for i in range(20_000)]))
-    uses = [hashing.fractions(hashes, use) for use in (hashing.PARTITION, hashing.ORDER, hashing.SPLIT, hashing.SAMPLE)]
+    uses = [
+        hashing.fractions(hashes, use)
+        for use in (hashing.PARTITION, hashing.ORDER, hashing.SPLIT, hashing.SAMPLE)
+    ]
     correlations = np.corrcoef([*uses, hashes.astype(np.float64)])
     assert abs(correlations - np.eye(5)).max() < 0.035  # five times 1/√20000
     _, _, split, sample = uses

@@ -22,13 +22,36 @@ SPEC = Spec.parse(
             "words": {"kind": "categorical", "buckets": 97, "max_length": 4, "separator": "|"},
             "price": {"kind": "numeric", "transform": "log1p", "scale": "none"},
             "user_x_shop": {"kind": "cross", "of": ["user", "shop"], "buckets": 500},
-            "tags_x_words": {"kind": "cross", "of": ["tags", "words", "device"], "buckets": 10_000, "max_length": 5},
+            "tags_x_words": {
+                "kind": "cross",
+                "of": ["tags", "words", "device"],
+                "buckets": 10_000,
+                "max_length": 5,
+            },
             "known": {"kind": "categorical", "column": "user", "min_count": 2},
             "slot": {"kind": "categorical", "buckets": 12, "identity": True},
-            "liked": {"kind": "categorical", "buckets": 60, "max_length": 3, "weights": "liked_weights", "pooling": "max"},
-            "shown": {"kind": "categorical", "buckets": 60, "max_length": 3, "separator": "|", "weights": "shown_weights"},
+            "liked": {
+                "kind": "categorical",
+                "buckets": 60,
+                "max_length": 3,
+                "weights": "liked_weights",
+                "pooling": "max",
+            },
+            "shown": {
+                "kind": "categorical",
+                "buckets": 60,
+                "max_length": 3,
+                "separator": "|",
+                "weights": "shown_weights",
+            },
             "recent": {"kind": "sequence", "column": "tags", "max_length": 2, "shares": "tags"},
-            "path": {"kind": "sequence", "column": "words", "separator": "|", "max_length": 3, "buckets": 30},
+            "path": {
+                "kind": "sequence",
+                "column": "words",
+                "separator": "|",
+                "max_length": 3,
+                "buckets": 30,
+            },
             "hour": {"kind": "time", "column": "at", "part": "hour", "utc_offset": -7},
             "weekday": {"kind": "time", "column": "at", "part": "weekday", "utc_offset": 9},
             "age": {"kind": "bucketized", "column": "price", "boundaries": [0.0, 10.0]},
@@ -41,11 +64,20 @@ SPEC = Spec.parse(
     }
 )
 WEIGHT = st.one_of(st.none(), st.floats(0, 8, width=32))
-TEXT = st.one_of(st.none(), st.just(""), st.text(max_size=12), st.sampled_from(["a", "bc", "ab", "c", "é", "日本", "0"]))
+TEXT = st.one_of(
+    st.none(),
+    st.just(""),
+    st.text(max_size=12),
+    st.sampled_from(["a", "bc", "ab", "c", "é", "日本", "0"]),
+)
 ROW = st.fixed_dictionaries(
     {
         "user": TEXT,
-        "shop": st.one_of(st.none(), st.sampled_from([-(2**63), 2**63 - 1, 0, -1]), st.integers(-(2**63), 2**63 - 1)),
+        "shop": st.one_of(
+            st.none(),
+            st.sampled_from([-(2**63), 2**63 - 1, 0, -1]),
+            st.integers(-(2**63), 2**63 - 1),
+        ),
         "tags": st.one_of(st.none(), st.lists(TEXT, max_size=30)),
         "words": st.one_of(st.none(), st.lists(st.text(max_size=5), max_size=9).map("|".join)),
         "price": st.one_of(st.none(), st.floats(-1e6, 1e6, width=32)),
@@ -53,8 +85,12 @@ ROW = st.fixed_dictionaries(
         "slot": st.one_of(st.none(), st.integers(0, 10)),
         "liked": st.one_of(st.none(), st.lists(TEXT, max_size=5)),
         "liked_weights": st.one_of(st.none(), st.lists(WEIGHT, max_size=5)),
-        "shown": st.one_of(st.none(), st.lists(st.sampled_from(["a", "b", ""]), max_size=5).map("|".join)),
-        "shown_weights": st.one_of(st.none(), st.lists(st.sampled_from(["1.5", "", "2", "1e-3"]), max_size=5).map("|".join)),
+        "shown": st.one_of(
+            st.none(), st.lists(st.sampled_from(["a", "b", ""]), max_size=5).map("|".join)
+        ),
+        "shown_weights": st.one_of(
+            st.none(), st.lists(st.sampled_from(["1.5", "", "2", "1e-3"]), max_size=5).map("|".join)
+        ),
         "at": st.one_of(st.none(), st.integers(-(2**40), 2**40)),
     }
 )
@@ -63,7 +99,13 @@ FED = {"position": "3", "bid": 2.5}
 
 def arrow_columns(rows: list[dict]) -> dict[str, pa.Array]:
     """The rows as the pipeline holds them, with what serving feeds."""
-    return arrays.served(SPEC, {c: pa.array([(r | FED).get(c) for r in rows], arrays.ARROW_TYPES[t]) for c, t in SPEC.columns.items()})
+    return arrays.served(
+        SPEC,
+        {
+            c: pa.array([(r | FED).get(c) for r in rows], arrays.ARROW_TYPES[t])
+            for c, t in SPEC.columns.items()
+        },
+    )
 
 
 def to_examples(rows: list[dict]) -> list[bytes]:
@@ -73,12 +115,18 @@ def to_examples(rows: list[dict]) -> list[bytes]:
         if isinstance(value, float):
             return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
         if column == "liked_weights":
-            return tf.train.Feature(float_list=tf.train.FloatList(value=[np.nan if v is None else v for v in value]))
+            return tf.train.Feature(
+                float_list=tf.train.FloatList(value=[np.nan if v is None else v for v in value])
+            )
         texts = value if isinstance(value, list) else [value]
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[(t or "").encode() for t in texts]))
+        return tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[(t or "").encode() for t in texts])
+        )
 
     present = [{c: feature(c, v) for c, v in row.items() if v is not None} for row in rows]
-    return [tf.train.Example(features=tf.train.Features(feature=p)).SerializeToString() for p in present]
+    return [
+        tf.train.Example(features=tf.train.Features(feature=p)).SerializeToString() for p in present
+    ]
 
 
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -97,11 +145,32 @@ def test_graph_and_arrays_agree_on_any_rows(rows):
 
 def test_a_request_of_padded_lists_agrees():
     rows = [
-        {"user": "u1", "shop": -(2**63), "tags": ["a", "b"], "words": "x|y", "price": 2.0, "device": "ios"},
+        {
+            "user": "u1",
+            "shop": -(2**63),
+            "tags": ["a", "b"],
+            "words": "x|y",
+            "price": 2.0,
+            "device": "ios",
+        },
         {"user": "", "shop": 7, "tags": [], "words": "", "price": float("nan"), "device": ""},
     ]
-    rows[0] |= {"slot": 10, "liked": ["a", "b"], "liked_weights": [2.0, None], "shown": "a|b", "shown_weights": "2|", "at": 0}
-    rows[1] |= {"slot": None, "liked": [], "liked_weights": [0.0] * 3, "shown": "", "shown_weights": "", "at": 86_400}
+    rows[0] |= {
+        "slot": 10,
+        "liked": ["a", "b"],
+        "liked_weights": [2.0, None],
+        "shown": "a|b",
+        "shown_weights": "2|",
+        "at": 0,
+    }
+    rows[1] |= {
+        "slot": None,
+        "liked": [],
+        "liked_weights": [0.0] * 3,
+        "shown": "",
+        "shown_weights": "",
+        "at": 86_400,
+    }
     request = {
         "slot": tf.constant([10, 11], tf.int64),
         "liked": tf.constant([["a", "b"], ["", ""]]),
@@ -128,7 +197,9 @@ def test_a_request_of_padded_lists_agrees():
 @pytest.mark.parametrize("buckets", [2, 3, 1000, 2**31 - 1])
 def test_bucket_ids_are_tensorflows(buckets):
     texts = ["", "a", "ab", "é", "日本語", "x" * 1000, "-9223372036854775808"]
-    np.testing.assert_array_equal(bucket_ids(pa.array(texts), buckets), graph.bucket_ids(tf.constant(texts), buckets))
+    np.testing.assert_array_equal(
+        bucket_ids(pa.array(texts), buckets), graph.bucket_ids(tf.constant(texts), buckets)
+    )
 
 
 def test_time_on_paper():
@@ -140,13 +211,21 @@ def test_time_on_paper():
 
 
 def test_a_sequence_keeps_the_latest():
-    ids = arrays.encode(SPEC, arrow_columns([dict.fromkeys(SPEC.columns) | {"tags": ["a", "b", None, "c"]}])).ids[0]
+    ids = arrays.encode(
+        SPEC, arrow_columns([dict.fromkeys(SPEC.columns) | {"tags": ["a", "b", None, "c"]}])
+    ).ids[0]
     expected = bucket_ids(pa.array(["b", "c"]), 50)
     np.testing.assert_array_equal(ids[SPEC.id_slots["recent"].slice], expected)
 
 
 def make_spec(features):
-    return Spec.parse({"features": features, "labels": {"click": {"column": "click"}}, "tasks": {"ctr": {"label": "click"}}})
+    return Spec.parse(
+        {
+            "features": features,
+            "labels": {"click": {"column": "click"}},
+            "tasks": {"ctr": {"label": "click"}},
+        }
+    )
 
 
 def test_normalise_on_paper():
@@ -163,9 +242,13 @@ def test_normalise_on_paper():
     dense = tf.constant([[e - 1, 7.0, 5.0, 3.0, 15.0], [-4.0, nothing, nothing, 4.0, nothing]])
     # a: (log1p(e − 1) − 0.5) / 0.25 = 2, (log1p(0) − 0.5) / 0.25 = −2; b: (7 − 3) / 2 = 2, missing 0; c: 5 is cut to 4;
     # d: a constant divides by 1; e: (15 − 10) / (20 − 10) = 0.5, missing is 30, beyond the range: 1.
-    fitted = Fitted(moments={"a": (0.5, 0.25), "b": (3.0, 2.0), "d": (3.0, 0.0)}, ranges={"e": (10.0, 20.0)})
+    fitted = Fitted(
+        moments={"a": (0.5, 0.25), "b": (3.0, 2.0), "d": (3.0, 0.0)}, ranges={"e": (10.0, 20.0)}
+    )
     result = graph.normalise(spec, fitted, dense)
-    np.testing.assert_allclose(result, [[2.0, 2.0, 4.0, 0.0, 0.5], [-2.0, 0.0, 0.0, 1.0, 1.0]], atol=1e-6)
+    np.testing.assert_allclose(
+        result, [[2.0, 2.0, 4.0, 0.0, 0.5], [-2.0, 0.0, 0.0, 1.0, 1.0]], atol=1e-6
+    )
 
 
 def test_table_rows_on_paper():
@@ -178,7 +261,9 @@ def test_table_rows_on_paper():
             "age": {"kind": "bucketized", "quantiles": 3},
         }
     )
-    fitted = Fitted(vocabularies={"known": [5, 70, 900], "none": []}, boundaries={"age": [20.0, 40.0]})
+    fitted = Fitted(
+        vocabularies={"known": [5, 70, 900], "none": []}, boundaries={"age": [20.0, 40.0]}
+    )
     ids = tf.constant([[9, 70, 900, 6, 5], [0, 0, 5, 0, 0], [1, 1000, 4, 0, 7]], tf.int64)
     dense = tf.constant([[20.0], [float("nan")], [19.0]])
     # 0 stays; a vocabulary's values are rows 2, 3, 4, others 1; 20 has one boundary at or below it: 1 + 1.
@@ -188,13 +273,25 @@ def test_table_rows_on_paper():
 
 
 @pytest.mark.parametrize(
-    ("column", "name"), [("a", "a"), ("a.b-c d", "a_b_c_d"), ("País", "Pa_s"), ("1st", "column_1st"), ("_x", "column__x")]
+    ("column", "name"),
+    [
+        ("a", "a"),
+        ("a.b-c d", "a_b_c_d"),
+        ("País", "Pa_s"),
+        ("1st", "column_1st"),
+        ("_x", "column__x"),
+    ],
 )
 def test_a_columns_name_in_a_request(column, name):
     assert input_name(column) == name
 
 
 def test_columns_of_one_name_in_a_request_are_refused():
-    features = {"a": {"kind": "numeric", "column": "x-y"}, "b": {"kind": "numeric", "column": "x_y"}}
-    with pytest.raises(FunnelError, match="columns 'x-y' and 'x_y' would both be the request's 'x_y': rename one"):
+    features = {
+        "a": {"kind": "numeric", "column": "x-y"},
+        "b": {"kind": "numeric", "column": "x_y"},
+    }
+    with pytest.raises(
+        FunnelError, match="columns 'x-y' and 'x_y' would both be the request's 'x_y': rename one"
+    ):
         make_spec(features)

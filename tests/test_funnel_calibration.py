@@ -21,10 +21,28 @@ CASES = {
 
 def configure(folder: Path, changes: list[str]):
     """100,000 impressions, half of them to evaluate on; with rates so high that chance moves a calibration by about 1 %."""
-    logs = [f"logs.{stream}.files={folder}/logs/{stream}/*/*" for stream in ("impressions", "clicks", "conversions")]
-    drawn = ["impressions=100000", f"out={folder}/logs", "ctr=0.3", "cvr=0.3", "users=500", "items=200", "trailing=3d"]
-    small = ["model.sharing={ name = 'shared_bottom', units = [32] }", "train.tensorboard=false", "train.precision=float32"]
-    sections = [f"simulate.{one}" for one in drawn] + ["split={ eval = { fraction = 0.5 } }", "evaluation={}"]
+    logs = [
+        f"logs.{stream}.files={folder}/logs/{stream}/*/*"
+        for stream in ("impressions", "clicks", "conversions")
+    ]
+    drawn = [
+        "impressions=100000",
+        f"out={folder}/logs",
+        "ctr=0.3",
+        "cvr=0.3",
+        "users=500",
+        "items=200",
+        "trailing=3d",
+    ]
+    small = [
+        "model.sharing={ name = 'shared_bottom', units = [32] }",
+        "train.tensorboard=false",
+        "train.precision=float32",
+    ]
+    sections = [f"simulate.{one}" for one in drawn] + [
+        "split={ eval = { fraction = 0.5 } }",
+        "evaluation={}",
+    ]
     return load(EXAMPLE, [f"run={folder}/run", *logs, *sections, *small, *changes])
 
 
@@ -49,11 +67,15 @@ def test_scores_are_rates(simulated, case):
     # Weights that were not undone would double a rate at least.
     error = 0.03 if "calibrate" in str(CASES[case]) else 0.08
     for name in ("ctr", "cvr", "ctcvr"):
-        assert results[name]["calibration"] == pytest.approx(1, abs=error), f"{name}: {results[name]}"
+        assert results[name]["calibration"] == pytest.approx(1, abs=error), (
+            f"{name}: {results[name]}"
+        )
     maps = run.estimator.load().calibration
     assert sorted(maps) == (["ctcvr", "ctr", "cvr"] if "calibrate" in str(CASES[case]) else [])
     if maps:
-        (config.model_dir / "calibration.json").write_text(f'{{"step": {run.estimator.latest_step()}, "maps": {{}}}}')
+        (config.model_dir / "calibration.json").write_text(
+            f'{{"step": {run.estimator.latest_step()}, "maps": {{}}}}'
+        )
         plain = run.estimator.evaluate(run.eval_input)
         for name in maps:
             assert results[name]["auc"] == pytest.approx(plain[name]["auc"], abs=1e-4)
@@ -72,7 +94,12 @@ def test_an_export_is_calibrated_too(simulated):
 
 @pytest.mark.slow
 def test_too_few_positives_are_refused(simulated):
-    config = configure(simulated, ["tasks.cvr.calibrate=isotonic", "train.held_out=0.001", f"run={simulated}/few"])
+    config = configure(
+        simulated, ["tasks.cvr.calibrate=isotonic", "train.held_out=0.001", f"run={simulated}/few"]
+    )
     stages.preprocess(config)
-    with pytest.raises(FunnelError, match=r"tasks.cvr.calibrate = 'isotonic': the held-out rows hold about \d+ positives"):
+    with pytest.raises(
+        FunnelError,
+        match=r"tasks.cvr.calibrate = 'isotonic': the held-out rows hold about \d+ positives",
+    ):
         stages.train(config)

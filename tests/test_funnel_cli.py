@@ -65,7 +65,9 @@ def test_preprocess_and_inspect(folder, capsys):
     code, out, err = run(capsys, "preprocess", "my.toml")
     assert (code, err) == (0, "")
     assert "20 examples of 20 impressions → run/data" in out
-    assert json.loads((folder / "run" / "summary.json").read_text())["rows"]["examples_written"] == 20
+    assert (
+        json.loads((folder / "run" / "summary.json").read_text())["rows"]["examples_written"] == 20
+    )
     code, out, err = run(capsys, "inspect", "run")
     assert (code, err) == (0, "")
     assert "Impressions" in out
@@ -74,29 +76,68 @@ def test_preprocess_and_inspect(folder, capsys):
 
 def test_simulate_and_preprocess(capsys):
     assert run(capsys, "simulate", "my.toml")[0] == 2
-    sizes = ["--set", "simulate.impressions=500", "--set", "simulate.days=2", "--set", "simulate.out=logs"]
+    sizes = [
+        "--set",
+        "simulate.impressions=500",
+        "--set",
+        "simulate.days=2",
+        "--set",
+        "simulate.out=logs",
+    ]
     code, out, _ = run(capsys, "simulate", "my.toml", *sizes)
     assert code == 0
     assert "impressions" in out
-    logs = [f"logs.{s}={{files='logs/{s}/*/*', id='impression_id', time='ts'}}" for s in ("impressions", "clicks")]
+    logs = [
+        f"logs.{s}={{files='logs/{s}/*/*', id='impression_id', time='ts'}}"
+        for s in ("impressions", "clicks")
+    ]
     changes = [*logs, "features.user.column=user_id", "output.max_rejects=1.0"]
-    code, out, err = run(capsys, "preprocess", "my.toml", *(part for change in changes for part in ("--set", change)))
+    code, out, err = run(
+        capsys, "preprocess", "my.toml", *(part for change in changes for part in ("--set", change))
+    )
     assert (code, err) == (0, "")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["preprocess", "none.toml"], "none.toml: cannot be read (No such file or directory); copy examples/ads.toml to begin"),
-        (["preprocess", "my.toml", "--set", "logs.clicks.mising=[]"], "logs.clicks: unknown key 'mising': did you mean 'missing'?"),
-        (["preprocess", "my.toml", "--set", "outptu.shards=2"], "unknown key 'outptu': did you mean 'output'?"),
-        (["preprocess", "my.toml", "--set", "output"], "--set output: must be section.key=value, as in train.steps=1000"),
-        (["preprocess", "my.toml", "--set", "logs.clicks.files=no.csv"], "logs.clicks.files = 'no.csv': no file matches"),
-        (["preprocess", "my.toml", "--set", "features.user.column=usr"], "impressions.jsonl: has no column 'usr': did you mean 'user'?"),
+        (
+            ["preprocess", "none.toml"],
+            "none.toml: cannot be read (No such file or directory); copy examples/ads.toml to begin",
+        ),
+        (
+            ["preprocess", "my.toml", "--set", "logs.clicks.mising=[]"],
+            "logs.clicks: unknown key 'mising': did you mean 'missing'?",
+        ),
+        (
+            ["preprocess", "my.toml", "--set", "outptu.shards=2"],
+            "unknown key 'outptu': did you mean 'output'?",
+        ),
+        (
+            ["preprocess", "my.toml", "--set", "output"],
+            "--set output: must be section.key=value, as in train.steps=1000",
+        ),
+        (
+            ["preprocess", "my.toml", "--set", "logs.clicks.files=no.csv"],
+            "logs.clicks.files = 'no.csv': no file matches",
+        ),
+        (
+            ["preprocess", "my.toml", "--set", "features.user.column=usr"],
+            "impressions.jsonl: has no column 'usr': did you mean 'user'?",
+        ),
         (["simulate", "my.toml"], "the configuration has no [simulate] section"),
-        (["simulate", "my.toml", "--set", "simulate.userz=5"], "simulate: unknown key 'userz': did you mean 'users'?"),
-        (["inspect", "nowhere"], "nowhere: holds neither data/manifest.json nor summary.json, so it is no run's directory"),
-        (["inspect", "my.toml", "--", "--runner=x"], "arguments after -- go to Beam, which `inspect` does not use"),
+        (
+            ["simulate", "my.toml", "--set", "simulate.userz=5"],
+            "simulate: unknown key 'userz': did you mean 'users'?",
+        ),
+        (
+            ["inspect", "nowhere"],
+            "nowhere: holds neither data/manifest.json nor summary.json, so it is no run's directory",
+        ),
+        (
+            ["inspect", "my.toml", "--", "--runner=x"],
+            "arguments after -- go to Beam, which `inspect` does not use",
+        ),
         (["preproces", "my.toml"], "invalid choice: 'preproces'"),
         (["preprocess"], "the following arguments are required: config"),
         (["preprocess", "my.toml", "--frce"], "unrecognized arguments: --frce"),
@@ -119,7 +160,10 @@ def test_an_unknown_section(folder, capsys):
 
 
 def test_debug_shows_the_traceback(capsys):
-    for arguments in (["--debug", "preprocess", "none.toml"], ["preprocess", "none.toml", "--debug"]):
+    for arguments in (
+        ["--debug", "preprocess", "none.toml"],
+        ["preprocess", "none.toml", "--debug"],
+    ):
         code, _, err = run(capsys, *arguments)
         assert code == 2
         assert "Traceback" in err
@@ -135,8 +179,12 @@ def test_help_holds_an_example(capsys, command):
 
 
 def test_errors_of_beams_workers_come_bare(folder, capsys):
-    write_jsonl(folder / "impressions-2.jsonl", [{"id": "b", "ts": T0}])  # only the first file is looked at before the job starts
-    err = fails(capsys, "impressions-2.jsonl: has no column 'user': known: id, ts", "preprocess", "my.toml")
+    write_jsonl(
+        folder / "impressions-2.jsonl", [{"id": "b", "ts": T0}]
+    )  # only the first file is looked at before the job starts
+    err = fails(
+        capsys, "impressions-2.jsonl: has no column 'user': known: id, ts", "preprocess", "my.toml"
+    )
     assert err == "error: impressions-2.jsonl: has no column 'user': known: id, ts\n"
     assert [p.name for p in (folder / "run").iterdir() if "data" in p.name] == []
 
@@ -154,7 +202,9 @@ def test_arguments_for_beam(folder, capsys):
         "--",
         "--direct_num_wrkers=2",
     )
-    err = fails(capsys, "NoSuchRunner", "preprocess", "my.toml", "--", "--runner=NoSuchRunner", code=1)
+    err = fails(
+        capsys, "NoSuchRunner", "preprocess", "my.toml", "--", "--runner=NoSuchRunner", code=1
+    )
     assert "(--debug shows where)" in err
     assert (folder / "run" / "data" / "kept").exists()
     assert [p.name for p in (folder / "run").iterdir() if "data" in p.name] == ["data"]
@@ -171,9 +221,13 @@ def test_arguments_for_beam(folder, capsys):
     ],
 )
 def test_flags_are_texts(arguments, key, value):
-    loaded = config.load(Path("my.toml"), cli._overrides(cli.parser().parse_args(["run", "my.toml", *arguments])))
+    loaded = config.load(
+        Path("my.toml"), cli._overrides(cli.parser().parse_args(["run", "my.toml", *arguments]))
+    )
     assert getattr(loaded.sections, key) == value
 
 
 def test_a_single_day(folder):
-    assert str(config.load(folder / "my.toml", ["dates=2026-11-07"]).preprocess.dates) == str(Dates.parse("2026-11-07"))
+    assert str(config.load(folder / "my.toml", ["dates=2026-11-07"]).preprocess.dates) == str(
+        Dates.parse("2026-11-07")
+    )

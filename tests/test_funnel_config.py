@@ -59,7 +59,10 @@ def test_run_and_the_simulations_directory(tmp_path):
 
 
 def test_what_is_no_toml(tmp_path):
-    with pytest.raises(FunnelError, match=r"none\.toml: cannot be read \(No such file or directory\); copy examples/ads\.toml to begin"):
+    with pytest.raises(
+        FunnelError,
+        match=r"none\.toml: cannot be read \(No such file or directory\); copy examples/ads\.toml to begin",
+    ):
         config.load(tmp_path / "none.toml")
     with pytest.raises(FunnelError, match=r"cannot be read \(Is a directory\)"):
         config.load(tmp_path)
@@ -74,27 +77,67 @@ def test_what_is_no_toml(tmp_path):
     [
         ("[logs]", "[log]", r"^configuration: unknown key 'log': did you mean 'logs'\?$"),
         ("[split]", "[spilt]", r"^configuration: unknown key 'spilt': did you mean 'split'\?$"),
-        ("missing =", "mising =", r"^logs\.clicks: unknown key 'mising': did you mean 'missing'\?$"),
+        (
+            "missing =",
+            "mising =",
+            r"^logs\.clicks: unknown key 'mising': did you mean 'missing'\?$",
+        ),
         ("buckets", "bucket", r"^features\.user: unknown key 'bucket': did you mean 'buckets'\?$"),
         ("within", "whithin", r"^labels\.click: unknown key 'whithin': did you mean 'within'\?$"),
         ("last =", "lst =", r"^split\.eval: unknown key 'lst': did you mean 'last'\?$"),
-        ('{ last = "1d" }', "{}", r"^split\.eval: give one of last, fraction and files \(given: none\)$"),
-        ('last = "1d"', 'last = "1d", fraction = 0.1', r"^split\.eval: give one of last, fraction and files \(given: last, fraction\)$"),
+        (
+            '{ last = "1d" }',
+            "{}",
+            r"^split\.eval: give one of last, fraction and files \(given: none\)$",
+        ),
+        (
+            'last = "1d"',
+            'last = "1d", fraction = 0.1',
+            r"^split\.eval: give one of last, fraction and files \(given: last, fraction\)$",
+        ),
         ('last = "1d"', "fraction = 1.0", r"^split\.eval\.fraction = 1\.0: "),
-        ('last = "1d"', 'last = "1 day"', r"^split\.eval\.last = '1 day': must be a whole number and a unit"),
-        ("files = [", "format = 'xml', files = [", r"^logs\.clicks\.format = 'xml': .*'parquet', 'csv', 'jsonl' or 'aliccp'"),
+        (
+            'last = "1d"',
+            'last = "1 day"',
+            r"^split\.eval\.last = '1 day': must be a whole number and a unit",
+        ),
+        (
+            "files = [",
+            "format = 'xml', files = [",
+            r"^logs\.clicks\.format = 'xml': .*'parquet', 'csv', 'jsonl' or 'aliccp'",
+        ),
         ("files = [", "separator = '||', files = [", r"^logs\.clicks\.separator = '\|\|': "),
-        ('event = "clicks"', 'event = "click"', r"labels\.click\.event = 'click' is not a stream of logs: did you mean 'clicks'\?"),
-        ("impressions =", "shown =", r"^logs holds shown, clicks: declare either impressions or table$"),
-        ("clicks =", "table =", r"^logs holds impressions, table: declare either impressions or table$"),
+        (
+            'event = "clicks"',
+            'event = "click"',
+            r"labels\.click\.event = 'click' is not a stream of logs: did you mean 'clicks'\?",
+        ),
+        (
+            "impressions =",
+            "shown =",
+            r"^logs holds shown, clicks: declare either impressions or table$",
+        ),
+        (
+            "clicks =",
+            "table =",
+            r"^logs holds impressions, table: declare either impressions or table$",
+        ),
         ('"30m" }', '"30m" }\n[split.more]', r"^split: unknown key 'more': "),
         (
             "[tasks]",
             "[logs.buys]\nfiles = 'b.csv'\n[tasks]",
             r"^logs\.buys: no label reads this stream; declare a label with event = 'buys'",
         ),
-        ('event = "clicks", within = "30m"', 'column = "c"', r"^logs\.clicks: no label reads this stream"),
-        ('"i/*.parquet", id = "id"', '"i/*.parquet"', r"^logs\.impressions\.id is missing: events join impressions by id"),
+        (
+            'event = "clicks", within = "30m"',
+            'column = "c"',
+            r"^logs\.clicks: no label reads this stream",
+        ),
+        (
+            '"i/*.parquet", id = "id"',
+            '"i/*.parquet"',
+            r"^logs\.impressions\.id is missing: events join impressions by id",
+        ),
         ("[logs]", "logs = 5\n[log]", r"unknown key 'log'"),
     ],
 )
@@ -116,13 +159,25 @@ def test_a_split_by_time_needs_times(tmp_path):
         [split]
         eval = { last = "1d" }
     """
-    fails(r"split\.eval\.last splits by time: name the time column in logs\.table\.time, or give a fraction", tmp_path, text)
+    fails(
+        r"split\.eval\.last splits by time: name the time column in logs\.table\.time, or give a fraction",
+        tmp_path,
+        text,
+    )
     assert load(tmp_path, text, "split.eval={fraction=0.5}").preprocess.split.eval.fraction == 0.5
 
 
 def test_logs_end_is_utc(tmp_path):
     ends = ["2026-01-01T00:00:00", "2026-01-01T00:00:00Z", "2026-01-01T02:00:00+02:00"]
-    assert len({load(tmp_path, TOML, f"split.logs_end={end}").preprocess.split.logs_end for end in ends}) == 1
+    assert (
+        len(
+            {
+                load(tmp_path, TOML, f"split.logs_end={end}").preprocess.split.logs_end
+                for end in ends
+            }
+        )
+        == 1
+    )
 
 
 def test_overrides(tmp_path):
@@ -145,14 +200,23 @@ def test_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("override", "match"),
     [
-        ("train.steps", r"^--set train\.steps: must be section\.key=value, as in train\.steps=1000$"),
+        (
+            "train.steps",
+            r"^--set train\.steps: must be section\.key=value, as in train\.steps=1000$",
+        ),
         ("=5", r"must be section\.key=value"),
         ("train.=5", r"must be section\.key=value"),
         ("train..steps=5", r"^--set train\.\.steps=5: must be section\.key=value"),
         ("trian.steps=5", r"unknown key 'trian': did you mean 'train'\?"),
         ("rn=x", r"^--set rn=x: unknown section 'rn': did you mean 'run'\?$"),
-        ("features.user.buckets.x=5", r"^--set features\.user\.buckets\.x=5: features\.user\.buckets is 100, which holds no keys$"),
-        ("features.user.bucket=5", r"^features\.user: unknown key 'bucket': did you mean 'buckets'\?$"),
+        (
+            "features.user.buckets.x=5",
+            r"^--set features\.user\.buckets\.x=5: features\.user\.buckets is 100, which holds no keys$",
+        ),
+        (
+            "features.user.bucket=5",
+            r"^features\.user: unknown key 'bucket': did you mean 'buckets'\?$",
+        ),
         ("features.user.buckets=many", r"^features\.user\.buckets = 'many': "),
         ("split.eval=", r"^split\.eval = '': "),
         ("logs=5", r"^logs = 5: "),
@@ -170,13 +234,19 @@ def test_the_resolved_configuration_means_the_same(tmp_path, monkeypatch):
     again = config.load(saved)
     assert again.preprocess == loaded.preprocess
     assert again.simulate == loaded.simulate
-    assert (again.model, again.train, again.evaluation) == (loaded.model, loaded.train, loaded.evaluation)
+    assert (again.model, again.train, again.evaluation) == (
+        loaded.model,
+        loaded.train,
+        loaded.evaluation,
+    )
     assert again.run == loaded.run
     content = tomllib.loads(saved.read_text())
     assert content["labels"]["click"]["within"] == "30m"
     assert content["output"]["max_rejects"] == 0.01  # a default, filled in
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "examples").glob("*.toml")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "examples").glob("*.toml")), ids=lambda p: p.name
+)
 def test_every_example_is_valid(path):
     assert config.load(path).preprocess.spec.tasks

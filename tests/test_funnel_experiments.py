@@ -61,8 +61,23 @@ def measured(out):
 def test_statistics_by_hand():
     found = statistics([1.0, 2.0, 6.0])
     # mean 9/3; variance (4 + 1 + 9)/2 = 7; t(.975, 2 degrees) = 4.302653; half of the interval = 4.302653·√7/√3
-    assert found == pytest.approx({"mean": 3, "deviation": 7**0.5, "median": 2, "interval": 4.302653 * (7 / 3) ** 0.5, "n": 3}, rel=1e-6)
-    assert statistics([4.0]) == {"mean": 4.0, "deviation": 0.0, "median": 4.0, "interval": 0.0, "n": 1}
+    assert found == pytest.approx(
+        {
+            "mean": 3,
+            "deviation": 7**0.5,
+            "median": 2,
+            "interval": 4.302653 * (7 / 3) ** 0.5,
+            "n": 3,
+        },
+        rel=1e-6,
+    )
+    assert statistics([4.0]) == {
+        "mean": 4.0,
+        "deviation": 0.0,
+        "median": 4.0,
+        "interval": 0.0,
+        "n": 1,
+    }
 
 
 def test_results_go_on_disk_one_by_one_and_a_rerun_measures_what_is_missing(tmp_path):
@@ -72,7 +87,9 @@ def test_results_go_on_disk_one_by_one_and_a_rerun_measures_what_is_missing(tmp_
     assert not (tmp_path / "summary.json").exists()
     summary = run(Sum(tmp_path), 3)
     assert measured(tmp_path)[3:] == ["10/2", "20/2", "30/2", "10/3", "20/3", "30/3"]
-    assert summary["20"]["value"] == pytest.approx({"mean": 22, "deviation": 1, "median": 22, "interval": 4.302653 / 3**0.5, "n": 3})
+    assert summary["20"]["value"] == pytest.approx(
+        {"mean": 22, "deviation": 1, "median": 22, "interval": 4.302653 / 3**0.5, "n": 3}
+    )
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert run(Sum(tmp_path), 2) == summary  # seeds once measured stay
@@ -85,33 +102,46 @@ def test_a_line_that_was_cut_off_is_measured_again(tmp_path):
     path.write_bytes(path.read_bytes()[:-5])
     run(Sum(tmp_path), 1)
     assert measured(tmp_path) == ["10/1", "20/1", "30/1", "30/1"]
-    assert [json.loads(line)["metrics"] for line in path.read_text().splitlines()] == [{"value": 11.0}, {"value": 21.0}, {"value": 31.0}]
+    assert [json.loads(line)["metrics"] for line in path.read_text().splitlines()] == [
+        {"value": 11.0},
+        {"value": 21.0},
+        {"value": 31.0},
+    ]
 
 
 def test_some_settings_alone(tmp_path):
     assert set(run(Sum(tmp_path), 1, ["20"])) == {"20"}
     assert measured(tmp_path) == ["20/1"]
-    with pytest.raises(FunnelError, match=r"--only 21: is no setting of this experiment: known: 10, 20, 30$"):
+    with pytest.raises(
+        FunnelError, match=r"--only 21: is no setting of this experiment: known: 10, 20, 30$"
+    ):
         run(Sum(tmp_path), 1, ["21"])
 
 
 def test_other_options_are_refused(tmp_path):
     run(Sum(tmp_path), 1)
-    with pytest.raises(FunnelError, match=r"results.jsonl: 10 was measured with power = 1, and power is 2 now: give another --out"):
+    with pytest.raises(
+        FunnelError,
+        match=r"results.jsonl: 10 was measured with power = 1, and power is 2 now: give another --out",
+    ):
         run(Sum(tmp_path, power=2), 1)
 
 
 def test_synthetic_task_by_hand():
     task = Task(0.6, seed=3)
     w = task.weights
-    np.testing.assert_allclose(w.T @ w, [[1, 0.6], [0.6, 1]], atol=1e-12)  # unit weights of cosine p
+    np.testing.assert_allclose(
+        w.T @ w, [[1, 0.6], [0.6, 1]], atol=1e-12
+    )  # unit weights of cosine p
     x, y = (t.numpy().astype(np.float64) for t in task.rows(4000, tf.constant(7)))
     z = x @ w
     rest = y - z - sum(np.sin(i * z + i) for i in range(1, 11))
     assert abs(rest.std() - 0.1) < 0.003
     assert abs(x.std() - 1) < 0.005
     assert abs(np.corrcoef(rest.T)[0, 1]) < 0.06
-    assert np.abs(x - task.rows(4000, tf.constant(8))[0].numpy()).max() > 1  # a batch for each number
+    assert (
+        np.abs(x - task.rows(4000, tf.constant(8))[0].numpy()).max() > 1
+    )  # a batch for each number
 
 
 @pytest.mark.parametrize(("p", "correlation"), [(0.5, 0.10), (0.9, 0.30), (0.98, 0.60)])
@@ -125,7 +155,11 @@ def test_models_have_the_papers_sizes():
     def towers(width):
         return 2 * (width * 8 + 8 + 8 + 1)
 
-    expected = {"shared_bottom": 11_413 + towers(113), "moe": 12_928 + 800 + towers(16), "mmoe": 12_928 + 1600 + towers(16)}
+    expected = {
+        "shared_bottom": 11_413 + towers(113),
+        "moe": 12_928 + 800 + towers(16),
+        "mmoe": 12_928 + 1600 + towers(16),
+    }
     assert {model: Learner(model, 1, TINY).model.count_params() for model in MODELS} == expected
 
 
@@ -138,7 +172,11 @@ def test_models_trained_side_by_side_are_those_trained_alone():
 
 def test_mmoe_synthetic_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(mmoe_synthetic, "CORRELATIONS", (1.0,))
-    monkeypatch.setitem(experiments.EXPERIMENTS, "mmoe-synthetic", lambda out, config: MMoESynthetic(out, config, TINY))
+    monkeypatch.setitem(
+        experiments.EXPERIMENTS,
+        "mmoe-synthetic",
+        lambda out, config: MMoESynthetic(out, config, TINY),
+    )
     command = ["experiment", "mmoe-synthetic", "--seeds", "2", "--out", str(tmp_path / "out")]
     assert cli.main(command) == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -155,11 +193,20 @@ def test_mmoe_synthetic_from_the_command_line(tmp_path, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["mmoe-synthetics"], "'mmoe-synthetics' is no experiment: did you mean 'mmoe-synthetic'?"),
-        (["mmoe-synthetic", "--config", "my.toml"], "--config my.toml: mmoe-synthetic draws its own data"),
+        (
+            ["mmoe-synthetic", "--config", "my.toml"],
+            "--config my.toml: mmoe-synthetic draws its own data",
+        ),
         (["census", "--config", "none.toml"], "none.toml: cannot be read"),
-        (["census", "--only", "mmo"], "--only mmo: is no setting of this experiment: did you mean 'mmoe'?"),
+        (
+            ["census", "--only", "mmo"],
+            "--only mmo: is no setting of this experiment: did you mean 'mmoe'?",
+        ),
         (["census", "--only", "mose"], "--only mose: is no setting of this experiment"),
-        (["esmm-bias", "--config", "examples/census.toml"], "examples/census.toml: no task has `given`"),
+        (
+            ["esmm-bias", "--config", "examples/census.toml"],
+            "examples/census.toml: no task has `given`",
+        ),
         (["census", "--seeds", "0"], "0 is not a whole number of at least 1"),
     ],
 )
@@ -195,7 +242,9 @@ def test_census_compares_every_sharing_but_those_without_their_features(tmp_path
     experiment = Census(tmp_path)
     assert set(census.OPTIONS) == set(SHARING)
     assert experiment.groups == [[sharing for sharing in SHARING if sharing != "mose"]]
-    assert experiment.left_out == {"mose": "model.sharing: mose reads a sequence, but no feature has kind = 'sequence': declare one"}
+    assert experiment.left_out == {
+        "mose": "model.sharing: mose reads a sequence, but no feature has kind = 'sequence': declare one"
+    }
     assert experiment.describe("ple")["model.sharing.levels"] == 2
 
 
@@ -238,7 +287,10 @@ def test_census_on_a_table_of_ones_own(tmp_path):
     experiment = Census(tmp_path / "out", tmp_path / "my.toml")
     summary = run(experiment, 2, ["shared_bottom", "cgc"])
     assert list(summary) == ["shared_bottom", "cgc"]
-    assert {task: found["n"] for task, found in summary["cgc"].items()} == {"income": 2, "never_married": 2}
+    assert {task: found["n"] for task, found in summary["cgc"].items()} == {
+        "income": 2,
+        "never_married": 2,
+    }
     assert Results(experiment).values("cgc", "income") != [0.5, 0.5]
     assert (tmp_path / "out" / "data" / "manifest.json").exists()
 

@@ -12,11 +12,16 @@ from model.serving.export import Export
 
 
 def test_a_loader_that_was_not_run_is_warned_of(tmp_path, monkeypatch, capsys):
-    loaders = {"c_api": LoaderCheck(not_run="tensorflow holds no libtensorflow_cc"), "session": LoaderCheck(2e-8, 1.0)}
+    loaders = {
+        "c_api": LoaderCheck(not_run="tensorflow holds no libtensorflow_cc"),
+        "session": LoaderCheck(2e-8, 1.0),
+    }
     made = Export(tmp_path / "export/7", 7, ["p_ctr"], Check("2.21.0", 40, 3.5, loaders))
     estimator = SimpleNamespace(export_saved_model=lambda directory: made)
     monkeypatch.setattr(funnel.training, "Run", lambda config: SimpleNamespace(estimator=estimator))
-    (tmp_path / "demo.toml").write_text((Path(__file__).parents[1] / "examples/demo.toml").read_text())
+    (tmp_path / "demo.toml").write_text(
+        (Path(__file__).parents[1] / "examples/demo.toml").read_text()
+    )
     monkeypatch.chdir(tmp_path)
     config = load(tmp_path / "demo.toml")
     stages.export(config)

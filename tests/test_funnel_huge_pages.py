@@ -38,7 +38,12 @@ def test_the_same_command_is_started_with_the_tunable_added(started):
 
 @pytest.mark.parametrize(
     ("enabled", "tunables", "libc"),
-    [(REQUEST, "glibc.malloc.hugetlb=0", "glibc"), (ALWAYS, "", "glibc"), ("", "", "glibc"), (REQUEST, "", "musl")],
+    [
+        (REQUEST, "glibc.malloc.hugetlb=0", "glibc"),
+        (ALWAYS, "", "glibc"),
+        ("", "", "glibc"),
+        (REQUEST, "", "musl"),
+    ],
     ids=["already said", "given to all", "another kernel", "another C library"],
 )
 def test_nothing_is_started_where_that_is_of_no_use(started, enabled, tunables, libc):
@@ -47,6 +52,12 @@ def test_nothing_is_started_where_that_is_of_no_use(started, enabled, tunables, 
 
 def test_the_command_answers_as_before(tmp_path):
     for start in (["-m", "funnel"], ["-c", "from funnel.cli.main import program; program()"]):
-        done = subprocess.run([sys.executable, *start, "train", "a b.toml"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, *start, "train", "a b.toml"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert (done.returncode, done.stdout) == (2, "")
         assert "a b.toml" in done.stderr

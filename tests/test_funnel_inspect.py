@@ -31,7 +31,13 @@ LAYOUTS = [("packed", "none"), ("columns", "gzip")]
 
 def impression(n):
     tags = {"tags": ["[red]", "b"][: n % 3], "shares": [0.5, 2.0][: n % 3]}
-    row = {"id": f"i{n}", "ts": T0 + n * 3600, "user": f"user {n % 7}", "price": None if n % 9 == 0 else n / 4, "age": n % 60}
+    row = {
+        "id": f"i{n}",
+        "ts": T0 + n * 3600,
+        "user": f"user {n % 7}",
+        "price": None if n % 9 == 0 else n / 4,
+        "age": n % 60,
+    }
     return row | tags | {"paid": "yes" if n % 4 == 0 else "no"}
 
 
@@ -43,10 +49,28 @@ def made(request, tmp_path_factory):
         {"id": "?", "ts": T0 + 99 * DAY, "seconds": 1}
     ]
     write_logs(run, [*rows, rows[0]], clicks)
-    logs = {s: {"files": f"{run}/{s}*", "id": "id", "time": "ts"} for s in ("impressions", "clicks")}
-    output = {"shards": 2, "max_rejects": 1.0, "layout": request.param[0], "compression": request.param[1]}
-    sections = {"logs": logs, "features": FEATURES, "labels": LABELS, "tasks": {"ctr": {"label": "click"}}, "output": output}
-    preprocess(make_config(run, **sections, sampling={"negatives": 0.5}, split={"eval": {"fraction": 0.2}}), run / "data")
+    logs = {
+        s: {"files": f"{run}/{s}*", "id": "id", "time": "ts"} for s in ("impressions", "clicks")
+    }
+    output = {
+        "shards": 2,
+        "max_rejects": 1.0,
+        "layout": request.param[0],
+        "compression": request.param[1],
+    }
+    sections = {
+        "logs": logs,
+        "features": FEATURES,
+        "labels": LABELS,
+        "tasks": {"ctr": {"label": "click"}},
+        "output": output,
+    }
+    preprocess(
+        make_config(
+            run, **sections, sampling={"negatives": 0.5}, split={"eval": {"fraction": 0.2}}
+        ),
+        run / "data",
+    )
     return run, {row["id"]: row for row in rows}
 
 
@@ -64,8 +88,23 @@ def shown(made, capsys, monkeypatch):
 
 def test_shows_all_of_it_in_100_columns(shown):
     out = shown()
-    titles = ["Impressions", "Inputs", "Events", "Calendar", "Labels", "Correlation of labels", "Days", "Coded features"]
-    titles += ["Hash collisions", "Frequent values that share a bucket", "Numbers", "Quantiles", "What each feature alone tells"]
+    titles = [
+        "Impressions",
+        "Inputs",
+        "Events",
+        "Calendar",
+        "Labels",
+        "Correlation of labels",
+        "Days",
+        "Coded features",
+    ]
+    titles += [
+        "Hash collisions",
+        "Frequent values that share a bucket",
+        "Numbers",
+        "Quantiles",
+        "What each feature alone tells",
+    ]
     assert [title for title in titles if f"\n{title}" not in "\n" + out] == []
     tables = [line for line in out.splitlines() if line[:1] in "┃│┏└"]
     assert max(map(len, tables)) <= 100
@@ -73,19 +112,26 @@ def test_shows_all_of_it_in_100_columns(shown):
     assert "2026-09-22" in out
     assert "[red]" in out  # a value, no markup
     assert "│ again   │ no 74.7 % │ yes 25.3 % │        – │" in out
-    assert "warning: features.again.buckets = 6: the frequent values 'no' (74.7 % of rows) and 'yes' (25.3 % of rows) share" in out
+    assert (
+        "warning: features.again.buckets = 6: the frequent values 'no' (74.7 % of rows) and 'yes' (25.3 % of rows) share"
+        in out
+    )
     assert "warning: features.paid alone predicts label 'click' with an AUC of 1.000" in out
 
 
 def test_shows_examples_by_feature_name(made, shown):
     run, rows = made
-    examples = first_examples(run / "data", json.loads((run / "data" / "manifest.json").read_text()), 7)
+    examples = first_examples(
+        run / "data", json.loads((run / "data" / "manifest.json").read_text()), 7
+    )
     assert len(examples) == 7
     for example in examples:
         row = rows[example["id"]]
         number, clicked = int(example["id"][1:]), int(example["id"][1:]) % 4 == 0
         assert example["user"] == bucket(row["user"], 100)
-        assert example["tags"] == [(bucket(t, 50), w) for t, w in zip(row["tags"], row["shares"], strict=True)]
+        assert example["tags"] == [
+            (bucket(t, 50), w) for t, w in zip(row["tags"], row["shares"], strict=True)
+        ]
         assert example["price"] == row["price"]
         assert (example["age"], example["click"]) == (number % 60, int(clicked))
         assert (example["dwell"], example["weight"]) == (2.5 * clicked, 1 if clicked else 2)
@@ -109,11 +155,22 @@ def test_another_versions_directory_is_refused(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "manifest.json").write_text('{"layout": 1}')
     assert main(["inspect", str(tmp_path)]) == 2
-    assert "is of version 1, this program reads 3; run `funnel preprocess` again" in capsys.readouterr().err
+    assert (
+        "is of version 1, this program reads 3; run `funnel preprocess` again"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0, "0 %"), (1, "100 %"), (0.123, "12.3 %"), (0.00123, "0.12 %"), (0.0000042, "0.00042 %"), (None, "–")]
+    ("share", "text"),
+    [
+        (0, "0 %"),
+        (1, "100 %"),
+        (0.123, "12.3 %"),
+        (0.00123, "0.12 %"),
+        (0.0000042, "0.00042 %"),
+        (None, "–"),
+    ],
 )
 def test_shares(share, text):
     assert statistics_tables._share(share) == text

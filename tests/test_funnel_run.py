@@ -71,9 +71,14 @@ def summary(folder):
 
 
 def test_summary_accounts_for_every_row(done):
-    rows, simulated = summary(done)["rows"], json.loads((done / "logs" / "simulation.json").read_text())["impressions"]
+    rows, simulated = (
+        summary(done)["rows"],
+        json.loads((done / "logs" / "simulation.json").read_text())["impressions"],
+    )
     assert rows["impressions_read"] == simulated["rows"]
-    assert rows["impressions_read"] == sum(rows[k] for k in ("examples_written", "rejected", "dropped_immature", "sampled_out"))
+    assert rows["impressions_read"] == sum(
+        rows[k] for k in ("examples_written", "rejected", "dropped_immature", "sampled_out")
+    )
     assert rows["duplicates"] == simulated["duplicates"]
     assert rows["rejected"] == simulated["duplicates"] + simulated["malformed"]
 
@@ -89,10 +94,21 @@ def test_summary_holds_metrics_parity_and_seconds(done):
     statistics = json.loads((done / "run" / "data" / "statistics.json").read_text())
     clicked = statistics["labels"]["eval"]["click"]["positive"]
     assert result["evaluation"]["cvr"]["rows"] == clicked
-    assert result["evaluation"]["ctr"]["rows"] == result["evaluation"]["ctcvr"]["rows"] == statistics["rows"]["eval"]
+    assert (
+        result["evaluation"]["ctr"]["rows"]
+        == result["evaluation"]["ctcvr"]["rows"]
+        == statistics["rows"]["eval"]
+    )
     assert result["parity"]["max_abs_difference"] <= 1e-5
     assert result["export"]["outputs"] == ["p_ctcvr", "p_ctr", "p_cvr"]
-    assert set(result["seconds"]) == {"simulate", "preprocess", "train", "evaluate", "export", "report"}
+    assert set(result["seconds"]) == {
+        "simulate",
+        "preprocess",
+        "train",
+        "evaluate",
+        "export",
+        "report",
+    }
 
 
 def test_resolved_configuration_reloads_to_itself(done):
@@ -103,10 +119,14 @@ def test_resolved_configuration_reloads_to_itself(done):
     assert resolved == given | {"train": given["train"] | {"epochs": 2.0}}  # what suits the rows
 
 
-@pytest.mark.parametrize("file", ["small.toml", "run/config.toml"], ids=["as it was", "with every default written out"])
+@pytest.mark.parametrize(
+    "file", ["small.toml", "run/config.toml"], ids=["as it was", "with every default written out"]
+)
 def test_what_has_not_changed_is_skipped(done, capsys, file):
     assert main(["run", str(done / file)]) == 0
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if "unchanged" in line] == [
+    assert [
+        line.split()[1] for line in capsys.readouterr().out.splitlines() if "unchanged" in line
+    ] == [
         "simulate",
         "preprocess",
         "train",
@@ -117,8 +137,16 @@ def test_what_has_not_changed_is_skipped(done, capsys, file):
 
 
 def test_a_new_process_says_nothing_of_its_libraries(done):
-    command = [sys.executable, "-c", "from funnel.cli.main import program; program()", "run", str(done / "small.toml")]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    command = [
+        sys.executable,
+        "-c",
+        "from funnel.cli.main import program; program()",
+        "run",
+        str(done / "small.toml"),
+    ]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1]
+    )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [line.split()[0] for line in ended.stdout.splitlines()[:6]] == ["·"] * 6
 
@@ -137,10 +165,15 @@ def test_a_new_dimension_trains_anew_without_preprocessing(done, capsys):
 def test_predict_scores_every_valid_row(done, capsys):
     output = done / "scores.parquet"
     inputs = str(done / "logs" / "impressions" / "2026-11-01" / "*")
-    assert main(["predict", str(done / "small.toml"), "--input", inputs, "--output", str(output)]) == 0
+    assert (
+        main(["predict", str(done / "small.toml"), "--input", inputs, "--output", str(output)]) == 0
+    )
     scores = pq.read_table(output)
     assert scores.column_names == ["id", "p_ctr", "p_cvr", "p_ctcvr"]
-    read = sum(pq.read_metadata(p).num_rows for p in (done / "logs" / "impressions" / "2026-11-01").iterdir())
+    read = sum(
+        pq.read_metadata(p).num_rows
+        for p in (done / "logs" / "impressions" / "2026-11-01").iterdir()
+    )
     rejected = capsys.readouterr().out.count("not scored:")
     assert len(scores) + rejected == read
     product = scores["p_ctr"].to_numpy() * scores["p_cvr"].to_numpy()
@@ -164,7 +197,13 @@ def test_report_is_one_whole_file(done):
 
 def test_gates_are_in_the_summary(done):
     health = summary(done)["health"]
-    assert set(health["gates"]) == {"level_0/ctr", "level_0/cvr", "level_0/_shared", "level_1/ctr", "level_1/cvr"}
+    assert set(health["gates"]) == {
+        "level_0/ctr",
+        "level_0/cvr",
+        "level_0/_shared",
+        "level_1/ctr",
+        "level_1/cvr",
+    }
     for gate in health["gates"].values():
         assert sum(gate["weights"].values()) == pytest.approx(1)
     assert json.loads((done / "run" / "model" / "health.json").read_text()) == health
@@ -195,11 +234,17 @@ def test_an_alarm_is_a_line_on_the_screen_and_in_the_report(done, monkeypatch, c
 @pytest.fixture(scope="module")
 def numbers(done):
     """The same logs, with a task on a number; each stage but the simulation."""
-    config = (done / "small.toml").read_text().replace(f'run = "{done}/run"', f'run = "{done}/numbers/run"')
+    config = (
+        (done / "small.toml")
+        .read_text()
+        .replace(f'run = "{done}/run"', f'run = "{done}/numbers/run"')
+    )
     config = config.replace("esmm", "independent").replace("ple", "mmoe")
     spent = 'spent = { event = "conversions", within = "1d", after = "click", value = "value", transform = "log1p" }'
     config = config.replace("\n[features]", f"{spent}\n\n[features]")
-    config = config.replace("\n[model]", 'spent = { label = "spent", given = "click", loss = "huber" }\n\n[model]')
+    config = config.replace(
+        "\n[model]", 'spent = { label = "spent", given = "click", loss = "huber" }\n\n[model]'
+    )
     (done / "numbers").mkdir()
     (done / "numbers" / "numbers.toml").write_text(config)
     for stage in ("preprocess", "train", "evaluate", "export", "report"):
@@ -226,14 +271,20 @@ def test_a_task_on_a_number_goes_the_whole_way(numbers, capsys):
 def test_a_number_is_scored_offline_too(numbers):
     output = numbers / "scores.parquet"
     inputs = str(numbers.parent / "logs" / "impressions" / "2026-11-01" / "*")
-    assert main(["predict", str(numbers / "numbers.toml"), "--input", inputs, "--output", str(output)]) == 0
+    assert (
+        main(["predict", str(numbers / "numbers.toml"), "--input", inputs, "--output", str(output)])
+        == 0
+    )
     assert pq.read_table(output).column_names == ["id", "p_ctr", "p_cvr", "p_ctcvr", "y_spent"]
 
 
 @pytest.mark.parametrize(
     ("results", "line"),
     [
-        ({"ctr": {"auc": 0.7}, "cvr": {"auc": None}, "dwell": {"mse": 1.5}}, "AUC ctr 0.7, cvr –; mse dwell 1.5"),
+        (
+            {"ctr": {"auc": 0.7}, "cvr": {"auc": None}, "dwell": {"mse": 1.5}},
+            "AUC ctr 0.7, cvr –; mse dwell 1.5",
+        ),
         ({"dwell": {"mse": 1.5}}, "mse dwell 1.5"),
     ],
 )
@@ -254,13 +305,21 @@ def test_training_goes_on_after_an_interruption(done, monkeypatch, capsys):
         if progress.step == 10:
             raise KeyboardInterrupt
 
-    config, changed = str(done / "small.toml"), ["--set", "train.checkpoint_every=5", "--set", "train.seed=2"]
+    config, changed = (
+        str(done / "small.toml"),
+        ["--set", "train.checkpoint_every=5", "--set", "train.seed=2"],
+    )
     monkeypatch.setattr(MetricsLog, "__call__", interrupted)
     assert main(["run", config, *changed]) == 130
     assert (done / "run" / "model" / "checkpoints" / "ckpt-5.index").exists()
     monkeypatch.setattr(MetricsLog, "__call__", real)
     assert main(["run", config, *changed]) == 0
-    steps = [json.loads(line) for line in (done / "run" / "model" / "metrics.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)
+        for line in (done / "run" / "model" / "metrics.jsonl").read_text().splitlines()
+    ]
     seen = [line["step"] for line in steps if "step" in line]
-    assert seen == sorted(set(seen))  # step 10, logged before the interruption but after the checkpoint, is not there twice
+    assert seen == sorted(
+        set(seen)
+    )  # step 10, logged before the interruption but after the checkpoint, is not there twice
     assert seen[:2] == [5, 10]

@@ -19,8 +19,18 @@ from funnel.config.config import load
 from funnel.training import Run
 from model.estimator.estimator import RankingEstimator
 
-TRAIN = {"batch_size": 16, "steps": 8, "log_every": 2, "precision": "float32", "xla": False, "async_checkpoints": False}
-MODEL = {"sharing": {"name": "shared_bottom", "units": [4]}, "funnel": {"name": "esmm", "tower_units": [3]}}
+TRAIN = {
+    "batch_size": 16,
+    "steps": 8,
+    "log_every": 2,
+    "precision": "float32",
+    "xla": False,
+    "async_checkpoints": False,
+}
+MODEL = {
+    "sharing": {"name": "shared_bottom", "units": [4]},
+    "funnel": {"name": "esmm", "tower_units": [3]},
+}
 
 
 @pytest.fixture
@@ -28,7 +38,14 @@ def folder(tmp_path, monkeypatch):
     """The current directory: my.toml, whose run in run/ has data."""
     monkeypatch.chdir(tmp_path)
     write_data(tmp_path / "run")
-    sections = {"run": "run", "features": FEATURES, "labels": LABELS, "tasks": TASKS, "train": TRAIN, "model": MODEL}
+    sections = {
+        "run": "run",
+        "features": FEATURES,
+        "labels": LABELS,
+        "tasks": TASKS,
+        "train": TRAIN,
+        "model": MODEL,
+    }
     (tmp_path / "my.toml").write_text(tomli_w.dumps(sections))
     return tmp_path
 
@@ -40,14 +57,22 @@ def sets(*changes):
 def start(*arguments):
     path = os.pathsep.join(p for p in sys.path if p)
     command = [sys.executable, "-m", "funnel", *arguments]
-    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def tags(directory):
     found = set()
     for path in directory.glob("events*"):
         for record in tf.data.TFRecordDataset(str(path)):
-            found |= {value.tag for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value}
+            found |= {
+                value.tag for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value
+            }
     return found
 
 
@@ -86,7 +111,9 @@ def test_a_training_anew_keeps_its_own_events_alone(folder):
 def test_one_that_is_refused_leaves_the_log(folder, capsys):
     assert cli.main(["train", "my.toml"]) == 0
     before = (folder / "run/model/metrics.jsonl").read_text()
-    assert cli.main(["train", "my.toml", "--force", *sets("train.cpu_devices=3")]) == 2  # of a process that has one
+    assert (
+        cli.main(["train", "my.toml", "--force", *sets("train.cpu_devices=3")]) == 2
+    )  # of a process that has one
     assert "train.cpu_devices = 3" in capsys.readouterr().err
     assert (folder / "run/model/metrics.jsonl").read_text() == before
 
@@ -94,16 +121,22 @@ def test_one_that_is_refused_leaves_the_log(folder, capsys):
 @pytest.mark.slow
 def test_evaluation_exporters_and_their_files(folder):
     changes = ["evaluation.every=3", "exporters.latest={keep=2}", "exporters.final={}"]
-    changes.append('exporters.best={metric="ctr auc", provided=["ctr logloss < 0"]}')  # a condition that never holds
+    changes.append(
+        'exporters.best={metric="ctr auc", provided=["ctr logloss < 0"]}'
+    )  # a condition that never holds
     trained = Run(load(folder / "my.toml", changes)).train()
     assert (trained.step, trained.ended) == (8, "steps")
     made = folder / "run/exporters"
     assert [len(versions(made / name)) for name in ("latest", "final")] == [2, 1]
     assert not (made / "best").exists()
-    evaluated = [line["step"] for line in lines(folder / "run/model/metrics.jsonl") if "evaluation" in line]
+    evaluated = [
+        line["step"] for line in lines(folder / "run/model/metrics.jsonl") if "evaluation" in line
+    ]
     assert evaluated == [3, 6, 8]
     changes[-1] = 'exporters.best={metric="ctr auc", provided=["ctr logloss > 0"]}'
-    Run(load(folder / "my.toml", changes)).train()  # nothing is left to train: evaluated and published alone
+    Run(
+        load(folder / "my.toml", changes)
+    ).train()  # nothing is left to train: evaluated and published alone
     assert json.loads((made / "best/best.json").read_text())["step"] == 8
     assert len(versions(made / "best")) == 1
 
@@ -113,7 +146,10 @@ def test_early_stopping_counts_on_in_a_new_process(folder):
     stopping = 'evaluation.early_stopping={metric="ctr auc", patience=2, min_delta=1.0}'  # nothing improves by so much
     changes = ["evaluation.every=2", stopping]
     trained = Run(load(folder / "my.toml", [*changes, "train.steps=4"])).train()
-    assert (trained.step, trained.ended) == (4, "steps")  # the first is the best, the second is missed once
+    assert (trained.step, trained.ended) == (
+        4,
+        "steps",
+    )  # the first is the best, the second is missed once
     trained = Run(load(folder / "my.toml", [*changes, "train.steps=100"])).train()
     assert (trained.step, trained.ended) == (6, "action")
 
@@ -122,10 +158,14 @@ def test_early_stopping_counts_on_in_a_new_process(folder):
 def test_a_profile_of_exactly_these_steps(folder, monkeypatch, profile):
     seen, trainers, real = [], [], RankingEstimator._loop
     monkeypatch.setattr(
-        RankingEstimator, "_loop", lambda self, session, *rest: trainers.append(session.trainer) or real(self, session, *rest)
+        RankingEstimator,
+        "_loop",
+        lambda self, session, *rest: trainers.append(session.trainer) or real(self, session, *rest),
     )
     for name in ("start", "stop"):
-        monkeypatch.setattr(tf.profiler.experimental, name, lambda *_: seen.append(trainers[-1].reached))
+        monkeypatch.setattr(
+            tf.profiler.experimental, name, lambda *_: seen.append(trainers[-1].reached)
+        )
     Run(load(folder / "my.toml", [f"train.profile={list(profile)}"])).train()
     first, last = profile
     assert seen == [first - 1, last]
@@ -160,7 +200,10 @@ def test_sigterm_before_the_first_step_changes_nothing(folder, monkeypatch, caps
         patched.setattr(RankingEstimator, "_begin", signalled(RankingEstimator._begin))
         assert cli.main(["train", "my.toml", "--force"]) == 0
     said = capsys.readouterr().out.splitlines()[-1]
-    assert said == "training was ended before its first step by a signal; to go on: funnel train my.toml --force"
+    assert (
+        said
+        == "training was ended before its first step by a signal; to go on: funnel train my.toml --force"
+    )
     assert tf.train.latest_checkpoint("run/model/checkpoints").endswith("-8")
     assert (folder / "run/.stages.json").read_text() == before
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -173,7 +216,10 @@ def test_sigterm_during_an_evaluation_or_export(folder, monkeypatch, capsys):
         with monkeypatch.context() as patched:
             patched.setattr(RankingEstimator, name, signalled(getattr(RankingEstimator, name)))
             assert cli.main(arguments) == 0
-        assert f"training was ended at step {step} by a signal; to go on: funnel train" in capsys.readouterr().out
+        assert (
+            f"training was ended at step {step} by a signal; to go on: funnel train"
+            in capsys.readouterr().out
+        )
         assert tf.train.latest_checkpoint("run/model/checkpoints").endswith(f"-{step}")
     assert cli.main(arguments) == 0
     assert "signal" not in capsys.readouterr().out
@@ -189,7 +235,11 @@ def test_sigterm_during_an_evaluation_or_export(folder, monkeypatch, capsys):
         ('evaluation={every=3, early_stopping={metric="ctr auc"}}', False, True),
         ("evaluation.truth=truth.parquet", False, False),
         ("train.log_every=3", False, False),
-        ('train.precision="auto"', False, True),  # which may come to the same: the estimator refuses what does not
+        (
+            'train.precision="auto"',
+            False,
+            True,
+        ),  # which may come to the same: the estimator refuses what does not
         ("train.xla=true", False, True),
         ("train.xla=false", False, False),
         ("train.clip_norm=1.0", True, False),
@@ -201,11 +251,19 @@ def test_sigterm_during_an_evaluation_or_export(folder, monkeypatch, capsys):
     ],
 )
 def test_what_a_training_starts_over_for(folder, change, starts_over, goes_on):
-    before, after = (stages._key(load(folder / "my.toml", changes), "train") for changes in ([], [change]))
-    assert [one != other for one, other in zip(before, after, strict=True)] == [starts_over, goes_on]
+    before, after = (
+        stages._key(load(folder / "my.toml", changes), "train") for changes in ([], [change])
+    )
+    assert [one != other for one, other in zip(before, after, strict=True)] == [
+        starts_over,
+        goes_on,
+    ]
 
 
 def test_another_early_stopping_is_another_training(folder):
-    changes = [f'evaluation={{every=3, early_stopping={{metric="ctr auc", patience={patience}}}}}' for patience in (1, 2)]
+    changes = [
+        f'evaluation={{every=3, early_stopping={{metric="ctr auc", patience={patience}}}}}'
+        for patience in (1, 2)
+    ]
     one, other = (stages._key(load(folder / "my.toml", [change]), "train") for change in changes)
     assert (one[0] == other[0], one[1] == other[1]) == (True, False)

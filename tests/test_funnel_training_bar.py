@@ -9,7 +9,9 @@ from funnel.cli.training_bar import describe, training_bar
 
 
 def test_a_report_in_a_line():
-    assert describe(REPORT) == "1,000 rows/s · loss ctr 0.5000 · rate 0.001 · input 25 % · 0:09 left"
+    assert (
+        describe(REPORT) == "1,000 rows/s · loss ctr 0.5000 · rate 0.001 · input 25 % · 0:09 left"
+    )
 
 
 def test_the_bar_on_a_terminal():

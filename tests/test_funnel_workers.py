@@ -33,8 +33,18 @@ from funnel.cli.main import program
 program()
 """
 # With a buffer of one row the shards' rows alternate: two workers of a shard each take together the batch that one process takes.
-TRAIN = {"batch_size": 16, "steps": 20, "log_every": 5, "shuffle_buffer": 1, "precision": "float32", "learning_rate": 0.01}
-MODEL = {"sharing": {"name": "shared_bottom", "units": [4]}, "funnel": {"name": "esmm", "tower_units": [3]}}
+TRAIN = {
+    "batch_size": 16,
+    "steps": 20,
+    "log_every": 5,
+    "shuffle_buffer": 1,
+    "precision": "float32",
+    "learning_rate": 0.01,
+}
+MODEL = {
+    "sharing": {"name": "shared_bottom", "units": [4]},
+    "funnel": {"name": "esmm", "tower_units": [3]},
+}
 
 
 @pytest.fixture
@@ -43,13 +53,22 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
         write_data(tmp_path / name)
-        sections = {"run": name, "features": FEATURES, "labels": LABELS, "tasks": TASKS, "train": TRAIN, "model": MODEL}
+        sections = {
+            "run": name,
+            "features": FEATURES,
+            "labels": LABELS,
+            "tasks": TASKS,
+            "train": TRAIN,
+            "model": MODEL,
+        }
         (tmp_path / f"{name}.toml").write_text(tomli_w.dumps(sections))
     return tmp_path
 
 
 def tf_config(index, addresses=("a:1", "b:1")):
-    return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}})
+    return json.dumps(
+        {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}}
+    )
 
 
 @contextmanager
@@ -57,9 +76,16 @@ def workers(*arguments):
     """The command as two processes, the first worker's first."""
     addresses, running = [f"127.0.0.1:{free_port()}" for _ in range(2)], []
     for index in range(2):
-        env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TF_CONFIG": tf_config(index, addresses)}
+        env = os.environ | {
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            "TF_CONFIG": tf_config(index, addresses),
+        }
         command = [sys.executable, "-c", PROGRAM, *arguments]
-        running.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        running.append(
+            subprocess.Popen(
+                command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
     try:
         yield running
     finally:
@@ -78,13 +104,28 @@ def ends(running):
 
 @pytest.mark.slow
 def test_two_workers_train_as_one_process_and_the_first_alone_writes(folder):
-    with workers("train", "two.toml", *sets("evaluation.every=10", "exporters.final={}")) as running:
+    with workers(
+        "train", "two.toml", *sets("evaluation.every=10", "exporters.final={}")
+    ) as running:
         said = ends(running)
     assert all("replicas: 2" in output for output in said)
     first, second = (set(re.findall("writes (.*)", output)) for output in said)
-    assert {"metrics.jsonl", ".model.json", ".stages.json.unfinished", ".summary.json.unfinished", "reliability.json"} <= first
+    assert {
+        "metrics.jsonl",
+        ".model.json",
+        ".stages.json.unfinished",
+        ".summary.json.unfinished",
+        "reliability.json",
+    } <= first
     assert {name for name in second if "position-00001" not in name} == set()
-    assert [line["step"] for line in lines(folder / "two/model/metrics.jsonl")] == [5, 10, 10, 15, 20, 20]  # 10 and 20 were evaluated too
+    assert [line["step"] for line in lines(folder / "two/model/metrics.jsonl")] == [
+        5,
+        10,
+        10,
+        15,
+        20,
+        20,
+    ]  # 10 and 20 were evaluated too
     assert len(list((folder / "two/model/tensorboard").iterdir())) == 1
     assert [path.name.isdigit() for path in (folder / "two/exporters/final").iterdir()] == [True]
     assert json.loads((folder / "two/.stages.json").read_text())["train"]["done"]

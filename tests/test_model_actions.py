@@ -69,7 +69,10 @@ def test_tensorboard_gets_every_number(tmp_path):
     found = {}
     for record in tf.data.TFRecordDataset(str(path)):
         event = tf.compat.v1.Event.FromString(record.numpy())
-        found |= {value.tag: (event.step, float(tf.make_ndarray(value.tensor))) for value in event.summary.value}
+        found |= {
+            value.tag: (event.step, float(tf.make_ndarray(value.tensor)))
+            for value in event.summary.value
+        }
     assert found == {
         "loss/ctr": (4, 0.5),
         "weight/ctr": (4, 1.0),
@@ -151,6 +154,8 @@ def test_the_log_of_a_training(tmp_path):
     make_estimator(tmp_path, steps=6, log_every=4).train(log)
     found = lines(log.path)
     assert [line["step"] for line in found] == [4, 6]
-    assert all(0 < line["touched"]["embeddings_0/4"] <= 16 * 2 for line in found)  # two features of that dimension, batches of 16
+    assert all(
+        0 < line["touched"]["embeddings_0/4"] <= 16 * 2 for line in found
+    )  # two features of that dimension, batches of 16
     assert all(set(line["entropy"]) == {"level_0/ctr", "level_0/cvr"} for line in found)
     json.dumps(found, allow_nan=False)

@@ -14,8 +14,12 @@ from model.funnels import FUNNELS
 from model.ranking import RankingModel
 
 
-def outcome(rows: int, weight: float | None = None, totals: dict | None = None, **states: int) -> Outcome:
-    return Outcome(states=states, rows=rows, weight=rows if weight is None else weight, totals=totals or {})
+def outcome(
+    rows: int, weight: float | None = None, totals: dict | None = None, **states: int
+) -> Outcome:
+    return Outcome(
+        states=states, rows=rows, weight=rows if weight is None else weight, totals=totals or {}
+    )
 
 
 # 100 rows: 80 without a click, 15 clicks without a conversion, 3 with one, 2 whose conversion is unknown.
@@ -99,9 +103,17 @@ def test_esm2_begins_at_the_same_rate_with_and_without_the_action():
 @pytest.mark.parametrize(
     ("rows", "said", "p"),
     [
-        ([outcome(99, click=0, convert=0)], "task 'ctr' has no positive row among the 99 training rows", 0.5 / 100),
+        (
+            [outcome(99, click=0, convert=0)],
+            "task 'ctr' has no positive row among the 99 training rows",
+            0.5 / 100,
+        ),
         ([outcome(99, click=1, convert=0)], "task 'ctr' has no negative row", 99.5 / 100),
-        ([outcome(5, click=-1, convert=-1)], "task 'ctr' has no positive and no negative row among the 0", 0.5),
+        (
+            [outcome(5, click=-1, convert=-1)],
+            "task 'ctr' has no positive and no negative row among the 0",
+            0.5,
+        ),
     ],
 )
 def test_a_task_of_one_class_is_smoothed_and_warned_of(rows, said, p):
@@ -118,7 +130,9 @@ def test_without_outcomes_nothing_is_known():
 
 
 def test_a_quotient_above_1_begins_at_one_half():
-    assert log_odds(0.33 / 0.24) == 0.0  # labels given outright that form no chain, as in examples/adult.toml
+    assert (
+        log_odds(0.33 / 0.24) == 0.0
+    )  # labels given outright that form no chain, as in examples/adult.toml
 
 
 def test_log_odds_stay_finite():
@@ -132,13 +146,17 @@ def test_the_loss_before_the_first_step_is_the_constants(funnel):
     spec = make_spec()
     model = RankingModel(spec, make_model("mmoe", funnel), _fitted(spec), seed=1)
     states = [[o.states[name] for o in FUNNEL for _ in range(o.rows)] for name in LABELS]
-    labels = {name: tf.constant(values, tf.int64) for name, values in zip(LABELS, states, strict=True)}
+    labels = {
+        name: tf.constant(values, tf.int64) for name, values in zip(LABELS, states, strict=True)
+    }
     rng = np.random.default_rng(0)
     ids = tf.constant(rng.integers(0, 20, (100, spec.ids_width)), tf.int64)
     dense = tf.constant(rng.normal(size=(100, spec.dense_width)), tf.float32)
     found = {o.name: o.sums() for o in model.funnel.objectives(model(ids, dense), labels)}
     best = {"ctr": _entropy(20, 80), "cvr": _entropy(3, 15), "ctcvr": _entropy(3, 95)}
-    if funnel == "escm2":  # IPW divides a click's loss by p_ctr and takes the mean over all rows whose joint label is known
+    if (
+        funnel == "escm2"
+    ):  # IPW divides a click's loss by p_ctr and takes the mean over all rows whose joint label is known
         best["cvr"] *= 18 / 0.2 / 98
     assert {name for name in best if name in found} == set(found) - {"calibrator_cvr"}
     for name in found.keys() & best.keys():
@@ -167,7 +185,9 @@ def test_outcomes_of_training_rows_are_counted():
     }
     weights = np.array([2, 1, 1, 1, 2], np.float32)
     blank = np.zeros((5, 0))
-    rows = SplitRows(blank, blank, labels, np.zeros(5, np.int64), np.arange(5, dtype=np.uint64), weights)
+    rows = SplitRows(
+        blank, blank, labels, np.zeros(5, np.int64), np.arange(5, dtype=np.uint64), weights
+    )
     found = {states: sums.tolist() for states, sums in outcome_sums(spec, rows).items()}
     # rows, Σ weight, and Σ weight·value of click, convert and dwell
     assert found == {

@@ -33,15 +33,21 @@ def test_a_weight_of_positives_is_undone():
 
 
 def weighted_spec(**weights: float) -> Spec:
-    return make_spec(tasks={task: TASKS[task] | {"positive_weight": w} for task, w in weights.items()})
+    return make_spec(
+        tasks={task: TASKS[task] | {"positive_weight": w} for task, w in weights.items()}
+    )
 
 
 @pytest.mark.parametrize("funnel", ["independent", "dbmtl", "escm2"])
 def test_tasks_are_undone_and_joints_their_products(funnel):
     spec = weighted_spec(ctr=4.0, cvr=9.0)
     found = FUNNELS[funnel](FUNNELS[funnel].Params.parse({"name": funnel}), spec)
-    served = found.unweighted({"ctr": probability([0.5]), "cvr": probability([0.9]), "ctcvr": probability([0.45])})
-    assert {name: p_of(p)[0] for name, p in served.items()} == pytest.approx({"ctr": 0.2, "cvr": 0.5, "ctcvr": 0.1}, rel=1e-5)
+    served = found.unweighted(
+        {"ctr": probability([0.5]), "cvr": probability([0.9]), "ctcvr": probability([0.45])}
+    )
+    assert {name: p_of(p)[0] for name, p in served.items()} == pytest.approx(
+        {"ctr": 0.2, "cvr": 0.5, "ctcvr": 0.1}, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("funnel", ["esmm", "aitm"])
@@ -51,25 +57,33 @@ def test_joints_are_undone_and_tasks_their_quotients(funnel):
     first, second = probability([0.5]), probability([0.9])
     served = found.unweighted({"ctr": first, "cvr": second, "ctcvr": joint(first, second)})
     own = 0.45 / 9 / (0.55 + 0.45 / 9)
-    assert {name: p_of(p)[0] for name, p in served.items()} == pytest.approx({"ctr": 0.2, "ctcvr": own, "cvr": own / 0.2}, rel=1e-5)
+    assert {name: p_of(p)[0] for name, p in served.items()} == pytest.approx(
+        {"ctr": 0.2, "ctcvr": own, "cvr": own / 0.2}, rel=1e-5
+    )
 
 
 def test_without_weights_nothing_changes():
     given = {"ctr": probability([0.5]), "cvr": probability([0.9]), "ctcvr": probability([0.45])}
     for name in ("independent", "esmm"):
-        served = FUNNELS[name](FUNNELS[name].Params.parse({"name": name}), make_spec()).unweighted(given)
+        served = FUNNELS[name](FUNNELS[name].Params.parse({"name": name}), make_spec()).unweighted(
+            given
+        )
         assert served["ctr"] is given["ctr"]
 
 
 def test_platt_is_a_line_in_the_logits():
     found = CalibrationMap(kind="platt", x=[2.0], y=[-1.0])
-    np.testing.assert_allclose(p_of(found(probability([0.5, 0.8]))), expit([-1.0, 2 * np.log(4) - 1]), rtol=1e-5)
+    np.testing.assert_allclose(
+        p_of(found(probability([0.5, 0.8]))), expit([-1.0, 2 * np.log(4) - 1]), rtol=1e-5
+    )
 
 
 def test_isotonic_runs_through_its_points():
     found = CalibrationMap(kind="isotonic", x=[-2.0, 0.0], y=[-3.0, 1.0])
     z = np.array([-4.0, -2.0, -1.0, 0.0, 2.0])
-    np.testing.assert_allclose(p_of(found(probability(expit(z)))), expit([-5.0, -3.0, -1.0, 1.0, 3.0]), rtol=1e-4)
+    np.testing.assert_allclose(
+        p_of(found(probability(expit(z)))), expit([-5.0, -3.0, -1.0, 1.0, 3.0]), rtol=1e-4
+    )
 
 
 def drawn(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +103,9 @@ def test_what_is_fitted_calibrates_other_rows_and_ranks_them_alike(kind):
     assert mapped[other].mean() / label[other].mean() == pytest.approx(1, abs=0.02)
     assert roc_auc_score(label, mapped) == pytest.approx(roc_auc_score(label, p), abs=1e-5)
     for tenth in np.array_split(np.argsort(p[other]), 10)[3:]:  # of enough positives
-        assert mapped[other][tenth].mean() / label[other][tenth].mean() == pytest.approx(1, abs=0.08)
+        assert mapped[other][tenth].mean() / label[other][tenth].mean() == pytest.approx(
+            1, abs=0.08
+        )
 
 
 def test_weights_count_as_rows():
@@ -128,7 +144,9 @@ def test_rows_that_tell_little_keep_their_order(kind, case):
     assert np.isfinite(mapped).all()
     assert (np.diff(mapped) > 0).all()
     if case != "one class":
-        assert p_of(found(probability(p.astype(np.float64)))).mean() == pytest.approx(label.mean(), rel=1e-3)
+        assert p_of(found(probability(p.astype(np.float64)))).mean() == pytest.approx(
+            label.mean(), rel=1e-3
+        )
 
 
 def test_each_output_of_a_task_is_calibrated_on_its_own_space():
@@ -142,12 +160,17 @@ def test_each_output_of_a_task_is_calibrated_on_its_own_space():
     given = {name: probability(scores[f"p_{name}"]) for name in ("ctr", "cvr", "ctcvr")}
     served = calibration.apply(maps, given)
     assert served["ctr"] is given["ctr"]
-    assert p_of(served["cvr"])[click == 1].mean() == pytest.approx(convert[click == 1].mean(), rel=1e-3)
+    assert p_of(served["cvr"])[click == 1].mean() == pytest.approx(
+        convert[click == 1].mean(), rel=1e-3
+    )
     assert p_of(served["ctcvr"]).mean() == pytest.approx(convert.mean(), rel=1e-3)
 
 
 def test_maps_are_of_one_checkpoint(tmp_path):
-    path, maps = tmp_path / "calibration.json", {"ctr": CalibrationMap(kind="platt", x=[2.0], y=[-1.0])}
+    path, maps = (
+        tmp_path / "calibration.json",
+        {"ctr": CalibrationMap(kind="platt", x=[2.0], y=[-1.0])},
+    )
     assert calibration.read(path, 5) is None
     calibration.write(path, 5, maps)
     assert calibration.read(path, 5) == maps
@@ -158,4 +181,7 @@ def test_maps_are_of_one_checkpoint(tmp_path):
 def test_a_number_is_not_calibrated():
     dwell = {"dwell": {"event": "clicks", "value": "seconds", "after": "click"}}
     with pytest.raises(FunnelError, match="calibrate"):
-        make_spec(labels=LABELS | dwell, tasks=TASKS | {"dwell": {"label": "dwell", "given": "click", "calibrate": "platt"}})
+        make_spec(
+            labels=LABELS | dwell,
+            tasks=TASKS | {"dwell": {"label": "dwell", "given": "click", "calibrate": "platt"}},
+        )

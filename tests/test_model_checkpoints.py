@@ -60,7 +60,9 @@ def test_a_broken_checkpoint_is_skipped_for_the_one_before(trained, break_it, se
     break_it(checkpoints)
     again = make_estimator(trained, model=make_model("shared_bottom"), steps=6, warn=said.append)
     assert again.latest_step() == seems  # what is in the files is not looked at
-    assert RankingEstimator.train(again, again.train_input, steps=0).step == 4  # where the log of metrics is cut
+    assert (
+        RankingEstimator.train(again, again.train_input, steps=0).step == 4
+    )  # where the log of metrics is cut
     assert again.train().step == again.latest_step() == 6
     assert len(said) == 1
     assert "ckpt-6 cannot be read" in said[0]
@@ -70,7 +72,12 @@ def test_a_broken_checkpoint_is_skipped_for_the_one_before(trained, break_it, se
 
 @pytest.mark.parametrize(
     "break_it",
-    [Path.unlink, lambda path: path.write_bytes(b"\xff\xfe\x00"), lambda path: path.write_text("model_check"), lambda p: p.write_text("")],
+    [
+        Path.unlink,
+        lambda path: path.write_bytes(b"\xff\xfe\x00"),
+        lambda path: path.write_text("model_check"),
+        lambda p: p.write_text(""),
+    ],
 )
 def test_without_their_list_checkpoints_are_found_all_the_same(trained, break_it):
     break_it(trained / "model/checkpoints/checkpoint")
@@ -94,7 +101,12 @@ def test_newer_checkpoints_than_the_saved_one_stay(trained):
     flip(position)
     settings = {"model": make_model("shared_bottom"), "warn": lambda line: None}
     assert make_estimator(trained, steps=5, **settings).train().step == 5
-    assert {p.name.split(".")[0] for p in checkpoints.iterdir()} == {"checkpoint", "ckpt-4", "ckpt-5", "ckpt-6"}
+    assert {p.name.split(".")[0] for p in checkpoints.iterdir()} == {
+        "checkpoint",
+        "ckpt-4",
+        "ckpt-5",
+        "ckpt-6",
+    }
     position.write_bytes(kept)
     assert make_estimator(trained, **settings).latest_step() == 6
 
@@ -115,12 +127,18 @@ def test_any_error_of_the_writing_thread_is_raised(tmp_path):
 def test_a_truncated_model_json_is_refused_with_a_remedy(trained):
     path = trained / "model/model.json"
     os.truncate(path, 100)
-    with pytest.raises(FunnelError, match=r"model\.json: is no JSON \(.*\); put back a copy of it, or train anew with --force"):
+    with pytest.raises(
+        FunnelError,
+        match=r"model\.json: is no JSON \(.*\); put back a copy of it, or train anew with --force",
+    ):
         make_estimator(trained, model=make_model("shared_bottom"))
 
 
 def test_model_json_is_written_beside_and_only_where_it_changes(trained, monkeypatch):
-    path, run = trained / "model/model.json", make_estimator(trained, model=make_model("shared_bottom"), steps=7)
+    path, run = (
+        trained / "model/model.json",
+        make_estimator(trained, model=make_model("shared_bottom"), steps=7),
+    )
     before = path.stat()
     run.train()
     assert path.stat().st_ino == before.st_ino
@@ -146,7 +164,9 @@ def test_scoring_skips_a_broken_checkpoint_too(trained):
 def test_where_none_can_be_read_it_says_so(trained):
     for path in (trained / "model/checkpoints").glob("*.index"):
         path.unlink()
-    with pytest.raises(FunnelError, match=r"none of its 3 checkpoints can be read .*; train anew with --force"):
+    with pytest.raises(
+        FunnelError, match=r"none of its 3 checkpoints can be read .*; train anew with --force"
+    ):
         make_estimator(trained, model=make_model("shared_bottom"), warn=lambda line: None).train()
 
 
@@ -171,8 +191,16 @@ except FunnelError as error:
 def test_a_full_disk_leaves_the_last_good_checkpoint(trained):
     path = os.pathsep.join(p for p in sys.path if p)
     env = os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(trained)], env=env, capture_output=True, text=True, check=False)
-    assert "checkpoints: the checkpoint of step 8 cannot be written (" in done.stdout, done.stderr[-2000:]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(trained)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "checkpoints: the checkpoint of step 8 cannot be written (" in done.stdout, done.stderr[
+        -2000:
+    ]
     assert "the last good one is ckpt-6: free space, run again" in done.stdout
     names = {p.name.split(".")[0] for p in (trained / "model/checkpoints").iterdir()}
     assert names == {"checkpoint", "ckpt-2", "ckpt-4", "ckpt-6"}  # nothing half-written
@@ -187,12 +215,18 @@ def test_a_first_save_that_was_killed_is_none(trained, left):
             path.unlink()
     index = checkpoints / "ckpt-2.index"
     os.truncate(index, left % index.stat().st_size)
-    again = make_estimator(trained, model=make_model("shared_bottom"), steps=6, checkpoint_every=3, warn=said.append)
+    again = make_estimator(
+        trained, model=make_model("shared_bottom"), steps=6, checkpoint_every=3, warn=said.append
+    )
     assert again.latest_step() == 0
     assert again.train().step == 6
     assert said == []
     assert_same(whole, state(trained))
-    assert {p.name.split(".")[0] for p in checkpoints.iterdir()} == {"checkpoint", "ckpt-3", "ckpt-6"}
+    assert {p.name.split(".")[0] for p in checkpoints.iterdir()} == {
+        "checkpoint",
+        "ckpt-3",
+        "ckpt-6",
+    }
 
 
 def test_what_a_save_that_was_killed_left_goes(trained):
@@ -201,11 +235,23 @@ def test_what_a_save_that_was_killed_left_goes(trained):
         (checkpoints / f"ckpt-{step}_temp").mkdir()
         (checkpoints / f"ckpt-{step}_temp/part-00000-of-00001.index").write_text("cut o")
     make_estimator(trained, model=make_model("shared_bottom"), steps=7).train()
-    assert {p.name.split(".")[0] for p in checkpoints.iterdir()} == {"checkpoint", "ckpt-4", "ckpt-6", "ckpt-7", "ckpt-9_temp"}
+    assert {p.name.split(".")[0] for p in checkpoints.iterdir()} == {
+        "checkpoint",
+        "ckpt-4",
+        "ckpt-6",
+        "ckpt-7",
+        "ckpt-9_temp",
+    }
 
 
 def test_old_checkpoints_and_their_positions_go(trained):
-    make_estimator(trained, model=make_model("shared_bottom"), steps=12, checkpoint_every=2, keep_checkpoints=2).train()
+    make_estimator(
+        trained, model=make_model("shared_bottom"), steps=12, checkpoint_every=2, keep_checkpoints=2
+    ).train()
     names = sorted(p.name for p in (trained / "model/checkpoints").iterdir())
-    kept = [f"ckpt-{step}.{part}" for step in (10, 12) for part in ("data-00000-of-00001", "index", "position-00000")]
+    kept = [
+        f"ckpt-{step}.{part}"
+        for step in (10, 12)
+        for part in ("data-00000-of-00001", "index", "position-00000")
+    ]
     assert names == ["checkpoint", *kept]

@@ -13,10 +13,18 @@ from model.training.config import TrainConfig
 @pytest.mark.parametrize("sharing", SHARING)
 @pytest.mark.parametrize("funnel", FUNNELS)
 def test_a_dump_parses_to_the_same_configuration(sharing, funnel):
-    config = ModelConfig.parse({"sharing": {"name": sharing} | SMALL[sharing], "funnel": {"name": funnel, "tower_units": [3]}})
+    config = ModelConfig.parse(
+        {
+            "sharing": {"name": sharing} | SMALL[sharing],
+            "funnel": {"name": funnel, "tower_units": [3]},
+        }
+    )
     assert isinstance(config.sharing, SHARING[sharing].Params)
     dumped = config.model_dump(mode="json")
-    assert dumped["sharing"].items() >= {"name": sharing, "activation": "relu", **SMALL[sharing]}.items()
+    assert (
+        dumped["sharing"].items()
+        >= {"name": sharing, "activation": "relu", **SMALL[sharing]}.items()
+    )
     assert ModelConfig.parse(dumped) == config
 
 
@@ -30,7 +38,9 @@ def test_an_unknown_architecture_names_the_nearest():
 
 
 def test_an_unknown_option_names_the_nearest_of_its_entry():
-    with pytest.raises(FunnelError, match=r"model\.sharing.*unknown key 'level': did you mean 'levels'\?"):
+    with pytest.raises(
+        FunnelError, match=r"model\.sharing.*unknown key 'level': did you mean 'levels'\?"
+    ):
         ModelConfig.parse({"sharing": {"name": "ple", "level": 3}}, "model")
 
 
@@ -48,9 +58,15 @@ def test_an_option_out_of_range_is_named(sharing, key):
 
 
 def test_experts_that_multiply_embeddings_need_two_of_one_dim():
-    features = {name: {"kind": "categorical", "buckets": 9, "dim": dim} for name, dim in (("user", 4), ("item", 2))}
+    features = {
+        name: {"kind": "categorical", "buckets": 9, "dim": dim}
+        for name, dim in (("user", 4), ("item", 2))
+    }
     config = ModelConfig.parse({"sharing": {"name": "mmoe", "expert": "fm"}}, "model")
-    with pytest.raises(FunnelError, match=r"sharing\.expert = 'fm' multiplies embeddings in pairs, but no two features have the same dim"):
+    with pytest.raises(
+        FunnelError,
+        match=r"sharing\.expert = 'fm' multiplies embeddings in pairs, but no two features have the same dim",
+    ):
         config.check(make_spec(features=features))
     config.check(make_spec(features=features | {"shop": features["user"]}))
 

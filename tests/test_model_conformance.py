@@ -13,7 +13,10 @@ from model.sharing.base import EXPERTS
 from model.training.strategy import make_strategy
 from model.training.trainer import Trainer
 
-EACH = [pytest.param(pair, marks=() if pair in FAST else pytest.mark.slow, id="-".join(pair)) for pair in PAIRS]
+EACH = [
+    pytest.param(pair, marks=() if pair in FAST else pytest.mark.slow, id="-".join(pair))
+    for pair in PAIRS
+]
 TRAIN, BATCH, STEPS = 1000, 100, 100
 
 
@@ -21,11 +24,22 @@ TRAIN, BATCH, STEPS = 1000, 100, 100
 def data(tmp_path_factory):
     """A funnel that can be learned: users of even number click, what comes after is up to the item; some labels are unknown."""
     columns, drawn = raw_rows(TRAIN + 10)
-    click, item = np.array([user in ("u0", "u2", "u4", "u6", "u8", "u10") for user in columns["user"]]), np.array(columns["item"])
+    click, item = (
+        np.array([user in ("u0", "u2", "u4", "u6", "u8", "u10") for user in columns["user"]]),
+        np.array(columns["item"]),
+    )
     events = {"click": click, "cart": click & (item > 0), "convert": click & (item % 2 == 0)}
-    labels = {name: np.where(drawn["convert" if name == "convert" else "click"] < 0, -1, known) for name, known in events.items()}
+    labels = {
+        name: np.where(drawn["convert" if name == "convert" else "click"] < 0, -1, known)
+        for name, known in events.items()
+    }
     spec = spec_of("esmm")
-    return Data(write_data(tmp_path_factory.mktemp("conformance"), spec, train=TRAIN, evaluate=10, labels=labels), spec)
+    return Data(
+        write_data(
+            tmp_path_factory.mktemp("conformance"), spec, train=TRAIN, evaluate=10, labels=labels
+        ),
+        spec,
+    )
 
 
 @pytest.fixture(scope="module", params=EACH)
@@ -39,7 +53,9 @@ def trainer(pair, data):
     settings = make_train(batch_size=BATCH, learning_rate=0.03, embedding_learning_rate=0.5)
     made = Trainer(*pair, settings, data.fitted, make_strategy(None))
     if "imputation" in made.model.funnel.outputs:
-        made.model.funnel.outputs["imputation"].bias.assign([3.0])  # at 0 it begins with the error that it imputes, ln 2: nothing to fall
+        made.model.funnel.outputs["imputation"].bias.assign(
+            [3.0]
+        )  # at 0 it begins with the error that it imputes, ln 2: nothing to fall
     return made
 
 
@@ -60,7 +76,9 @@ def scores(model, batch):
 def test_probabilities_of_tasks_and_joints(another, data):
     found = scores(another, rows(data))
     tasks = another.spec.tasks
-    assert set(found) == {f"p_{name}" for task in tasks for name in (task, tasks[task].joint) if name}
+    assert set(found) == {
+        f"p_{name}" for task in tasks for name in (task, tasks[task].joint) if name
+    }
     for p in found.values():
         assert p.shape == (BATCH,)
         assert ((p > 0) & (p < 1)).all()
@@ -79,7 +97,11 @@ def all_layers(model):
 def kernels_of(layer):
     """Each network's matrices among a layer's own weights; what is not drawn is left out."""
     constant = ("bias", "alpha", "beta")
-    drawn = {name: value for name, value in named(layer._trainable_variables).items() if not name.split("/")[-1].startswith(constant)}
+    drawn = {
+        name: value
+        for name, value in named(layer._trainable_variables).items()
+        if not name.split("/")[-1].startswith(constant)
+    }
     count = layer.count if isinstance(layer, tuple(EXPERTS.values())) else 1
     return [kernel for network in range(count) for kernel in own(drawn, network, count).values()]
 
@@ -88,7 +110,9 @@ def test_gates_sum_to_one_over_their_experts(another, data):
     batch = rows(data)
     found = another.gate_weights(batch["ids"], batch["dense"])
     assert set(found) == set(another.gated_experts)
-    has_experts = any(option.endswith("experts") for option in type(another.sharings[0].params).model_fields)
+    has_experts = any(
+        option.endswith("experts") for option in type(another.sharings[0].params).model_fields
+    )
     assert bool(found) == has_experts
     for gate, weights in found.items():
         assert weights.shape == (BATCH, len(another.gated_experts[gate]))
@@ -99,7 +123,10 @@ def test_gates_sum_to_one_over_their_experts(another, data):
 def test_every_weight_and_table_gets_a_gradient(trainer, data):
     _, tables, dense = trainer.strategy.run(trainer.gradients, args=(rows(data, TRAIN),))
     assert all(isinstance(g, tf.IndexedSlices) for g in tables)
-    gradients = [*zip([t.variable for t in trainer.model.tables], tables, strict=True), *zip(trainer.model.weights, dense, strict=True)]
+    gradients = [
+        *zip([t.variable for t in trainer.model.tables], tables, strict=True),
+        *zip(trainer.model.weights, dense, strict=True),
+    ]
     assert [v.name for v, g in gradients if g is None or not np.any(tf.convert_to_tensor(g))] == []
 
 
@@ -132,4 +159,7 @@ def holders(model):
 def test_names_of_the_state_are_unique_and_complete(trainer):
     model = trainer.model
     assert len(model.state) == len(model.tables) + len(model.weights)
-    assert len(trainer.state) == len(model.state) + len(model.tables) + len(trainer.optimizer.variables) + 1  # a slot a table, the step
+    assert (
+        len(trainer.state)
+        == len(model.state) + len(model.tables) + len(trainer.optimizer.variables) + 1
+    )  # a slot a table, the step

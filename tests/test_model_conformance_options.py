@@ -23,8 +23,13 @@ OPTIONS = {
     "gate_units": {"gate_units": [4]},
     "all": {"normalize": "batch", "dropout": 0.1, "residual": True, "gate_units": [4, 4]},
 }
-CASES = [("mmoe", "mlp", option) for option in OPTIONS] + [("mmoe", kind, "none") for kind in EXPERTS if kind != "mlp"]
-CASES += [pytest.param(("ple", kind, "all"), marks=() if kind == "mlp" else pytest.mark.slow) for kind in EXPERTS]
+CASES = [("mmoe", "mlp", option) for option in OPTIONS] + [
+    ("mmoe", kind, "none") for kind in EXPERTS if kind != "mlp"
+]
+CASES += [
+    pytest.param(("ple", kind, "all"), marks=() if kind == "mlp" else pytest.mark.slow)
+    for kind in EXPERTS
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +45,15 @@ def config(request):
 
 def make_config(sharing, kind, **options):
     towers = {"ctr": [4, 4], "cvr": [3, 3]}
-    network = {"activation": "elu"} | {name: value for name, value in options.items() if name != "gate_units"}
+    network = {"activation": "elu"} | {
+        name: value for name, value in options.items() if name != "gate_units"
+    }
     return ModelConfig.parse(
         {
-            "sharing": {"name": sharing, "expert": kind, "expert_units": [4, 4]} | SHARINGS[sharing] | options | network,
+            "sharing": {"name": sharing, "expert": kind, "expert_units": [4, 4]}
+            | SHARINGS[sharing]
+            | options
+            | network,
             "funnel": {"name": "esmm", "tower_units": towers} | network,
         }
     )
@@ -55,7 +65,13 @@ def trainer(config, data):
 
 
 def make_trainer(config, data):
-    return Trainer(SPEC, config, make_train(batch_size=200, learning_rate=0.02), data.fitted, make_strategy(None))
+    return Trainer(
+        SPEC,
+        config,
+        make_train(batch_size=200, learning_rate=0.02),
+        data.fitted,
+        make_strategy(None),
+    )
 
 
 def rows(data):
@@ -65,7 +81,10 @@ def rows(data):
 def gradients(trainer, batch):
     """{path of a weight: its gradient}."""
     found = trainer.strategy.run(trainer.gradients, args=(batch,))[2]
-    return {w.path: g if g is None else g.numpy() for w, g in zip(trainer.model.weights, found, strict=True)}
+    return {
+        w.path: g if g is None else g.numpy()
+        for w, g in zip(trainer.model.weights, found, strict=True)
+    }
 
 
 def test_every_weight_gets_a_gradient(trainer, data):
@@ -75,8 +94,15 @@ def test_every_weight_gets_a_gradient(trainer, data):
 
 
 def test_towers_have_the_units_of_their_heads(trainer):
-    towers = {path: shape for path, shape in shapes(trainer.model).items() if path.startswith("funnel/tower") and path.endswith("kernel")}
-    assert [towers[f"funnel/tower_{head}/dense_1/kernel"] for head in ("ctr", "cvr")] == [(4, 4), (3, 3)]
+    towers = {
+        path: shape
+        for path, shape in shapes(trainer.model).items()
+        if path.startswith("funnel/tower") and path.endswith("kernel")
+    }
+    assert [towers[f"funnel/tower_{head}/dense_1/kernel"] for head in ("ctr", "cvr")] == [
+        (4, 4),
+        (3, 3),
+    ]
 
 
 def shapes(model):
@@ -105,9 +131,17 @@ def holders(model):
 
 
 def test_l2_adds_twice_its_weights_to_the_gradients_of_kernels(data):
-    plain, decayed = (make_trainer(make_config("mmoe", "fm", gate_units=[4], **l2), data) for l2 in ({}, {"l2": 0.5}))
+    plain, decayed = (
+        make_trainer(make_config("mmoe", "fm", gate_units=[4], **l2), data)
+        for l2 in ({}, {"l2": 0.5})
+    )
     batch, w = rows(data), {weight.path: weight.numpy() for weight in plain.model.weights}
     without, found = gradients(plain, batch), gradients(decayed, batch)
     for path, value in w.items():
         kernel = "bias" not in path and "logit" not in path
-        np.testing.assert_allclose(found[path] - without[path], 2 * 0.5 * value if kernel else 0 * value, atol=1e-6, err_msg=path)
+        np.testing.assert_allclose(
+            found[path] - without[path],
+            2 * 0.5 * value if kernel else 0 * value,
+            atol=1e-6,
+            err_msg=path,
+        )

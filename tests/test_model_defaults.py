@@ -16,13 +16,23 @@ from model.training.defaults import batch_size, suited
 
 def rates(rows: int, clicks: int, convert: int, tasks: dict | None = None) -> BaseRates:
     counts = [((0, 0), rows - clicks), ((1, 0), clicks - convert), ((1, 1), convert)]
-    outcomes = [Outcome(states={"click": c, "convert": v}, rows=n, weight=n) for (c, v), n in counts]
+    outcomes = [
+        Outcome(states={"click": c, "convert": v}, rows=n, weight=n) for (c, v), n in counts
+    ]
     return BaseRates(make_spec(tasks=tasks or TASKS), outcomes)
 
 
-def suit(rows: int, earlier: dict | None = None, tasks: dict | None = None, clicks: float = 0.1, **train: object):
+def suit(
+    rows: int,
+    earlier: dict | None = None,
+    tasks: dict | None = None,
+    clicks: float = 0.1,
+    **train: object,
+):
     found = rates(rows, round(rows * clicks), round(rows * clicks / 10), tasks)
-    return suited(TrainConfig.parse(train), rows, found, lambda share: math.ceil(share * rows), earlier)
+    return suited(
+        TrainConfig.parse(train), rows, found, lambda share: math.ceil(share * rows), earlier
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,7 +58,12 @@ def test_the_batch_size(rows, size):
 
 def test_what_is_open_suits_the_rows():
     found = suit(30_000)
-    assert (found.train.batch_size, found.train.epochs, found.train.steps, found.held_out) == (256, 2, None, 0)
+    assert (found.train.batch_size, found.train.epochs, found.train.steps, found.held_out) == (
+        256,
+        2,
+        None,
+        0,
+    )
     assert found.chosen == {"rows": 30_000, "batch_size": 256, "epochs": 2}
     assert found.notes == ("for 30,000 training rows: batch_size = 256, epochs = 2",)
 
@@ -60,13 +75,21 @@ def test_what_is_given_stays():
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(FunnelError, match=r"train.batch_size = 4096 is larger than the 1,600 training rows.*leave it out and get 32"):
+    with pytest.raises(
+        FunnelError,
+        match=r"train.batch_size = 4096 is larger than the 1,600 training rows.*leave it out and get 32",
+    ):
         suit(1600, batch_size=4096)
 
 
 @pytest.mark.parametrize(
     ("optimizer", "tables", "wide"),
-    [(None, 0.05, 0.1), ("rowwise_adagrad", 0.05, 0.1), ("lazy_adam", 0.001, 0.002), ({"name": "ftrl"}, 0.05, 0.1)],
+    [
+        (None, 0.05, 0.1),
+        ("rowwise_adagrad", 0.05, 0.1),
+        ("lazy_adam", 0.001, 0.002),
+        ({"name": "ftrl"}, 0.05, 0.1),
+    ],
 )
 def test_the_rates_of_tables_suit_their_optimizer(optimizer, tables, wide):
     train = TrainConfig.parse({"embedding_optimizer": optimizer} if optimizer else {})
@@ -75,7 +98,12 @@ def test_the_rates_of_tables_suit_their_optimizer(optimizer, tables, wide):
 
 def test_the_wide_parts_rate_follows_the_tables():
     assert TrainConfig.parse({"embedding_learning_rate": 0.2}).wide_learning_rate == 0.4
-    assert TrainConfig.parse({"embedding_learning_rate": 0.2, "wide_learning_rate": 0.3}).wide_learning_rate == 0.3
+    assert (
+        TrainConfig.parse(
+            {"embedding_learning_rate": 0.2, "wide_learning_rate": 0.3}
+        ).wide_learning_rate
+        == 0.3
+    )
 
 
 def test_early_stop_holds_rows_out():
@@ -86,13 +114,19 @@ def test_early_stop_holds_rows_out():
         "early_stop: the held-out rows would hold about 40 positives of 'cvr', fewer than 100: training ends by epochs"
     )
     found = suit(100_000, early_stop=True)
-    assert (found.train.early_stop, found.held_out, found.train.epochs, found.chosen["rows"]) == (True, 0.1, 10, 90_000)
+    assert (found.train.early_stop, found.held_out, found.train.epochs, found.chosen["rows"]) == (
+        True,
+        0.1,
+        10,
+        90_000,
+    )
 
 
 def test_calibration_needs_positives():
     tasks = TASKS | {"cvr": TASKS["cvr"] | {"calibrate": "isotonic"}}
     with pytest.raises(
-        FunnelError, match=r"tasks.cvr.calibrate = 'isotonic': the held-out rows hold about 40 positives.*raise train.held_out"
+        FunnelError,
+        match=r"tasks.cvr.calibrate = 'isotonic': the held-out rows hold about 40 positives.*raise train.held_out",
     ):
         suit(40_000, tasks=tasks)
     found = suit(40_000, tasks=tasks, held_out=0.25)

@@ -51,11 +51,16 @@ def test_weights_are_named_from_the_losses_down(one_bad_derivative):
     ("train", "told"),
     [
         ({"clip_norm": 1.0}, "since train.clip_norm = 1.0 spreads it to all: leave it out to see;"),
-        ({"precision": "float16", "steps": 20}, "since the step was not taken: train.precision = 'float32' shows it;"),
+        (
+            {"precision": "float16", "steps": 20},
+            "since the step was not taken: train.precision = 'float32' shows it;",
+        ),
     ],
 )
 def test_where_weights_cannot_be_told_it_says_how_to_see_them(one_bad_derivative, train, told):
-    assert f": of which weights is not known, {told} the losses and" in said(one_bad_derivative(**train))
+    assert f": of which weights is not known, {told} the losses and" in said(
+        one_bad_derivative(**train)
+    )
 
 
 def test_the_worker_whose_batch_it_was_is_named(tmp_path, monkeypatch):
@@ -63,7 +68,8 @@ def test_the_worker_whose_batch_it_was_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(diagnosis, "gathered", lambda strategy, mine: [[mine], [0], [1]])
     estimator = make_estimator(tmp_path, learning_rate=1e30, optimizer="sgd", steps=50)
     assert re.search(
-        r"in step \d+: all of this worker's batch is finite, but not that of worker 2, whose own error names the row$", said(estimator)
+        r"in step \d+: all of this worker's batch is finite, but not that of worker 2, whose own error names the row$",
+        said(estimator),
     )
 
 
@@ -95,5 +101,8 @@ def test_of_two_workers_one_names_the_row_and_the_other_that_worker(tmp_path):
     write_data(tmp_path)
     ends = start(tmp_path, program=SPOILT)
     first, second = (output.split("said: ")[1].splitlines()[0] for _, output in ends)
-    assert "all of this worker's batch is finite, but not that of worker 1, whose own error names the row" in first
+    assert (
+        "all of this worker's batch is finite, but not that of worker 1, whose own error names the row"
+        in first
+    )
     assert "feature 'age' is inf in row 3 of the batch" in second

@@ -50,7 +50,9 @@ def test_a_loss_that_still_falls_is_said(tmp_path):
     trained, stop, kept, said = train(tmp_path, {2: 0.9, 4: 0.5, 6: 0.4})
     assert (trained.step, trained.ended) == (6, "steps")
     np.testing.assert_array_equal(kept, stop.weights[6])
-    assert said == ["the held-out loss was lowest at step 6: 0.4000, and still falling at the end: more epochs may help"]
+    assert said == [
+        "the held-out loss was lowest at step 6: 0.4000, and still falling at the end: more epochs may help"
+    ]
 
 
 def test_the_last_step_keeps_the_best_too(tmp_path):
@@ -62,7 +64,9 @@ def test_the_last_step_keeps_the_best_too(tmp_path):
 def test_a_training_that_was_interrupted_goes_on_as_it_would_have(tmp_path):
     losses = {2: 0.9, 4: 0.5, 6: 0.6, 8: 0.55, 10: 0.7, 12: 0.1}
     train(tmp_path, losses, steps=6)  # ends at step 6, of 12
-    (tmp_path / "model/early_stop/losses.jsonl").open("a").write(json.dumps({"step": 8, "loss": 0.0}) + "\n")  # after the checkpoint
+    (tmp_path / "model/early_stop/losses.jsonl").open("a").write(
+        json.dumps({"step": 8, "loss": 0.0}) + "\n"
+    )  # after the checkpoint
     trained, stop, kept, _ = train(tmp_path, losses)
     assert trained.step == 10
     whole = tmp_path / "whole"
@@ -81,20 +85,44 @@ def test_the_held_out_loss_is_the_weighted_sum_of_the_objectives_means(tmp_path)
     rows = data.held_out_input(batch_size=7, held_out=0.25)
     found = HeldOutLoss(model)(rows(CONTEXT), {"ctr": 2.0, "cvr": 0.5})
     whole = next(iter(data.held_out_input(batch_size=1000, held_out=0.25)(CONTEXT)))
-    p = {name: np.exp(q.log_p.numpy().astype(float)) for name, q in model(whole["ids"], whole["dense"]).items()}
+    p = {
+        name: np.exp(q.log_p.numpy().astype(float))
+        for name, q in model(whole["ids"], whole["dense"]).items()
+    }
     click, convert = whole["click"].numpy(), whole["convert"].numpy()
 
     def entropy(p, y):
         return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
 
     known, clicked = click >= 0, (click == 1) & (convert >= 0)
-    expected = 2 * entropy(p["ctr"][known], click[known]) + 0.5 * entropy(p["cvr"][clicked], convert[clicked])
+    expected = 2 * entropy(p["ctr"][known], click[known]) + 0.5 * entropy(
+        p["cvr"][clicked], convert[clicked]
+    )
     assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_held_out_rows_are_the_first_of_each_shard_and_not_trained_on(tmp_path):
     data = Data(write_data(tmp_path, train=20, shards=2), make_spec())
-    held_out = [i for batch in data.held_out_input(batch_size=3, held_out=0.25)(CONTEXT) for i in batch["id"].numpy().tolist()]
+    held_out = [
+        i
+        for batch in data.held_out_input(batch_size=3, held_out=0.25)(CONTEXT)
+        for i in batch["id"].numpy().tolist()
+    ]
     assert held_out == [b"0", b"1", b"2", b"10", b"11", b"12"]  # ⌈.25 · 10⌉ of each
     trained = data.train_input(batch_size=14, shuffle_buffer=100, seed=1, held_out=0.25)(CONTEXT)
-    assert sorted(int(i) for i in next(iter(trained))["id"].numpy()) == [3, 4, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 18, 19]
+    assert sorted(int(i) for i in next(iter(trained))["id"].numpy()) == [
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        9,
+        13,
+        14,
+        15,
+        16,
+        17,
+        18,
+        19,
+    ]

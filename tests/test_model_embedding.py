@@ -23,7 +23,13 @@ NOTHING = Fitted()
 def read(embeddings: Embeddings, rows: list, numbers: tf.Tensor) -> Inputs:
     columns = Columns(tf.constant(rows, tf.int64), numbers, {})
     tables = embeddings.tables.values()
-    return embeddings(columns, [tf.gather(t.variable, place) for t, place in zip(tables, embeddings.places(columns), strict=True)])
+    return embeddings(
+        columns,
+        [
+            tf.gather(t.variable, place)
+            for t, place in zip(tables, embeddings.places(columns), strict=True)
+        ],
+    )
 
 
 @pytest.fixture
@@ -36,7 +42,9 @@ def embeddings():
 
 
 def test_one_table_for_each_dimension():
-    assert {dim: tuple(t.variable.shape) for dim, t in Embeddings(SPEC, NOTHING, seed=1).tables.items()} == {"1": (4, 1), "2": (10, 2)}
+    assert {
+        dim: tuple(t.variable.shape) for dim, t in Embeddings(SPEC, NOTHING, seed=1).tables.items()
+    } == {"1": (4, 1), "2": (10, 2)}
 
 
 def test_every_feature_reads_its_own_rows(embeddings):
@@ -54,7 +62,12 @@ def test_every_feature_reads_its_own_rows(embeddings):
 @pytest.mark.parametrize(
     ("ids", "mean", "total", "largest"),
     [
-        ([4, 7, 0], [3.0, 30.0], [6.0, 60.0], [4.0, 40.0]),  # (2 + 4) / 2 and 2 + 4: the third is missing
+        (
+            [4, 7, 0],
+            [3.0, 30.0],
+            [6.0, 60.0],
+            [4.0, 40.0],
+        ),  # (2 + 4) / 2 and 2 + 4: the third is missing
         ([0, 7, 0], [4.0, 40.0], [4.0, 40.0], [4.0, 40.0]),  # a missing value before a present one
         ([0, 0, 0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]),
     ],
@@ -66,7 +79,10 @@ def test_pooling(ids, mean, total, largest):
     np.testing.assert_array_equal(pool(embedded, tf.constant([ids]), "max"), [largest])
 
 
-@pytest.mark.parametrize(("pooling", "expected"), [("sum", 0.5 * 2 + 3 * 4), ("mean", (0.5 * 2 + 3 * 4) / 3.5), ("max", 3 * 4)])
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [("sum", 0.5 * 2 + 3 * 4), ("mean", (0.5 * 2 + 3 * 4) / 3.5), ("max", 3 * 4)],
+)
 def test_weighted_pooling(pooling, expected):
     weights = tf.constant([[0.5, 3.0, 8.0]])  # the third value is missing, whatever its weight
     embedded, ids = tf.constant([[[2.0], [4.0], [9.0]]]), tf.constant([[5, 6, 0]])
@@ -84,7 +100,10 @@ def test_shared_tables_vocabularies_boundaries_and_products():
     )
     embeddings = Embeddings(spec, Fitted(vocabularies={"item": [7, 9, 11]}), seed=1)
     table = embeddings.tables["2"].variable
-    assert table.shape == (3 + 2 + 1 + 2, 2)  # item: missing, other, three values; age: missing, below 30, from 30
+    assert table.shape == (
+        3 + 2 + 1 + 2,
+        2,
+    )  # item: missing, other, three values; age: missing, below 30, from 30
     table.assign([[r, 10.0 * r] for r in range(8)])
     # item row 2; recent rows 2 and 3 of item's range; age row 2 of its own, which begins at 5
     inputs = read(embeddings, [[2, 2, 3, 2]], tf.zeros([1, 0]))
@@ -104,7 +123,9 @@ def test_gradients_are_slices_row_0_trained_alone_and_masked_in_lists(embeddings
 
 
 def test_rows_start_small_and_by_the_seed():
-    one, same, other = (Embeddings(SPEC, NOTHING, seed=s).tables["2"].variable.numpy() for s in (1, 1, 2))
+    one, same, other = (
+        Embeddings(SPEC, NOTHING, seed=s).tables["2"].variable.numpy() for s in (1, 1, 2)
+    )
     np.testing.assert_array_equal(one, same)
     assert (one != other).all()
     assert np.abs(one).max() <= 0.05

@@ -47,10 +47,15 @@ def test_interrupted_and_resumed_is_undisturbed(folder, tmp_path):
     settings = {"steps": 20, "checkpoint_every": 7, "log_every": 7}
     (tmp_path / "other").mkdir()
     (tmp_path / "other/data").symlink_to(folder / "data")
-    undisturbed, interrupted = make_estimator(tmp_path / "other", **settings), make_estimator(folder, **settings)
+    undisturbed, interrupted = (
+        make_estimator(tmp_path / "other", **settings),
+        make_estimator(folder, **settings),
+    )
     undisturbed.train()
     with pytest.raises(Killed):
-        interrupted.train(kill_at(14))  # told before the checkpoint of step 14 is written: 7 is the latest
+        interrupted.train(
+            kill_at(14)
+        )  # told before the checkpoint of step 14 is written: 7 is the latest
     assert tf.train.latest_checkpoint(interrupted.checkpoint_dir).endswith("-7")
     again = make_estimator(folder, **settings)
     again.train()
@@ -73,7 +78,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(folder):
 
 def test_reports_and_metrics(folder):
     told = []
-    estimator = make_estimator(folder, model=make_model("shared_bottom", "esmm"), steps=6, log_every=4, checkpoint_every=5)
+    estimator = make_estimator(
+        folder, model=make_model("shared_bottom", "esmm"), steps=6, log_every=4, checkpoint_every=5
+    )
     trained = estimator.train(told.append)
     results = estimator.evaluate()
     assert [(report.step, report.total) for report in told] == [(4, 6), (6, 6)]
@@ -83,14 +90,22 @@ def test_reports_and_metrics(folder):
     assert set(trained.report.touched) == {"embeddings_0/2", "embeddings_0/4"}
     assert 0 <= trained.report.waiting <= 1 < trained.report.rows_per_second
     assert {name: r["rows"] for name, r in results.items()} == sample_space_rows(estimator)
-    assert set(json.loads((folder / "model/reliability.json").read_text())) == {"ctr", "cvr", "ctcvr"}
+    assert set(json.loads((folder / "model/reliability.json").read_text())) == {
+        "ctr",
+        "cvr",
+        "ctcvr",
+    }
 
 
 def sample_space_rows(estimator) -> dict[str, int]:
     rows = estimator.predict()
     click, convert = rows["click"], rows["convert"]
     joint_known = (click == 0) | (convert == 0) | ((click == 1) & (convert == 1))
-    return {"ctr": (click >= 0).sum(), "cvr": ((click == 1) & (convert >= 0)).sum(), "ctcvr": joint_known.sum()}
+    return {
+        "ctr": (click >= 0).sum(),
+        "cvr": ((click == 1) & (convert >= 0)).sum(),
+        "ctcvr": joint_known.sum(),
+    }
 
 
 def test_predictions_are_of_every_row_in_order(folder):
@@ -103,7 +118,9 @@ def test_predictions_are_of_every_row_in_order(folder):
 
 @pytest.mark.parametrize("call", ["evaluate", "predict", "load"])
 def test_without_a_checkpoint(folder, call):
-    with pytest.raises(FunnelError, match=r"model/checkpoints: holds no checkpoint; run `funnel train` first"):
+    with pytest.raises(
+        FunnelError, match=r"model/checkpoints: holds no checkpoint; run `funnel train` first"
+    ):
         getattr(make_estimator(folder), call)()
 
 
@@ -116,7 +133,10 @@ def trained(tmp_path_factory):
 
 
 def test_another_architecture_is_refused_with_the_place(trained):
-    with pytest.raises(FunnelError, match=r"of another model: sharing\.experts was 2 and is 3; train anew with --force"):
+    with pytest.raises(
+        FunnelError,
+        match=r"of another model: sharing\.experts was 2 and is 3; train anew with --force",
+    ):
         make_estimator(trained, model=make_model("mmoe", experts=3))
 
 
@@ -131,11 +151,17 @@ def test_another_order_is_another_model(trained, tmp_path):
     spec = make_spec(features=dict(reversed(FEATURES.items())))
     write_data(tmp_path, spec)
     (tmp_path / "model").symlink_to(trained / "model")
-    with pytest.raises(FunnelError, match=r"of another spec: order of features was user, item, .* and is age, price"):
+    with pytest.raises(
+        FunnelError,
+        match=r"of another spec: order of features was user, item, .* and is age, price",
+    ):
         make_estimator(tmp_path, spec)
 
 
-@pytest.mark.parametrize(("change", "place"), [({"batch_size": 8}, "batch_size was 16 and is 8"), ({"seed": 5}, "seed was 1 and is 5")])
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [({"batch_size": 8}, "batch_size was 16 and is 8"), ({"seed": 5}, "seed was 1 and is 5")],
+)
 def test_another_course_is_refused_when_resuming(trained, change, place):
     estimator = make_estimator(trained, **({"steps": 3} | change))
     with pytest.raises(FunnelError, match=f"of another train: {place}"):
@@ -181,7 +207,12 @@ def test_another_machines_mode_is_refused_with_what_to_set(folder, monkeypatch):
     )
     with pytest.raises(FunnelError, match=said):
         make_estimator(folder, steps=3, **unset).train()
-    assert make_estimator(folder, steps=3, **(unset | {"precision": "bfloat16", "xla": False})).train().step == 3
+    assert (
+        make_estimator(folder, steps=3, **(unset | {"precision": "bfloat16", "xla": False}))
+        .train()
+        .step
+        == 3
+    )
     on_a_machine_with(monkeypatch, "AMX")
     assert make_estimator(folder, steps=4, **unset).train().step == 4
 
@@ -210,7 +241,9 @@ def test_total_steps(settings, rows, steps):
 
 
 def test_steps_and_epochs_exclude_each_other():
-    with pytest.raises(FunnelError, match=r"steps = 5 and epochs = 2\.0 both say how long to train"):
+    with pytest.raises(
+        FunnelError, match=r"steps = 5 and epochs = 2\.0 both say how long to train"
+    ):
         make_train(steps=5, epochs=2)
 
 
@@ -229,7 +262,9 @@ def test_a_new_training_that_cannot_begin_leaves_the_old_one(tmp_path):
 def test_a_new_training_without_its_input_leaves_the_old_one(tmp_path):
     write_data(tmp_path)
     make_estimator(tmp_path, steps=2).train()
-    before = {path.name: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    before = {
+        path.name: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()
+    }
 
     def gone(context):
         raise FunnelError("the input is gone")
@@ -237,6 +272,8 @@ def test_a_new_training_without_its_input_leaves_the_old_one(tmp_path):
     new = make_estimator(tmp_path, model=make_model("ple"), anew=True)
     with pytest.raises(FunnelError, match="the input is gone"):
         RankingEstimator.train(new, gone, max_steps=1)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()} == before
+    assert {
+        path.name: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()
+    } == before
     assert RankingEstimator.train(new, new.train_input, max_steps=1).step == 1  # still anew
     assert make_estimator(tmp_path, model=make_model("ple")).latest_step() == 1

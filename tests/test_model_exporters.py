@@ -40,17 +40,31 @@ def test_the_latest_stay(tmp_path):
 
 def test_the_final_is_published_once(tmp_path):
     exporter, estimator = FinalExporter(tmp_path), Estimator()
-    assert [exporter(estimator, metrics(0.5), step, step == 2) for step in range(3)] == [None, None, tmp_path / "8"]
+    assert [exporter(estimator, metrics(0.5), step, step == 2) for step in range(3)] == [
+        None,
+        None,
+        tmp_path / "8",
+    ]
 
 
 def test_the_best_while_a_condition_holds(tmp_path):
-    exporter, estimator = BestExporter(tmp_path, metric="ctcvr auc", provided=["ctr auc >= 0.7"]), Estimator()
+    exporter, estimator = (
+        BestExporter(tmp_path, metric="ctcvr auc", provided=["ctr auc >= 0.7"]),
+        Estimator(),
+    )
     given = [(0.6, 0.8), (0.7, 0.69), (0.65, 0.7), (0.65, 0.9), (None, 0.9), (0.64, 0.9)]
-    published = [exporter(estimator, metrics(*pair), step, False) for step, pair in enumerate(given)]
+    published = [
+        exporter(estimator, metrics(*pair), step, False) for step, pair in enumerate(given)
+    ]
     # .7 comes with a ctr auc below .7; .65 again is no better
     assert [path and path.name for path in published] == ["8", None, "9", None, None, None]
     assert versions(tmp_path) == ["9"]
-    assert json.loads((tmp_path / "best.json").read_text()) == {"metric": "ctcvr auc", "value": 0.65, "step": 2, "version": "9"}
+    assert json.loads((tmp_path / "best.json").read_text()) == {
+        "metric": "ctcvr auc",
+        "value": 0.65,
+        "step": 2,
+        "version": "9",
+    }
 
 
 def test_the_best_is_remembered_over_a_restart(tmp_path):
@@ -78,11 +92,16 @@ def test_conditions(text, holds):
 
 @pytest.mark.parametrize("text", ["ctr auc", "auc >= 0.5", "ctr auc >= x", "ctr auc == 1", ""])
 def test_what_is_no_condition(text):
-    with pytest.raises(FunnelError, match=r"is no condition: write one as in 'ctr auc >= 0\.7'|names no metric"):
+    with pytest.raises(
+        FunnelError, match=r"is no condition: write one as in 'ctr auc >= 0\.7'|names no metric"
+    ):
         Condition.parse(text)
 
 
 def test_an_unknown_metric_names_the_known(tmp_path):
     exporter = BestExporter(tmp_path, metric="ctcvr auc", provided=["ctr gauc > 0.5"])
-    with pytest.raises(FunnelError, match="'ctr gauc' is not measured; what is: ctr: auc, calibration; ctcvr: auc, logloss"):
+    with pytest.raises(
+        FunnelError,
+        match="'ctr gauc' is not measured; what is: ctr: auc, calibration; ctcvr: auc, logloss",
+    ):
         exporter(Estimator(), metrics(0.5), 1, False)

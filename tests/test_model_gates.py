@@ -18,9 +18,15 @@ def summary(experts, *batches):
 
 
 def test_means_and_entropy_on_paper():
-    found = summary({"level_0/ctr": ["a", "b"]}, {"level_0/ctr": [[1.0, 0.0], [0.5, 0.5]]}, {"level_0/ctr": [[0.0, 1.0], [0.5, 0.5]]})
+    found = summary(
+        {"level_0/ctr": ["a", "b"]},
+        {"level_0/ctr": [[1.0, 0.0], [0.5, 0.5]]},
+        {"level_0/ctr": [[0.0, 1.0], [0.5, 0.5]]},
+    )
     # of four rows two are certain (entropy 0) and two even (ln 2)
-    assert found == {"level_0/ctr": {"weights": {"a": 0.5, "b": 0.5}, "entropy": pytest.approx(np.log(2) / 2)}}
+    assert found == {
+        "level_0/ctr": {"weights": {"a": 0.5, "b": 0.5}, "entropy": pytest.approx(np.log(2) / 2)}
+    }
 
 
 def test_batches_of_different_sizes_weigh_by_rows():
@@ -46,16 +52,25 @@ def test_a_gate_that_gives_one_expert_everything():
 
 
 def test_an_expert_that_nobody_uses():
-    found = alarms(gates(ctr={"a": 0.5, "b": 0.495, "c": 0.005}, cvr={"a": 0.3, "b": 0.691, "c": 0.009}))
+    found = alarms(
+        gates(ctr={"a": 0.5, "b": 0.495, "c": 0.005}, cvr={"a": 0.3, "b": 0.691, "c": 0.009})
+    )
     assert len(found) == 1
-    assert found[0].startswith("expert c gets at most 0.009 of any gate's mass, less than 0.01 of each: nobody uses it; take fewer experts")
+    assert found[0].startswith(
+        "expert c gets at most 0.009 of any gate's mass, less than 0.01 of each: nobody uses it; take fewer experts"
+    )
 
 
 def test_a_tasks_own_expert_is_judged_by_the_gates_that_mix_it():
     # cvr's own expert is dead though ctr, which does not see it, gives it nothing; ctr's own expert lives in the shared gate
-    weights = {"ctr": {"ctr_0": 0.004, "shared": 0.5, "more": 0.496}, "cvr": {"cvr_0": 0.003, "shared": 0.5, "more": 0.497}}
+    weights = {
+        "ctr": {"ctr_0": 0.004, "shared": 0.5, "more": 0.496},
+        "cvr": {"cvr_0": 0.003, "shared": 0.5, "more": 0.497},
+    }
     shared = {"ctr_0": 0.4, "cvr_0": 0.002, "shared": 0.3, "more": 0.298}
-    assert [line.split(" gets")[0] for line in alarms(gates(**weights, shared=shared))] == ["expert cvr_0"]
+    assert [line.split(" gets")[0] for line in alarms(gates(**weights, shared=shared))] == [
+        "expert cvr_0"
+    ]
 
 
 def test_a_gate_over_one_expert_mixes_nothing_to_begin_with():
@@ -69,13 +84,20 @@ def test_the_limits_themselves_are_allowed():
 @pytest.mark.parametrize("sharing", ["mmoe", "ple"])
 def test_an_estimator_reads_the_eval_split(tmp_path, sharing):
     write_data(tmp_path)
-    estimator = make_estimator(tmp_path, model=make_model(sharing), steps=2)  # batches of 16: the last of 60 rows is smaller
+    estimator = make_estimator(
+        tmp_path, model=make_model(sharing), steps=2
+    )  # batches of 16: the last of 60 rows is smaller
     estimator.train()
     found = estimator.health()
     model = estimator.load()
     batch = next(iter(batches(estimator.data, 60, split="eval")))
-    expected = {gate: weights.numpy().mean(0) for gate, weights in model.gate_weights(batch["ids"], batch["dense"]).items()}
-    assert {gate: list(one["weights"]) for gate, one in found["gates"].items()} == model.gated_experts
+    expected = {
+        gate: weights.numpy().mean(0)
+        for gate, weights in model.gate_weights(batch["ids"], batch["dense"]).items()
+    }
+    assert {
+        gate: list(one["weights"]) for gate, one in found["gates"].items()
+    } == model.gated_experts
     for gate, mean in expected.items():
         np.testing.assert_allclose(list(found["gates"][gate]["weights"].values()), mean, atol=1e-6)
         assert 0 < found["gates"][gate]["entropy"] <= np.log(len(mean)) + 1e-6
@@ -88,7 +110,9 @@ def test_gates_are_read_in_half_precision_too(tmp_path, sharing):
     estimator = make_estimator(tmp_path, model=make_model(sharing), steps=2, precision="bfloat16")
     estimator.train()
     gates = estimator.health()["gates"].values()
-    np.testing.assert_allclose([sum(gate["weights"].values()) for gate in gates], 1, atol=1e-2)  # bfloat16 has three digits
+    np.testing.assert_allclose(
+        [sum(gate["weights"].values()) for gate in gates], 1, atol=1e-2
+    )  # bfloat16 has three digits
 
 
 def test_without_gates_there_is_nothing_to_read(tmp_path):

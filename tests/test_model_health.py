@@ -176,7 +176,11 @@ def test_the_missing_value_counts_where_a_single_feature_shares_the_rows():
 
 def test_embeddings_of_a_heads_own_go_by_the_head():
     model = RankingModel(SPEC, make_model("single_task"), FITTED, seed=1)
-    names = [f"{head}/{name}" for head in ("ctr", "cvr") for name in ("user", "item", "tags", "user_x_tags")]
+    names = [
+        f"{head}/{name}"
+        for head in ("ctr", "cvr")
+        for name in ("user", "item", "tags", "user_x_tags")
+    ]
     assert list(model.untouched()) == names
     assert {one["share"] for one in model.untouched().values()} == {1.0}
 
@@ -188,7 +192,8 @@ REMEDY = "set {0}.normalize = 'layer' or {0}.activation = 'silu', or lower train
 def test_a_layer_of_zeros():
     layers = {LAYER: {"zero": 0.95, "dead": 0.7, "units": 32}}
     assert alarms(layers, {}) == [
-        f"layer {LAYER}: 0.950 of its activations are 0, more than 0.9: little passes through it; " + REMEDY.format("model.sharing")
+        f"layer {LAYER}: 0.950 of its activations are 0, more than 0.9: little passes through it; "
+        + REMEDY.format("model.sharing")
     ]
 
 
@@ -228,7 +233,9 @@ def test_an_estimator_reads_the_eval_split(tmp_path):
     } | {"funnel/tower_ctr/layer_0": 3, "funnel/tower_cvr/layer_0": 3}
     assert 0 < found["layers"][LAYER]["zero"] < 1
     shares = {name: one["share"] for name, one in found["embeddings"].items()}
-    assert 28 <= found["embeddings"]["user"]["untouched"] < 35  # of 40; u0 … u10 and the missing one
+    assert (
+        28 <= found["embeddings"]["user"]["untouched"] < 35
+    )  # of 40; u0 … u10 and the missing one
     assert all(0 < share < 1 for share in shares.values())
 
 

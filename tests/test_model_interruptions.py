@@ -17,7 +17,13 @@ from model.estimator.actions import MetricsLog
 from model.estimator.estimator import RankingEstimator
 
 STEPS = 60
-SETTINGS = {"steps": STEPS, "checkpoint_every": 7, "log_every": 5, "async_checkpoints": True, "keep_checkpoints": 2}
+SETTINGS = {
+    "steps": STEPS,
+    "checkpoint_every": 7,
+    "log_every": 5,
+    "async_checkpoints": True,
+    "keep_checkpoints": 2,
+}
 
 
 def model():
@@ -36,12 +42,18 @@ def start(folder: Path, pause: float = 0.0) -> subprocess.Popen:
     path = os.pathsep.join(p for p in sys.path if p)
     env = os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, __file__, str(folder), str(pause)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def state(folder: Path) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(folder / "model/checkpoints"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name.startswith("state/")}
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if name.startswith("state/")
+    }
 
 
 def assert_same(one: dict, other: dict) -> None:

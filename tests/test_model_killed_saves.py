@@ -17,22 +17,49 @@ from model.estimator.estimator import RankingEstimator
 from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
 from model.serving.exporters import BestExporter, LatestExporter
 
-SPEC = make_spec(features=FEATURES | {"user": FEATURES["user"] | {"buckets": 400_000}})  # so that writing takes a while
-SETTINGS = {"checkpoint_every": 4, "log_every": 5, "async_checkpoints": True, "embedding_optimizer": "lazy_adam"}
+SPEC = make_spec(
+    features=FEATURES | {"user": FEATURES["user"] | {"buckets": 400_000}}
+)  # so that writing takes a while
+SETTINGS = {
+    "checkpoint_every": 4,
+    "log_every": 5,
+    "async_checkpoints": True,
+    "embedding_optimizer": "lazy_adam",
+}
 
 
 def train(folder: Path) -> None:
-    run = make_estimator(folder, SPEC, make_model("mmoe", dropout=0.2, normalize="batch"), **SETTINGS)
-    estimator, log = RankingEstimator(run.config, run.model_dir, run.run_config), MetricsLog(run.model_dir / "metrics.jsonl")
+    run = make_estimator(
+        folder, SPEC, make_model("mmoe", dropout=0.2, normalize="batch"), **SETTINGS
+    )
+    estimator, log = (
+        RankingEstimator(run.config, run.model_dir, run.run_config),
+        MetricsLog(run.model_dir / "metrics.jsonl"),
+    )
     log.forget_after(estimator.train(run.train_input, steps=0).step)
-    exporters = [LatestExporter(folder / "latest"), BestExporter(folder / "best", metric="ctr logloss")]
+    exporters = [
+        LatestExporter(folder / "latest"),
+        BestExporter(folder / "best", metric="ctr logloss"),
+    ]
     eval_spec = EvalSpec(run.eval_input, 6, exporters)
-    print("ended at", train_and_evaluate(estimator, TrainSpec(run.train_input, 12, [log]), eval_spec)[0].step)
+    print(
+        "ended at",
+        train_and_evaluate(estimator, TrainSpec(run.train_input, 12, [log]), eval_spec)[0].step,
+    )
 
 
 def start(folder: Path) -> subprocess.Popen:
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.Popen([sys.executable, __file__, str(folder)], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    return subprocess.Popen(
+        [sys.executable, __file__, str(folder)],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def kill_when(seen: Callable[[Path, int], bool], folder: Path, step: int) -> None:
@@ -71,7 +98,9 @@ def exports(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_killed_while_and_after_it_saves_it_ends_with_the_same_bits_evaluations_and_exports(tmp_path):
+def test_killed_while_and_after_it_saves_it_ends_with_the_same_bits_evaluations_and_exports(
+    tmp_path,
+):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     for folder in (undisturbed, killed):
         write_data(folder, SPEC)

@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.layers import MLP, CrossExperts, CrossStitch, Experts, FMExperts, Gate, LayerMixture, LSTMExperts, Orthogonal, Transfer
+from model.layers import (
+    MLP,
+    CrossExperts,
+    CrossStitch,
+    Experts,
+    FMExperts,
+    Gate,
+    LayerMixture,
+    LSTMExperts,
+    Orthogonal,
+    Transfer,
+)
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(8, 4)).astype(np.float32)
@@ -24,7 +35,14 @@ OPTIONS = [
 def test_mlp_golden():
     layer = MLP([2, 1])
     layer(tf.zeros([1, 2]))
-    layer.set_weights([np.array([[1.0, -1.0], [2.0, 0.0]]), np.array([0.0, 1.0]), np.array([[3.0], [5.0]]), np.array([-1.0])])
+    layer.set_weights(
+        [
+            np.array([[1.0, -1.0], [2.0, 0.0]]),
+            np.array([0.0, 1.0]),
+            np.array([[3.0], [5.0]]),
+            np.array([-1.0]),
+        ]
+    )
     # x = (1, 2): relu(1 + 4, −1 + 1) = (5, 0); 3·5 + 5·0 − 1 = 14. x = (−3, 1): relu(−1, 4) = (0, 4); 0 + 20 − 1 = 19
     np.testing.assert_array_equal(layer(tf.constant([[1.0, 2.0], [-3.0, 1.0]])), [[14.0], [19.0]])
 
@@ -53,7 +71,9 @@ def test_batch_norm_golden():
     layer(tf.zeros([1, 1]))
     layer.dense[0].set_weights([np.array([[2.0]])])
     # h = (2, 6): mean 4, variance 4; (2 − 4) / √(4 + ε) = −1
-    np.testing.assert_allclose(layer(tf.constant([[1.0], [3.0]]), training=True), [[-1.0], [1.0]], atol=2e-4)
+    np.testing.assert_allclose(
+        layer(tf.constant([[1.0], [3.0]]), training=True), [[-1.0], [1.0]], atol=2e-4
+    )
     norm = layer.norms[0]
     np.testing.assert_allclose(norm.moving_mean, [0.99 * 0 + 0.01 * 4], rtol=1e-6)
     np.testing.assert_allclose(norm.moving_variance, [0.99 * 1 + 0.01 * 4], rtol=1e-6)
@@ -84,7 +104,9 @@ def test_layer_norm_of_experts_is_over_each_ones_own_units_golden():
 
 
 def test_an_unknown_normalization_is_refused():
-    with pytest.raises(ValueError, match="normalize = 'group' is unknown: choose one of none, batch, layer"):
+    with pytest.raises(
+        ValueError, match="normalize = 'group' is unknown: choose one of none, batch, layer"
+    ):
         MLP([2], normalize="group")
 
 
@@ -109,7 +131,12 @@ def test_experts_golden():
     layer = Experts(2, [1, 1])
     layer(tf.zeros([1, 2]))
     layer.set_weights(
-        [np.array([[1.0, 2.0], [1.0, -1.0]]), np.array([0.0, 1.0]), np.array([[[3.0]], [[4.0]]]), np.array([[[1.0]], [[-2.0]]])]
+        [
+            np.array([[1.0, 2.0], [1.0, -1.0]]),
+            np.array([0.0, 1.0]),
+            np.array([[[3.0]], [[4.0]]]),
+            np.array([[[1.0]], [[-2.0]]]),
+        ]
     )
     # x = (1, 2): expert 1: relu(1 + 2) = 3, 3·3 + 1 = 10; expert 2: relu(2 − 2 + 1) = 1, 4·1 − 2 = 2
     np.testing.assert_array_equal(layer(tf.constant([[1.0, 2.0]])), [[[10.0], [2.0]]])
@@ -119,7 +146,9 @@ def test_experts_with_inputs_of_their_own_golden():
     layer = Experts(2, [1])
     layer(tf.zeros([1, 2, 1]))
     layer.set_weights([np.array([[[3.0]], [[4.0]]]), np.array([[[1.0]], [[-2.0]]])])
-    np.testing.assert_array_equal(layer(tf.constant([[[2.0], [5.0]]])), [[[7.0], [18.0]]])  # 3·2 + 1; 4·5 − 2
+    np.testing.assert_array_equal(
+        layer(tf.constant([[[2.0], [5.0]]])), [[[7.0], [18.0]]]
+    )  # 3·2 + 1; 4·5 − 2
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -129,19 +158,26 @@ def test_experts_equal_separate_ones(units, options, own_inputs):
     x = np.stack([ROWS, ROWS * 2, ROWS + 1], 1) if own_inputs else ROWS
     layer = Experts(3, units, **options)
     layer(x)
-    layer.set_weights([np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(layer.weights)])
+    layer.set_weights(
+        [np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(layer.weights)]
+    )
     together = layer(x, training=True).numpy()  # with the moments of the batch
     assert together.shape == (8, 3, units[-1])
     for n in range(3):
         alone, read = MLP(units, **options), x[:, n] if own_inputs else x
         alone(read)
         for level, dense in enumerate(alone.dense):
-            kernel, own = layer.kernels[level].numpy(), slice(n * units[level], (n + 1) * units[level])
+            kernel, own = (
+                layer.kernels[level].numpy(),
+                slice(n * units[level], (n + 1) * units[level]),
+            )
             dense.kernel.assign(kernel[:, own] if kernel.ndim == 2 else kernel[n])
             if not alone.norms:
                 dense.bias.assign(layer.biases[level].numpy().reshape(-1)[own])
             for name in ("gamma", "beta") if alone.norms else ():
-                getattr(alone.norms[level], name).assign(getattr(layer.norms[level], name).numpy()[own])
+                getattr(alone.norms[level], name).assign(
+                    getattr(layer.norms[level], name).numpy()[own]
+                )
         np.testing.assert_allclose(together[:, n], alone(read, training=True), rtol=2e-4, atol=2e-5)
 
 
@@ -158,7 +194,9 @@ def test_experts_differ_at_the_start_each_by_its_own_fan():
 def test_what_is_between_layers_is_read_above_and_returned():
     layer, seen = Experts(2, [1, 1]), []
     layer(tf.zeros([1, 1]))
-    layer.set_weights([np.array([[1.0, 2.0]]), np.zeros(2), np.ones([2, 1, 1]), np.zeros([2, 1, 1])])
+    layer.set_weights(
+        [np.array([[1.0, 2.0]]), np.zeros(2), np.ones([2, 1, 1]), np.zeros([2, 1, 1])]
+    )
 
     def reverse(number, h):
         seen.append((number, h.numpy().ravel().tolist()))
@@ -184,8 +222,12 @@ def test_gate_with_hidden_units_golden():
     gate, experts = Gate(2, [1]), tf.constant([[[1.0], [5.0]]])
     gate(tf.ones([1, 1]), experts)
     gate.set_weights([np.array([[-1.0]]), np.array([3.0]), np.array([[0.0, np.log(3.0)]])])
-    np.testing.assert_allclose(gate(tf.constant([[2.0]]), experts)[1], [[0.25, 0.75]], rtol=1e-6)  # relu(−2 + 3) = 1
-    np.testing.assert_allclose(gate(tf.constant([[9.0]]), experts)[1], [[0.5, 0.5]], rtol=1e-6)  # relu(−9 + 3) = 0
+    np.testing.assert_allclose(
+        gate(tf.constant([[2.0]]), experts)[1], [[0.25, 0.75]], rtol=1e-6
+    )  # relu(−2 + 3) = 1
+    np.testing.assert_allclose(
+        gate(tf.constant([[9.0]]), experts)[1], [[0.5, 0.5]], rtol=1e-6
+    )  # relu(−9 + 3) = 0
 
 
 def blocks(x, sequence, present, fields):
@@ -197,7 +239,9 @@ def blocks(x, sequence, present, fields):
         CrossExperts(3, [2], cross_layers=3, name="cross")(wide),
         FMExperts(3, [2], name="fm")(x, fields),
         LSTMExperts(3, [2], lstm_units=3, name="lstm")(x, sequence, present),
-        CrossStitch(per_unit=True, name="stitch")(LSTMExperts(3, [], lstm_units=2, name="states")(x, sequence, present)),
+        CrossStitch(per_unit=True, name="stitch")(
+            LSTMExperts(3, [], lstm_units=2, name="states")(x, sequence, present)
+        ),
     ]
     y, weights = Gate(15, [4], name="gate")(x, keras.ops.concatenate(experts, 1))
     layers = LSTMExperts(3, [], lstm_units=2, every_step=True, name="steps")(x, sequence, present)

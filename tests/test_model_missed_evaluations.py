@@ -37,11 +37,19 @@ class Watched:
     def run(self, *exporters, actions=(), max_steps=7):
         """As a new process goes on."""
         run = make_estimator(self.folder, model=make_model("shared_bottom"), warn=lambda line: None)
-        estimator = RankingEstimator(run.config, run.model_dir, run.run_config, warn=lambda line: None, inform=lambda line: None)
+        estimator = RankingEstimator(
+            run.config,
+            run.model_dir,
+            run.run_config,
+            warn=lambda line: None,
+            inform=lambda line: None,
+        )
         log = MetricsLog(estimator.model_dir / "metrics.jsonl")
         log.forget_after(estimator.train(run.train_input, steps=0).step)
         eval_spec = EvalSpec(run.eval_input, 3, exporters or [self.export], actions)
-        return train_and_evaluate(estimator, TrainSpec(run.train_input, max_steps, [log]), eval_spec)[0]
+        return train_and_evaluate(
+            estimator, TrainSpec(run.train_input, max_steps, [log]), eval_spec
+        )[0]
 
     @property
     def evaluations(self):
@@ -115,7 +123,9 @@ def test_what_comes_after_an_older_checkpoint_is_evaluated_again(monkeypatch, un
     watched.run()
     for step in (6, 7):
         (watched.folder / f"model/checkpoints/ckpt-{step}.index").unlink()
-    kill_at(monkeypatch, watched, "evaluate", 1)  # at step 6, which the run evaluated once, before its checkpoint was lost
+    kill_at(
+        monkeypatch, watched, "evaluate", 1
+    )  # at step 6, which the run evaluated once, before its checkpoint was lost
     assert [line["step"] for line in watched.evaluations] == [3]
     watched.run()
     assert watched.evaluations == undisturbed.evaluations

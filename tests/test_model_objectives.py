@@ -24,7 +24,11 @@ def conjunction(values: list[int]) -> int:
 
 @pytest.fixture(params=["numpy", "tensorflow"])
 def labels(request):
-    return COLUMNS if request.param == "numpy" else {name: tf.constant(v, tf.int64) for name, v in COLUMNS.items()}
+    return (
+        COLUMNS
+        if request.param == "numpy"
+        else {name: tf.constant(v, tf.int64) for name, v in COLUMNS.items()}
+    )
 
 
 def test_both(labels):
@@ -37,7 +41,9 @@ def test_own_space(labels, task, given):
     label, mask = own_space(CHAIN, task, labels)
     own = list(CHAIN.tasks).index(task)
     np.testing.assert_array_equal(label, EVERY[:, own])
-    np.testing.assert_array_equal(mask, [row[own] >= 0 and (given is None or row[given] == 1) for row in EVERY])
+    np.testing.assert_array_equal(
+        mask, [row[own] >= 0 and (given is None or row[given] == 1) for row in EVERY]
+    )
 
 
 @pytest.mark.parametrize(("task", "length"), [("ctr", 1), ("cvr", 2), ("ret", 3)])
@@ -56,12 +62,16 @@ def test_joint_golden():
 
 def test_cross_entropy_golden():
     p = from_logit(tf.fill([3], np.log(3.0).astype(np.float32)))  # p = 3/4
-    total, rows = cross_entropy("ctr", p, tf.constant([1, 0, -1]), tf.constant([True, True, False])).sums()
+    total, rows = cross_entropy(
+        "ctr", p, tf.constant([1, 0, -1]), tf.constant([True, True, False])
+    ).sums()
     np.testing.assert_allclose(total, -np.log(3 / 4) - np.log(1 / 4), rtol=1e-6)
     assert float(rows) == 2
 
 
-def loss_and_gradient(first: float, second: float, label: int, mask: bool = True) -> tuple[float, np.ndarray]:
+def loss_and_gradient(
+    first: float, second: float, label: int, mask: bool = True
+) -> tuple[float, np.ndarray]:
     """Of the cross-entropy of σ(first)·σ(second)."""
     logits = [tf.Variable([first]), tf.Variable([second])]
     with tf.GradientTape() as tape:
@@ -70,7 +80,9 @@ def loss_and_gradient(first: float, second: float, label: int, mask: bool = True
     return float(loss), np.concatenate([g.numpy() for g in tape.gradient(loss, logits)])
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.product([-200.0, -40.0, 0.5, 40.0, 200.0], repeat=2)))
+@pytest.mark.parametrize(
+    ("first", "second"), list(itertools.product([-200.0, -40.0, 0.5, 40.0, 200.0], repeat=2))
+)
 def test_products_of_extreme_logits(first, second):
     # −log p = softplus(−z₁) + softplus(−z₂), its gradient −σ(−zᵢ); with q = 1 − p: −log q, gradient p·σ(−zᵢ) / q
     z = np.array([first, second])

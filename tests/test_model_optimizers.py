@@ -26,12 +26,25 @@ def make(
 ):
     table = Table(tf.Variable(start, dtype=tf.float32), begins or {"item": 0})
     rule = RULES[name](RULES[name].Params(name=name, **options))
-    return table.variable, TableOptimizer(rule, [table], batch_size=batch_size, learning_rates=rates, l2=penalties)
+    return table.variable, TableOptimizer(
+        rule, [table], batch_size=batch_size, learning_rates=rates, l2=penalties
+    )
 
 
-def step(optimizer: TableOptimizer, values: list, rows: list, rate: float, number: int = 1, keep: bool | None = None) -> None:
+def step(
+    optimizer: TableOptimizer,
+    values: list,
+    rows: list,
+    rate: float,
+    number: int = 1,
+    keep: bool | None = None,
+) -> None:
     gradient = tf.IndexedSlices(tf.constant(values, tf.float32), tf.constant(rows, tf.int64))
-    tf.function(lambda: optimizer.apply([add_up(gradient)], tf.constant(rate), tf.constant(float(number)), keep))()
+    tf.function(
+        lambda: optimizer.apply(
+            [add_up(gradient)], tf.constant(rate), tf.constant(float(number)), keep
+        )
+    )()
 
 
 def slots(optimizer: TableOptimizer) -> dict[str, list]:
@@ -39,8 +52,15 @@ def slots(optimizer: TableOptimizer) -> dict[str, list]:
 
 
 def test_occurrences_are_added_up():
-    found = add_up(tf.IndexedSlices(tf.constant([[1.0, 2.0], [4.0, 0.0], [2.0, 5.0]]), tf.constant([2, 0, 2], tf.int64)))
-    assert dict(zip(found.rows.numpy().tolist(), found.sums.numpy().tolist(), strict=True)) == {2: [3.0, 7.0], 0: [4.0, 0.0]}
+    found = add_up(
+        tf.IndexedSlices(
+            tf.constant([[1.0, 2.0], [4.0, 0.0], [2.0, 5.0]]), tf.constant([2, 0, 2], tf.int64)
+        )
+    )
+    assert dict(zip(found.rows.numpy().tolist(), found.sums.numpy().tolist(), strict=True)) == {
+        2: [3.0, 7.0],
+        0: [4.0, 0.0],
+    }
 
 
 def test_adagrad():
@@ -50,7 +70,9 @@ def test_adagrad():
     np.testing.assert_allclose(slots(optimizer)["accumulator"], [[0.1], [9.1]], rtol=1e-6)
     np.testing.assert_allclose(table, [[0.0], [4.502755]], atol=1e-6)
     step(optimizer, [[2.0]], [1], rate=0.5)
-    np.testing.assert_allclose(table, [[0.0], [4.502755 - 0.5 * 2 / 13.1**0.5]], atol=1e-6)  # a = 9.1 + 4
+    np.testing.assert_allclose(
+        table, [[0.0], [4.502755 - 0.5 * 2 / 13.1**0.5]], atol=1e-6
+    )  # a = 9.1 + 4
 
 
 def test_rowwise_adagrad_keeps_one_number_a_row():
@@ -75,7 +97,10 @@ def test_lazy_adam():
 def test_lazy_adam_is_keras_adam_where_every_row_is_used():
     import keras
 
-    start, gradients = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), np.random.default_rng(0).normal(size=(5, 2, 2)).astype(np.float32)
+    start, gradients = (
+        np.array([[1.0, -2.0], [0.5, 3.0]], np.float32),
+        np.random.default_rng(0).normal(size=(5, 2, 2)).astype(np.float32),
+    )
     table, optimizer = make("lazy_adam", start.tolist())
     dense, adam = keras.Variable(start), keras.optimizers.Adam(0.01)
     for number, g in enumerate(gradients, 1):
@@ -97,12 +122,17 @@ def test_sgd_takes_the_mean_over_the_batch():
     np.testing.assert_allclose(table, [[4.625]])  # 5 − 0.5·0.75
 
 
-@pytest.mark.parametrize(("name", "epsilon"), [("adagrad", 0.25), ("rowwise_adagrad", 0.25), ("lazy_adam", 0.25), ("ftrl", None)])
+@pytest.mark.parametrize(
+    ("name", "epsilon"),
+    [("adagrad", 0.25), ("rowwise_adagrad", 0.25), ("lazy_adam", 0.25), ("ftrl", None)],
+)
 def test_a_row_that_is_read_once_a_batch_moves_alike_at_every_batch_size(name, epsilon):
     """Four steps of B = 8, or of B = 512: the mean's gradient of a rare row is 64 times as small, its movement the same."""
     moved = []
     for batch_size in (8, 512):
-        table, optimizer = make(name, [[1.0, -2.0]], batch_size=batch_size, **({"epsilon": epsilon} if epsilon else {}))
+        table, optimizer = make(
+            name, [[1.0, -2.0]], batch_size=batch_size, **({"epsilon": epsilon} if epsilon else {})
+        )
         for number, g in enumerate([[0.5, 1.0], [-0.25, 2.0], [1.5, 0.125], [0.75, -1.0]], 1):
             step(optimizer, [[x / batch_size for x in g]], [0], rate=0.1, number=number)
         moved.append(table.numpy())
@@ -112,7 +142,9 @@ def test_a_row_that_is_read_once_a_batch_moves_alike_at_every_batch_size(name, e
 
 def test_adagrad_of_a_peer_that_takes_means_has_an_accumulator_of_its_own():
     """Keras' Adagrad over the mean of B = 64 rows: initial_accumulator / B²."""
-    table, optimizer = make("adagrad", [[1.0, -2.0]], batch_size=64, initial_accumulator=1.0, epsilon=0.0)
+    table, optimizer = make(
+        "adagrad", [[1.0, -2.0]], batch_size=64, initial_accumulator=1.0, epsilon=0.0
+    )
     dense = keras.Variable([[1.0, -2.0]])
     peer = keras.optimizers.Adagrad(0.3, initial_accumulator_value=1.0 / 64**2, epsilon=0.0)
     for g in ([[0.5, 1.0]], [[-0.25, 2.0]], [[1.5, 0.125]]):
@@ -139,7 +171,10 @@ def test_ftrl_sets_small_rows_to_zero():
 def test_ftrl_is_keras_ftrl_where_every_row_is_used():
     import keras
 
-    start, gradients = np.array([[1.0], [-2.0]], np.float32), np.random.default_rng(1).normal(size=(5, 2, 1)).astype(np.float32)
+    start, gradients = (
+        np.array([[1.0], [-2.0]], np.float32),
+        np.random.default_rng(1).normal(size=(5, 2, 1)).astype(np.float32),
+    )
     table, optimizer = make("ftrl", start.tolist(), l1=0.1, l2=0.2, beta=0.3)
     options = {"l1_regularization_strength": 0.1, "l2_regularization_strength": 0.2, "beta": 0.3}
     dense, ftrl = keras.Variable(start), keras.optimizers.Ftrl(0.5, **options)
@@ -156,7 +191,9 @@ def test_sgd():
 
 
 def test_a_feature_has_a_rate_and_an_l2_of_its_own():
-    table, optimizer = make("sgd", [[1.0]] * 4, begins={"a": 0, "b": 2}, rates={"b": 3.0}, penalties={"a": 0.25})
+    table, optimizer = make(
+        "sgd", [[1.0]] * 4, begins={"a": 0, "b": 2}, rates={"b": 3.0}, penalties={"a": 0.25}
+    )
     step(optimizer, [[1.0], [1.0]], [1, 2], rate=0.5)
     # row 1, of a: g = 1 + 2·0.25·1 = 1.5, w = 1 − 0.75; row 2, of b: 1 − 3·0.5·1; rows 0 and 3 are not used
     np.testing.assert_allclose(table, [[1.0], [0.25], [-0.5], [1.0]])
@@ -185,24 +222,57 @@ def test_slots_of_rowwise_adagrad_are_a_part_in_dim_of_the_table():
 @pytest.mark.parametrize(
     ("train", "said"),
     [
-        ({"embedding_optimizer": "adam"}, r"train\.embedding_optimizer = 'adam': name = 'adam' is unknown.*lazy_adam"),
+        (
+            {"embedding_optimizer": "adam"},
+            r"train\.embedding_optimizer = 'adam': name = 'adam' is unknown.*lazy_adam",
+        ),
         ({"embedding_optimizer": {"name": "sgd", "beta": 1}}, "unknown key 'beta'"),
         ({"optimizer": "adan"}, "name = 'adan' is unknown: did you mean 'adam'"),
-        ({"optimizer": {"name": "adam", "beta_3": 0.1}}, "keras.optimizers.Adam has no option 'beta_3': did you mean 'beta_[12]'"),
+        (
+            {"optimizer": {"name": "adam", "beta_3": 0.1}},
+            "keras.optimizers.Adam has no option 'beta_3': did you mean 'beta_[12]'",
+        ),
         (
             {"optimizer": {"name": "adam", "learning_rate": 0.1}},
             "learning_rate = 0.1 is not an option here, .* train.schedule decide it: give",
         ),
-        ({"optimizer": {"name": "sgd", "clipnorm": 1.0}}, "clipnorm = 1.0 is not an option here, since train.clip_norm bounds"),
-        ({"optimizer": {"name": "adam", "use_ema": True}}, "use_ema = True is not an option here, .* nor exported: remove it"),
-        ({"optimizer": {"name": "adam", "ema_momentum": 0.9}}, "ema_momentum = 0.9 is not an option here"),
-        ({"optimizer": {"name": "lion", "ema_overwrite_frequency": 9}}, "ema_overwrite_frequency = 9 is not an option here"),
-        ({"optimizer": {"name": "adam", "loss_scale_factor": 8.0}}, "loss_scale_factor = 8.0 .* 'float16' scales losses by itself"),
-        ({"optimizer": {"name": "adam", "gradient_accumulation_steps": 4}}, "= 4 is not an option here.* larger train.batch_size"),
+        (
+            {"optimizer": {"name": "sgd", "clipnorm": 1.0}},
+            "clipnorm = 1.0 is not an option here, since train.clip_norm bounds",
+        ),
+        (
+            {"optimizer": {"name": "adam", "use_ema": True}},
+            "use_ema = True is not an option here, .* nor exported: remove it",
+        ),
+        (
+            {"optimizer": {"name": "adam", "ema_momentum": 0.9}},
+            "ema_momentum = 0.9 is not an option here",
+        ),
+        (
+            {"optimizer": {"name": "lion", "ema_overwrite_frequency": 9}},
+            "ema_overwrite_frequency = 9 is not an option here",
+        ),
+        (
+            {"optimizer": {"name": "adam", "loss_scale_factor": 8.0}},
+            "loss_scale_factor = 8.0 .* 'float16' scales losses by itself",
+        ),
+        (
+            {"optimizer": {"name": "adam", "gradient_accumulation_steps": 4}},
+            "= 4 is not an option here.* larger train.batch_size",
+        ),
         ({"optimizer": {"name": "adam", "args": 1}}, "keras.optimizers.Adam has no option 'args'"),
-        ({"optimizer": {"name": "sgd", "nesterov": True}}, "nesterov = True changes nothing where momentum is 0: give momentum"),
-        ({"optimizer": {"name": "ftrl", "weight_decay": 0.1}}, "weight_decay = 0.1 does not make FTRL's .* l2_regularization_strength"),
-        ({"schedule": {"name": "exponential", "decay_rate": 2, "decay_steps": 5}}, r"train\.schedule\.decay_rate = 2"),
+        (
+            {"optimizer": {"name": "sgd", "nesterov": True}},
+            "nesterov = True changes nothing where momentum is 0: give momentum",
+        ),
+        (
+            {"optimizer": {"name": "ftrl", "weight_decay": 0.1}},
+            "weight_decay = 0.1 does not make FTRL's .* l2_regularization_strength",
+        ),
+        (
+            {"schedule": {"name": "exponential", "decay_rate": 2, "decay_steps": 5}},
+            r"train\.schedule\.decay_rate = 2",
+        ),
         ({"schedule": "linear"}, r"train\.schedule"),
     ],
 )
@@ -213,7 +283,10 @@ def test_wrong_options_are_named(train, said):
 
 def moved(name, options, gradients):
     """The weights (1, −2) after steps with these gradients at the rate 0.1."""
-    optimizer, weight = TrainConfig.parse({"optimizer": {"name": name} | options}).optimizer.make(), keras.Variable([1.0, -2.0])
+    optimizer, weight = (
+        TrainConfig.parse({"optimizer": {"name": name} | options}).optimizer.make(),
+        keras.Variable([1.0, -2.0]),
+    )
     optimizer.learning_rate = 0.1
     optimizer.build([weight])
     for g in gradients:
@@ -222,14 +295,23 @@ def moved(name, options, gradients):
 
 
 NEEDS = {"nesterov": {"momentum": 0.5}}
-OTHER = {"learning_rate_power": -0.25, "beta_1": 0.25, "beta_2": 0.25}  # 0.5, unless an option is a choice
-EVERY_OPTION = [(name, o) for name in KINDS for o in _options(name) if (name, o) != ("ftrl", "weight_decay")]
+OTHER = {
+    "learning_rate_power": -0.25,
+    "beta_1": 0.25,
+    "beta_2": 0.25,
+}  # 0.5, unless an option is a choice
+EVERY_OPTION = [
+    (name, o) for name in KINDS for o in _options(name) if (name, o) != ("ftrl", "weight_decay")
+]
 
 
 @pytest.mark.parametrize(("name", "option"), EVERY_OPTION)
 def test_every_option_that_is_taken_changes_the_weights(name, option):
     default = inspect.signature(KINDS[name].__init__).parameters[option].default
-    more, value = NEEDS.get(option, {}), not default if isinstance(default, bool) else OTHER.get(option, 0.5)
+    more, value = (
+        NEEDS.get(option, {}),
+        not default if isinstance(default, bool) else OTHER.get(option, 0.5),
+    )
     gradients = [[1.0, 0.5], [-3.0, 0.5], [0.2, -0.1], [0.4, -0.01]]
     assert (moved(name, more | {option: value}, gradients) != moved(name, more, gradients)).any()
 
@@ -237,7 +319,9 @@ def test_every_option_that_is_taken_changes_the_weights(name, option):
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "ftrl"])
 def test_weight_decay_makes_weights_decay(name):
     # (1 − 0.1 · 0.5)² of (1, −2), the gradients being 0
-    np.testing.assert_allclose(moved(name, {"weight_decay": 0.5}, [[0.0, 0.0]] * 2), [0.9025, -1.805], rtol=1e-6)
+    np.testing.assert_allclose(
+        moved(name, {"weight_decay": 0.5}, [[0.0, 0.0]] * 2), [0.9025, -1.805], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -245,9 +329,18 @@ def test_weight_decay_makes_weights_decay(name):
     [
         ({}, {0: 1, 99: 1}),
         ({"warm_up_steps": 4}, {0: 0.25, 2: 0.75, 3: 1, 50: 1}),
-        ({"name": "exponential", "decay_rate": 0.5, "decay_steps": 10}, {0: 1, 5: 0.5**0.5, 10: 0.5, 20: 0.25}),
-        ({"name": "exponential", "decay_rate": 0.5, "decay_steps": 10, "staircase": True}, {9: 1, 10: 0.5, 19: 0.5}),
-        ({"name": "cosine", "decay_steps": 8, "alpha": 0.2}, {0: 1, 4: 0.6, 8: 0.2, 30: 0.2}),  # 0.2 + 0.8·½(1 + cos π/2) = 0.6
+        (
+            {"name": "exponential", "decay_rate": 0.5, "decay_steps": 10},
+            {0: 1, 5: 0.5**0.5, 10: 0.5, 20: 0.25},
+        ),
+        (
+            {"name": "exponential", "decay_rate": 0.5, "decay_steps": 10, "staircase": True},
+            {9: 1, 10: 0.5, 19: 0.5},
+        ),
+        (
+            {"name": "cosine", "decay_steps": 8, "alpha": 0.2},
+            {0: 1, 4: 0.6, 8: 0.2, 30: 0.2},
+        ),  # 0.2 + 0.8·½(1 + cos π/2) = 0.6
         ({"name": "cosine", "decay_steps": 8, "warm_up_steps": 2}, {0: 0.5, 8: 0}),
     ],
 )
@@ -260,7 +353,10 @@ def test_schedules(schedule, factors):
 @pytest.mark.parametrize("name", KINDS)
 def test_the_second_optimizer_of_a_process_keeps_its_state_under_the_same_names(name):
     def names() -> list[str]:
-        optimizer, weight = TrainConfig.parse({"optimizer": name}).optimizer.make(), keras.Variable([[1.0, 2.0]], name="kernel")
+        optimizer, weight = (
+            TrainConfig.parse({"optimizer": name}).optimizer.make(),
+            keras.Variable([[1.0, 2.0]], name="kernel"),
+        )
         optimizer.build([weight])
         return list(optimizer_state(optimizer))
 

@@ -24,15 +24,26 @@ def test_choice(monkeypatch, found, asked, xla, said):
     assert str(precision.choose(asked, xla)) == said
 
 
-@pytest.mark.parametrize(("capability", "said"), [((8, 0), "GPU of compute capability 8.0"), ((7, 5), "")])
+@pytest.mark.parametrize(
+    ("capability", "said"), [((8, 0), "GPU of compute capability 8.0"), ((7, 5), "")]
+)
 def test_gpus(monkeypatch, capability, said):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"] if kind == "GPU" else [])
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capability})
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda kind: ["gpu"] if kind == "GPU" else []
+    )
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capability}
+    )
     assert precision._bfloat16() == said
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"), [("flags : sse amx_bf16 avx512_bf16", "AMX"), ("flags : avx512_bf16", "AVX512-BF16"), ("flags : avx2", "")]
+    ("flags", "said"),
+    [
+        ("flags : sse amx_bf16 avx512_bf16", "AMX"),
+        ("flags : avx512_bf16", "AVX512-BF16"),
+        ("flags : avx2", ""),
+    ],
 )
 def test_processors(monkeypatch, flags, said):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
@@ -56,7 +67,9 @@ def test_half_precision_learns_the_same(tmp_path, mode):
     aucs = {}
     for name in ("float32", mode):
         write_data(tmp_path / name, train=600, evaluate=300)
-        estimator = make_estimator(tmp_path / name, steps=150, precision=name, embedding_learning_rate=0.1)
+        estimator = make_estimator(
+            tmp_path / name, steps=150, precision=name, embedding_learning_rate=0.1
+        )
         estimator.train()
         aucs[name] = [result["auc"] for result in estimator.evaluate().values() if "auc" in result]
     np.testing.assert_allclose(aucs[mode], aucs["float32"], atol=0.02)

@@ -19,7 +19,10 @@ from model.training.trainer import Trainer
 
 SPEC = spec_of("esmm")
 FITTED = Fitted(moments={"price": (2.0, 1.0), "age": (45.0, 15.0)})
-NORMED = [f"{sharing}-esmm-normed" for sharing in ("mmoe", "shared_bottom", "asymmetric", "cross_stitch", "ple")]  # with batch norm
+NORMED = [
+    f"{sharing}-esmm-normed"
+    for sharing in ("mmoe", "shared_bottom", "asymmetric", "cross_stitch", "ple")
+]  # with batch norm
 COURSES = ["-".join(pair) for pair in PAIRS] + NORMED
 FEW = ["-".join(pair) for pair in FAST] + NORMED[:1]  # the rest are slow
 LABELS = [  # (click, convert) of 8 rows; the first replica takes the first four
@@ -34,8 +37,14 @@ def batches():
     """The literal labels with ids that occur on both replicas."""
     rng = np.random.default_rng(0)
     for click, convert in LABELS:
-        ids, dense = rng.integers(0, 6, [8, SPEC.ids_width]), rng.lognormal(3, 1, [8, SPEC.dense_width]).astype(np.float32)
-        labels = {name: np.array(label, np.int64) for name, label in (("click", click), ("cart", convert[::-1]), ("convert", convert))}
+        ids, dense = (
+            rng.integers(0, 6, [8, SPEC.ids_width]),
+            rng.lognormal(3, 1, [8, SPEC.dense_width]).astype(np.float32),
+        )
+        labels = {
+            name: np.array(label, np.int64)
+            for name, label in (("click", click), ("cart", convert[::-1]), ("convert", convert))
+        }
         yield {name: tf.constant(v) for name, v in ({"ids": ids, "dense": dense} | labels).items()}
 
 
@@ -44,10 +53,18 @@ def course(pair: str, devices: int | None) -> list[dict[str, np.ndarray]]:
     sharing, funnel, *normed = pair.split("-")
     settings = make_train(batch_size=8)
     options = {"normalize": "batch"} if normed else {}
-    trainer = Trainer(spec_of(funnel), config_of(sharing, funnel, **options), settings, FITTED, make_strategy(devices))
+    trainer = Trainer(
+        spec_of(funnel),
+        config_of(sharing, funnel, **options),
+        settings,
+        FITTED,
+        make_strategy(devices),
+    )
     assert trainer.strategy.num_replicas_in_sync == (devices or 1)
     datasets, result = list(batches()), []
-    rows = tf.data.Dataset.from_tensor_slices({name: tf.stack([b[name] for b in datasets]) for name in datasets[0]})
+    rows = tf.data.Dataset.from_tensor_slices(
+        {name: tf.stack([b[name] for b in datasets]) for name in datasets[0]}
+    )
     iterator = iter(rows)
     for _ in datasets:
         losses = trainer.steps(iterator, tf.constant(1, tf.int64)).losses
@@ -58,7 +75,9 @@ def course(pair: str, devices: int | None) -> list[dict[str, np.ndarray]]:
 
 def main(pairs: list[str]) -> None:
     """Prints {pair: the largest difference at each batch}, and whether batch size 7 is refused."""
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # a quarter of the time; conformance tests have it
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": True}
+    )  # a quarter of the time; conformance tests have it
     found = {}
     for pair in pairs:
         two, one = (course(pair, devices) for devices in (2, None))
@@ -79,7 +98,10 @@ def apart(a: np.ndarray, b: np.ndarray) -> float:
 
 def compare(pairs: list[str]) -> dict:
     path = os.pathsep.join(p for p in sys.path if p)
-    command, env = [sys.executable, __file__, *pairs], os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command, env = (
+        [sys.executable, __file__, *pairs],
+        os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -108,7 +130,10 @@ def test_two_replicas_take_the_step_of_one_with_every_pair(funnel):
 
 
 def test_a_batch_that_does_not_divide_is_refused(few):
-    assert few["refused"] == "train.batch_size = 7 is global and must divide evenly among 2 replicas: set 6 or 8"
+    assert (
+        few["refused"]
+        == "train.batch_size = 7 is global and must divide evenly among 2 replicas: set 6 or 8"
+    )
 
 
 if __name__ == "__main__":

@@ -25,8 +25,13 @@ COURSES = (
         # It divides differences of square roots by the rate, and so their rounding.
         "dense ftrl": {"optimizer": "ftrl", "learning_rate": 0.05},
         "clipping": {"clip_norm": 0.05},
-        "clipping, batch norm, warm-up": {"clip_norm": 0.05, "schedule": {"name": "cosine", "decay_steps": 20, "warm_up_steps": 3}},
-        "rates by feature": {"features": {"user": {"learning_rate": 0.2, "l2": 0.01}, "tags": {"l2": 0.1}}},
+        "clipping, batch norm, warm-up": {
+            "clip_norm": 0.05,
+            "schedule": {"name": "cosine", "decay_steps": 20, "warm_up_steps": 3},
+        },
+        "rates by feature": {
+            "features": {"user": {"learning_rate": 0.2, "l2": 0.01}, "tags": {"l2": 0.1}}
+        },
         "xla": {"xla": True},
         "float16": {"precision": "float16"},
         "bfloat16": {"precision": "bfloat16"},
@@ -38,13 +43,21 @@ SCALED = {"scale_learning_rate": "linear"}
 def trainer_of(name: str, devices: int | None, **more: object) -> Trainer:
     options = {"normalize": "batch"} if "batch norm" in name else {}
     settings = make_train(**({"batch_size": 8, "learning_rate": 0.001} | COURSES[name] | more))
-    return Trainer(spec_of("esmm"), config_of("mmoe", "esmm", **options), settings, FITTED, make_strategy(devices))
+    return Trainer(
+        spec_of("esmm"),
+        config_of("mmoe", "esmm", **options),
+        settings,
+        FITTED,
+        make_strategy(devices),
+    )
 
 
 def course(name: str, devices: int | None, steps: int, **more: object) -> dict[str, np.ndarray]:
     """Every variable after `steps` over batches whose sample spaces lie unevenly, one of them without clicks."""
     trainer, parts = trainer_of(name, devices, **more), list(batches())
-    rows = tf.data.Dataset.from_tensor_slices({key: tf.stack([b[key] for b in parts]) for key in parts[0]}).repeat()
+    rows = tf.data.Dataset.from_tensor_slices(
+        {key: tf.stack([b[key] for b in parts]) for key in parts[0]}
+    ).repeat()
     trainer.steps(iter(rows), tf.constant(steps, tf.int64))
     return {key: variable.numpy() for key, variable in trainer.state.items()}
 
@@ -60,7 +73,9 @@ def gradients(name: str, devices: int | None) -> list[np.ndarray]:
     def of_replica(batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
         replica = tf.distribute.get_replica_context()
         _, tables, dense = trainer.gradients(trainer._slice(batch, replica))
-        return replica.all_reduce(tf.distribute.ReduceOp.SUM, [*map(tf.convert_to_tensor, tables), *dense])
+        return replica.all_reduce(
+            tf.distribute.ReduceOp.SUM, [*map(tf.convert_to_tensor, tables), *dense]
+        )
 
     added_up = tf.function(lambda batch: trainer.strategy.run(of_replica, [batch]))
     local = trainer.strategy.experimental_local_results
@@ -109,7 +124,9 @@ def test_replicas_train_alike(devices):
     found = compare(list(COURSES), devices, STEPS)
     late = {name: found[name] for name in COURSES if not found[name]["weights"] <= bounds(name)[0]}
     assert late == {}
-    assert {name: found[name] for name in COURSES if not found[name]["gradients"] <= bounds(name)[1]} == {}
+    assert {
+        name: found[name] for name in COURSES if not found[name]["gradients"] <= bounds(name)[1]
+    } == {}
     assert found["scaled"]["weights"] <= 1e-6  # linear: the learning rates times the replicas
 
 

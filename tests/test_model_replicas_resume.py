@@ -18,7 +18,13 @@ from model.estimator.estimator import RankingEstimator
 from model.estimator.warm_start import WarmStart
 from model.funnels import FUNNELS
 
-SETTINGS = {"steps": 20, "checkpoint_every": 7, "log_every": 7, "cpu_devices": 2, "embedding_optimizer": "lazy_adam"}
+SETTINGS = {
+    "steps": 20,
+    "checkpoint_every": 7,
+    "log_every": 7,
+    "cpu_devices": 2,
+    "embedding_optimizer": "lazy_adam",
+}
 
 
 def run(folder: Path, **options: object):
@@ -56,10 +62,27 @@ def warm(folder: Path) -> None:
     new = run(folder.with_name("warm"), warm_start=WarmStart(folder / "model"), warn=said.append)
     RankingEstimator.train(new, new.train_input, steps=0)
     trainer, began = new._session.trainer, run(folder).load().state
-    copies = {name: [v.numpy() for v in trainer.strategy.experimental_local_results(trainer.state[name])] for name in began}
-    apart = max(float(np.abs(copy - began[name].numpy()).max()) for name, several in copies.items() for copy in several)
+    copies = {
+        name: [v.numpy() for v in trainer.strategy.experimental_local_results(trainer.state[name])]
+        for name in began
+    }
+    apart = max(
+        float(np.abs(copy - began[name].numpy()).max())
+        for name, several in copies.items()
+        for copy in several
+    )
     new.train()
-    print(json.dumps([{len(several) for several in copies.values()} == {2}, len(copies) > 20, apart, new.latest_step(), said]))
+    print(
+        json.dumps(
+            [
+                {len(several) for several in copies.values()} == {2},
+                len(copies) > 20,
+                apart,
+                new.latest_step(),
+                said,
+            ]
+        )
+    )
 
 
 def state(folder: Path) -> dict[str, np.ndarray]:
@@ -67,8 +90,17 @@ def state(folder: Path) -> dict[str, np.ndarray]:
 
 
 def process(what: str, folder: Path) -> subprocess.CompletedProcess:
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run([sys.executable, __file__, what, str(folder)], capture_output=True, text=True, check=False, env=env)
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    return subprocess.run(
+        [sys.executable, __file__, what, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+    )
 
 
 def answer(what: str, folder: Path) -> object:
@@ -91,4 +123,6 @@ def test_killed_and_resumed_is_undisturbed_and_a_start_for_another(tmp_path):
 
 
 if __name__ == "__main__":
-    {"whole": whole, "killed": killed, "resumed": resumed, "warm": warm}[sys.argv[1]](Path(sys.argv[2]))
+    {"whole": whole, "killed": killed, "resumed": resumed, "warm": warm}[sys.argv[1]](
+        Path(sys.argv[2])
+    )

@@ -14,7 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from model_data import EVERY_KIND, LABELS, TASKS, arrow, batches, make_spec, make_train, raw_rows, write_data
+from model_data import (
+    EVERY_KIND,
+    LABELS,
+    TASKS,
+    arrow,
+    batches,
+    make_spec,
+    make_train,
+    raw_rows,
+    write_data,
+)
 from pairs import ACTION, CART, COURSES, config_of
 
 from features.spec import Spec
@@ -32,7 +42,12 @@ from model.training.strategy import make_strategy
 from model.training.trainer import Trainer
 
 FEATURES = EVERY_KIND | {
-    "visitor": {"kind": "categorical", "column": "user", "buckets": 40, "dim": 4},  # hashed, beside the vocabulary of the same column
+    "visitor": {
+        "kind": "categorical",
+        "column": "user",
+        "buckets": 40,
+        "dim": 4,
+    },  # hashed, beside the vocabulary of the same column
     "words": {"kind": "categorical", "column": "tags", "buckets": 20, "dim": 2, "max_length": 3},
 }
 MODES = {  # train.precision, and train.cpu_devices
@@ -40,7 +55,11 @@ MODES = {  # train.precision, and train.cpu_devices
     "bfloat16_mirrored": ("bfloat16", 2),
 }
 # Every pair; the kinds of training take turns, so that each sharing and each funnel has both.
-ALL = [(sharing, funnel, [*MODES][(i + j) % 2]) for i, sharing in enumerate(SHARING) for j, funnel in enumerate(COURSES)]
+ALL = [
+    (sharing, funnel, [*MODES][(i + j) % 2])
+    for i, sharing in enumerate(SHARING)
+    for j, funnel in enumerate(COURSES)
+]
 
 
 def few() -> list[tuple[str, str, str]]:
@@ -50,7 +69,9 @@ def few() -> list[tuple[str, str, str]]:
 
 
 def spec_of(funnel: str) -> Spec:
-    return make_spec(features=FEATURES, labels=LABELS | CART, tasks=TASKS | (ACTION if funnel == "esm2" else {}))
+    return make_spec(
+        features=FEATURES, labels=LABELS | CART, tasks=TASKS | (ACTION if funnel == "esm2" else {})
+    )
 
 
 def normalize_of(sharing: str, funnel: str) -> str:
@@ -62,15 +83,28 @@ def main(folder: Path, cases: list[str]) -> None:
     """Prints {case: the largest difference between the C API's scores and the checkpoint's}."""
     make_strategy(2)  # fixes the devices
     found = {}
-    for (sharing, funnel), own in itertools.groupby((case.split("/") for case in cases), lambda case: case[:2]):
+    for (sharing, funnel), own in itertools.groupby(
+        (case.split("/") for case in cases), lambda case: case[:2]
+    ):
         # elu, since some units of relu die
-        spec, config = spec_of(funnel), config_of(sharing, funnel, activation="elu", normalize=normalize_of(sharing, funnel))
+        spec, config = (
+            spec_of(funnel),
+            config_of(sharing, funnel, activation="elu", normalize=normalize_of(sharing, funnel)),
+        )
         data, served = Data(folder / "data", spec), None
         batch = next(iter(batches(data, 16)))
-        rows = pa.table(arrow(spec, raw_rows(60, seed=9)[0]))  # values that training has not seen among them
+        rows = pa.table(
+            arrow(spec, raw_rows(60, seed=9)[0])
+        )  # values that training has not seen among them
         for _, _, mode in own:
             precision, devices = MODES[mode]
-            trainer = Trainer(spec, config, make_train(batch_size=16, precision=precision), data.fitted, make_strategy(devices))
+            trainer = Trainer(
+                spec,
+                config,
+                make_train(batch_size=16, precision=precision),
+                data.fitted,
+                make_strategy(devices),
+            )
             assert (trainer.replicas, trainer.mode.precision) == (devices or 1, precision)
             trainer.strategy.run(trainer.step, args=(batch,))
             if mode == "float32":
@@ -81,25 +115,35 @@ def main(folder: Path, cases: list[str]) -> None:
             path = folder / f"{sharing}-{funnel}-{mode}"
             save(served, path)
             check_graph(path)
-            found[f"{sharing}/{funnel}/{mode}"] = difference(path, spec, rows, checkpoint_scores(served, rows))
+            found[f"{sharing}/{funnel}/{mode}"] = difference(
+                path, spec, rows, checkpoint_scores(served, rows)
+            )
     print(json.dumps(found))
 
 
 def hand_over(trained: RankingModel, served: RankingModel, path: Path) -> None:
     """Gives what was trained to the model that is served, by a checkpoint."""
-    trained, served = ({name.replace("/", "|"): v for name, v in model.state.items()} for model in (trained, served))
+    trained, served = (
+        {name.replace("/", "|"): v for name, v in model.state.items()}
+        for model in (trained, served)
+    )
     written = tf.train.Checkpoint(**trained).write(str(path))
     tf.train.Checkpoint(**served).read(written).assert_consumed()
 
 
 def difference(path: Path, spec: Spec, rows: pa.Table, expected: dict[str, np.ndarray]) -> float:
     with c_api.Model(str(path)) as model:
-        answers = [model.run(signature, inputs) for signature, inputs in arrays(requests(spec, rows)).items()]
+        answers = [
+            model.run(signature, inputs)
+            for signature, inputs in arrays(requests(spec, rows)).items()
+        ]
     assert len(answers) == 2
     for scores in answers:
         assert set(scores) == set(expected)
         assert len(set(zip(*scores.values(), strict=True))) > 10  # they are of the rows
-    return max(float(np.abs(scores[name] - p).max()) for scores in answers for name, p in expected.items())
+    return max(
+        float(np.abs(scores[name] - p).max()) for scores in answers for name, p in expected.items()
+    )
 
 
 def exported(folder: Path, cases: list[tuple[str, str, str]]) -> dict[str, float]:

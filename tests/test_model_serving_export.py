@@ -8,7 +8,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from model_data import DWELL, EVERY_KIND, FEATURES, arrow, make_estimator, make_model, make_spec, raw_rows, write_data
+from model_data import (
+    DWELL,
+    EVERY_KIND,
+    FEATURES,
+    arrow,
+    make_estimator,
+    make_model,
+    make_spec,
+    raw_rows,
+    write_data,
+)
 
 from features import arrays
 from features.errors import FunnelError
@@ -46,11 +56,22 @@ def unchecked(estimator, monkeypatch):
     def answers(path, inputs):
         rows = len(inputs["examples"]["examples"]["values"])
         held = pq.read_table(estimator.config.sample)
-        expected = checkpoint_scores(estimator.load(), held.filter(pa.compute.is_valid(held["item"])).slice(0, rows))
+        expected = checkpoint_scores(
+            estimator.load(), held.filter(pa.compute.is_valid(held["item"])).slice(0, rows)
+        )
         plain = {name: p.tolist() for name, p in expected.items()}
-        moved = {name: (p + (answers.by if name == "p_cvr" else 0)).tolist() for name, p in expected.items()}
-        scores = {"serving_default": plain, "examples": {name: moved[name] for name in answers.outputs}}
-        return [{"tensorflow": "2", "seconds": 1.0}, *({"loader": name, "scores": scores, "seconds": 1.0} for name in check.LOADERS)]
+        moved = {
+            name: (p + (answers.by if name == "p_cvr" else 0)).tolist()
+            for name, p in expected.items()
+        }
+        scores = {
+            "serving_default": plain,
+            "examples": {name: moved[name] for name in answers.outputs},
+        }
+        return [
+            {"tensorflow": "2", "seconds": 1.0},
+            *({"loader": name, "scores": scores, "seconds": 1.0} for name in check.LOADERS),
+        ]
 
     answers.by, answers.outputs = 0.0, OUTPUTS
     monkeypatch.setattr(check, "ask_loaders", answers)
@@ -71,7 +92,9 @@ def test_the_manifest_says_with_what_it_was_checked(exported):
     assert manifest["rows"] == 40
     assert manifest["start_seconds"] > 0
     assert list(manifest["loaders"]) == ["c_api", "session", "python"]
-    assert all(set(loader) == {"max_abs_difference", "seconds"} for loader in manifest["loaders"].values())
+    assert all(
+        set(loader) == {"max_abs_difference", "seconds"} for loader in manifest["loaders"].values()
+    )
 
 
 def test_only_the_version_is_left(exported):
@@ -83,7 +106,10 @@ def test_only_the_version_is_left(exported):
 def test_names_of_both_signatures(exported):
     signatures = tf.saved_model.load(str(exported.path)).signatures
     assert sorted(signatures) == ["examples", "serving_default"]
-    inputs = {name: {n: (t.dtype, t.shape.rank) for n, t in s.structured_input_signature[1].items()} for name, s in signatures.items()}
+    inputs = {
+        name: {n: (t.dtype, t.shape.rank) for n, t in s.structured_input_signature[1].items()}
+        for name, s in signatures.items()
+    }
     assert inputs == {
         "serving_default": {
             "user": (tf.string, 1),
@@ -94,7 +120,9 @@ def test_names_of_both_signatures(exported):
         },
         "examples": {"examples": (tf.string, 1)},
     }
-    assert {name: sorted(s.structured_outputs) for name, s in signatures.items()} == dict.fromkeys(inputs, OUTPUTS)
+    assert {name: sorted(s.structured_outputs) for name, s in signatures.items()} == dict.fromkeys(
+        inputs, OUTPUTS
+    )
 
 
 def test_rows_that_were_not_in_the_sample_agree_too(estimator, exported):
@@ -102,8 +130,14 @@ def test_rows_that_were_not_in_the_sample_agree_too(estimator, exported):
     expected = checkpoint_scores(estimator.load(), rows)
     signatures = tf.saved_model.load(str(exported.path)).signatures
     specs = signatures["serving_default"].structured_input_signature[1]
-    columns = {name: tf.constant(values, specs[name].dtype) for name, values in request_columns(SPEC, rows).items()}
-    answers = [signatures["serving_default"](**columns), signatures["examples"](examples=tf.constant(raw_examples(SPEC, rows)))]
+    columns = {
+        name: tf.constant(values, specs[name].dtype)
+        for name, values in request_columns(SPEC, rows).items()
+    }
+    answers = [
+        signatures["serving_default"](**columns),
+        signatures["examples"](examples=tf.constant(raw_examples(SPEC, rows))),
+    ]
     for scores in answers:
         for name, p in expected.items():
             assert p.shape == scores[name].shape == (60,)
@@ -113,7 +147,9 @@ def test_rows_that_were_not_in_the_sample_agree_too(estimator, exported):
 def test_an_existing_version_is_refused_and_untouched(estimator, tmp_path):
     (tmp_path / "5").mkdir()
     (tmp_path / "5/saved_model.pb").write_text("served")
-    with pytest.raises(FunnelError, match=r"5: exists already, and a published version is never overwritten"):
+    with pytest.raises(
+        FunnelError, match=r"5: exists already, and a published version is never overwritten"
+    ):
         estimator.export_saved_model(tmp_path, version=5)
     assert [p.name for p in tmp_path.rglob("*")] == ["5", "saved_model.pb"]
     assert (tmp_path / "5/saved_model.pb").read_text() == "served"
@@ -127,14 +163,20 @@ def test_the_version_is_the_time_unless_given(estimator, tmp_path, unchecked, mo
 @pytest.mark.parametrize("by", [1e-3, -2e-5, float("nan")])
 def test_scores_that_differ_are_not_published(estimator, tmp_path, unchecked, by):
     unchecked.by = by
-    with pytest.raises(FunnelError, match=r"C API: signature examples differs in p_cvr from the checkpoint's by .* not published"):
+    with pytest.raises(
+        FunnelError,
+        match=r"C API: signature examples differs in p_cvr from the checkpoint's by .* not published",
+    ):
         estimator.export_saved_model(tmp_path, version=1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_outputs_that_lack_are_not_published(estimator, tmp_path, unchecked):
     unchecked.outputs = ["p_ctr"]
-    with pytest.raises(FunnelError, match=r"signature examples returns \['p_ctr'\], the checkpoint \['p_ctcvr', 'p_ctr', 'p_cvr'\]"):
+    with pytest.raises(
+        FunnelError,
+        match=r"signature examples returns \['p_ctr'\], the checkpoint \['p_ctcvr', 'p_ctr', 'p_cvr'\]",
+    ):
         estimator.export_saved_model(tmp_path, version=1)
     assert list(tmp_path.iterdir()) == []
 
@@ -147,7 +189,10 @@ def test_another_weight_is_found_by_the_fresh_process(estimator, tmp_path, monke
         model.weights[-1].assign_sub(tf.fill(model.weights[-1].shape, 0.01))
 
     monkeypatch.setattr(export_module, "save", save_another)
-    with pytest.raises(FunnelError, match=r"TensorFlow's C API: signature serving_default differs in p_\w+ from the checkpoint's"):
+    with pytest.raises(
+        FunnelError,
+        match=r"TensorFlow's C API: signature serving_default differs in p_\w+ from the checkpoint's",
+    ):
         estimator.export_saved_model(tmp_path, version=1)
     assert list(tmp_path.iterdir()) == []
 
@@ -157,10 +202,14 @@ def test_rows_without_an_integer_are_left_out_of_the_check(estimator, tmp_path, 
     rows = pq.read_table(sample)
     place = rows.schema.get_field_index("item")
     try:
-        pq.write_table(rows.set_column(place, "item", pa.array([None, *range(39)], pa.int64())), sample)
+        pq.write_table(
+            rows.set_column(place, "item", pa.array([None, *range(39)], pa.int64())), sample
+        )
         assert estimator.export_saved_model(tmp_path, version=1).check.rows == 39
         pq.write_table(rows.set_column(place, "item", pa.nulls(40, pa.int64())), sample)
-        with pytest.raises(FunnelError, match="every row lacks an integer or a time, so no request can be checked"):
+        with pytest.raises(
+            FunnelError, match="every row lacks an integer or a time, so no request can be checked"
+        ):
             estimator.export_saved_model(tmp_path, version=2)
     finally:
         pq.write_table(rows, sample)
@@ -168,16 +217,22 @@ def test_rows_without_an_integer_are_left_out_of_the_check(estimator, tmp_path, 
 
 def test_requests_have_no_null():
     spec = make_spec(features={name: FEATURES[name] for name in ("user", "tags", "price")})
-    rows = pa.table(arrow(spec, {"user": ["u", None], "tags": [None, ["a", None, "b"]], "price": [2.0, None]}))
+    rows = pa.table(
+        arrow(spec, {"user": ["u", None], "tags": [None, ["a", None, "b"]], "price": [2.0, None]})
+    )
     found = request_columns(spec, rows)
     assert (found["user"], found["tags"]) == (["u", ""], [["", "", ""], ["a", "", "b"]])
     np.testing.assert_array_equal(found["price"], [2.0, np.nan])
     first, second = map(tf.train.Example.FromString, raw_examples(spec, rows))
     assert sorted(first.features.feature) == ["price", "user"]
-    assert {name: list(f.bytes_list.value) for name, f in second.features.feature.items()} == {"tags": [b"a", b"", b"b"]}
+    assert {name: list(f.bytes_list.value) for name, f in second.features.feature.items()} == {
+        "tags": [b"a", b"", b"b"]
+    }
 
 
-@pytest.mark.parametrize("features", [{"age": FEATURES["age"]}, {"user": FEATURES["user"]}], ids=["numbers", "ids"])
+@pytest.mark.parametrize(
+    "features", [{"age": FEATURES["age"]}, {"user": FEATURES["user"]}], ids=["numbers", "ids"]
+)
 def test_specs_without_ids_or_without_numbers_are_served(tmp_path, features):
     spec = make_spec(features=features)
     write_data(tmp_path, spec)
@@ -186,13 +241,17 @@ def test_specs_without_ids_or_without_numbers_are_served(tmp_path, features):
     model, rows = estimator.load(), pq.read_table(tmp_path / "data/sample.parquet")
     serve = trace(model)["examples"]
     for name, p in checkpoint_scores(model, rows).items():
-        np.testing.assert_allclose(serve(examples=tf.constant(raw_examples(spec, rows)))[name], p, atol=1e-6)
+        np.testing.assert_allclose(
+            serve(examples=tf.constant(raw_examples(spec, rows)))[name], p, atol=1e-6
+        )
 
 
 def test_column_names_that_tensorflow_cannot_keep(tmp_path):
     features = {"hours": {"kind": "numeric", "column": "hours-per week", "scale": "none"}}
     features["country"] = {"kind": "categorical", "column": "País", "buckets": 9}
-    spec = make_spec(features=features, labels={"click": {"column": "click"}}, tasks={"ctr": {"label": "click"}})
+    spec = make_spec(
+        features=features, labels={"click": {"column": "click"}}, tasks={"ctr": {"label": "click"}}
+    )
     model = RankingModel(spec, make_model("shared_bottom"), Fitted(), 1)
     save(model, tmp_path / "1")
     signature = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
@@ -214,7 +273,10 @@ def test_every_kind_of_feature_scores_alike_and_position_is_fed(every_kind, tmp_
     assert "position" not in signature.structured_input_signature[1]
     rows = pa.table(arrow(spec, raw_rows(60, seed=9)[0]))
     first = rows.set_column(rows.column_names.index("position"), "position", pa.array(["1"] * 60))
-    scores, fed = checkpoint_scores(estimator.load(), rows), checkpoint_scores(estimator.load(), first)
+    scores, fed = (
+        checkpoint_scores(estimator.load(), rows),
+        checkpoint_scores(estimator.load(), first),
+    )
     np.testing.assert_array_equal(scores["p_ctr"], fed["p_ctr"])
 
 
@@ -234,8 +296,12 @@ def test_a_number_is_served_in_its_own_unit(tmp_path):
     assert exported.outputs == ["p_ctcvr", "p_ctr", "p_cvr", "y_dwell"]
     assert exported.check.max_abs_difference <= 1e-5
     rows = pa.table(arrow(spec, raw_rows(60, seed=9)[0]))
-    answer = tf.saved_model.load(str(exported.path)).signatures["examples"](examples=tf.constant(raw_examples(spec, rows)))
-    np.testing.assert_allclose(answer["y_dwell"], checkpoint_scores(estimator.load(), rows)["y_dwell"], atol=1e-5)
+    answer = tf.saved_model.load(str(exported.path)).signatures["examples"](
+        examples=tf.constant(raw_examples(spec, rows))
+    )
+    np.testing.assert_allclose(
+        answer["y_dwell"], checkpoint_scores(estimator.load(), rows)["y_dwell"], atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("by", "published"), [(3e-3, True), (3e-2, False)])
@@ -243,29 +309,58 @@ def test_large_numbers_are_compared_in_shares_of_themselves(tmp_path, monkeypatc
     # 1000 ± 0.003 is 3e-6 of it, 1000 ± 0.03 is 3e-5
     scores = {"examples": {"y_dwell": [1000.0 + by] * 4}}
     answers = [{"loader": name, "scores": scores, "seconds": 1.0} for name in check.LOADERS]
-    monkeypatch.setattr(check, "ask_loaders", lambda path, inputs: [{"tensorflow": "2", "seconds": 1.0}, *answers])
+    monkeypatch.setattr(
+        check, "ask_loaders", lambda path, inputs: [{"tensorflow": "2", "seconds": 1.0}, *answers]
+    )
     expected = {"y_dwell": np.full(4, 1000.0)}
     if published:
-        assert check.check_loaders(tmp_path, {}, expected).max_abs_difference == pytest.approx(by / 1000)
+        assert check.check_loaders(tmp_path, {}, expected).max_abs_difference == pytest.approx(
+            by / 1000
+        )
     else:
-        with pytest.raises(FunnelError, match="signature examples differs in y_dwell from the checkpoint's by 3e-05"):
+        with pytest.raises(
+            FunnelError,
+            match="signature examples differs in y_dwell from the checkpoint's by 3e-05",
+        ):
             check.check_loaders(tmp_path, {}, expected)
 
 
 def test_scores_of_another_shape_are_refused(tmp_path, monkeypatch):
-    answers = [{"loader": "c_api", "scores": {"examples": {"p_ctr": [[0.5], [0.5]]}}, "seconds": 1.0}]
-    monkeypatch.setattr(check, "ask_loaders", lambda path, inputs: [{"tensorflow": "2", "seconds": 1.0}, *answers])
-    with pytest.raises(FunnelError, match=r"signature examples returns p_ctr of shape \(2, 1\), the checkpoint \(2,\); not published"):
+    answers = [
+        {"loader": "c_api", "scores": {"examples": {"p_ctr": [[0.5], [0.5]]}}, "seconds": 1.0}
+    ]
+    monkeypatch.setattr(
+        check, "ask_loaders", lambda path, inputs: [{"tensorflow": "2", "seconds": 1.0}, *answers]
+    )
+    with pytest.raises(
+        FunnelError,
+        match=r"signature examples returns p_ctr of shape \(2, 1\), the checkpoint \(2,\); not published",
+    ):
         check.check_loaders(tmp_path, {}, {"p_ctr": np.array([0.5, 0.5])})
 
 
 DAMAGES = {  # what becomes of a saved version, and what is said of it
-    "pb": (lambda path: (path / "saved_model.pb").write_bytes(b"half"), r"saved_model.pb: is not a SavedModel \(Error parsing"),
-    "variables": (lambda path: halve(path / "variables/variables.data-00000-of-00001"), r"variables/variables: \w+/\w+.* cannot be read"),
-    "index": (lambda path: halve(path / "variables/variables.index"), r"variables/variables: its index cannot be read \(not an sstable"),
+    "pb": (
+        lambda path: (path / "saved_model.pb").write_bytes(b"half"),
+        r"saved_model.pb: is not a SavedModel \(Error parsing",
+    ),
+    "variables": (
+        lambda path: halve(path / "variables/variables.data-00000-of-00001"),
+        r"variables/variables: \w+/\w+.* cannot be read",
+    ),
+    "index": (
+        lambda path: halve(path / "variables/variables.index"),
+        r"variables/variables: its index cannot be read \(not an sstable",
+    ),
     "no variables": (lambda path: shutil.rmtree(path / "variables"), r"Could not find variable"),
-    "vocabulary": (lambda path: (path / "assets/vocabulary_user.txt").unlink(), r"vocabulary_user.txt; No such file or directory"),
-    "another vocabulary": (lambda path: (path / "assets/vocabulary_user.txt").write_text("5\n"), r"signature \w+ differs in p_"),
+    "vocabulary": (
+        lambda path: (path / "assets/vocabulary_user.txt").unlink(),
+        r"vocabulary_user.txt; No such file or directory",
+    ),
+    "another vocabulary": (
+        lambda path: (path / "assets/vocabulary_user.txt").write_text("5\n"),
+        r"signature \w+ differs in p_",
+    ),
 }
 
 
@@ -284,7 +379,11 @@ def every_kind(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "damage", [name if name in ("pb", "variables") else pytest.param(name, marks=pytest.mark.slow) for name in DAMAGES]
+    "damage",
+    [
+        name if name in ("pb", "variables") else pytest.param(name, marks=pytest.mark.slow)
+        for name in DAMAGES
+    ],
 )
 def test_what_loaders_cannot_run_is_not_published(every_kind, tmp_path, monkeypatch, damage):
     (tmp_path / "1").mkdir()

@@ -28,7 +28,9 @@ def test_what_a_killed_export_left_goes(tmp_path):
 
 
 def test_an_export_waits_for_that_of_another_process(tmp_path):
-    other = os.open(tmp_path, os.O_RDONLY)  # which holds the directory's lock while it makes version 5
+    other = os.open(
+        tmp_path, os.O_RDONLY
+    )  # which holds the directory's lock while it makes version 5
     fcntl.flock(other, fcntl.LOCK_EX)
     (tmp_path / ".5.unfinished").mkdir()
     with ThreadPoolExecutor(1) as pool:

@@ -24,11 +24,18 @@ RNG = np.random.default_rng(0)
 PRESENT = RNG.random([16, 3]) < 0.6
 FIELDS = {name: RNG.normal(size=(16, 2)).astype(np.float32) for name in "ab"}
 INPUTS = Inputs(
-    tf.constant(RNG.normal(size=(16, 5)), tf.float32), FIELDS, {"s": History(RNG.normal(size=(16, 3, 2)).astype(np.float32), PRESENT)}
+    tf.constant(RNG.normal(size=(16, 5)), tf.float32),
+    FIELDS,
+    {"s": History(RNG.normal(size=(16, 3, 2)).astype(np.float32), PRESENT)},
 )
 KINDS = {name: (name, {}) for name in SHARING}
-KINDS |= {f"mmoe of {expert}": ("mmoe", {"expert": expert}) for expert in EXPERTS if expert != "mlp"}
-KINDS |= {"ml_mmoe of cross": ("ml_mmoe", {"expert": "cross"}), "ple of lstm": ("ple", {"expert": "lstm"})}
+KINDS |= {
+    f"mmoe of {expert}": ("mmoe", {"expert": expert}) for expert in EXPERTS if expert != "mlp"
+}
+KINDS |= {
+    "ml_mmoe of cross": ("ml_mmoe", {"expert": "cross"}),
+    "ple of lstm": ("ple", {"expert": "lstm"}),
+}
 
 
 @functools.cache
@@ -49,7 +56,9 @@ def build(kind, **options):
 def test_gates_sum_to_one_over_the_experts_that_they_name(kind):
     layer = plain(kind)
     gates = layer.gate_weights(INPUTS)
-    assert {gate: weights.shape[1] for gate, weights in gates.items()} == {gate: len(names) for gate, names in layer.gated_experts.items()}
+    assert {gate: weights.shape[1] for gate, weights in gates.items()} == {
+        gate: len(names) for gate, names in layer.gated_experts.items()
+    }
     assert all(len(set(names)) == len(names) for names in layer.gated_experts.values())
     assert not gates or {gate.split("/")[1] for gate in gates} >= set(HEADS)
     for weights in gates.values():
@@ -62,7 +71,11 @@ def test_every_head_depends_on_what_is_shared_last(kind):
     layer = plain(kind)
     with tf.GradientTape(persistent=True) as tape:
         sums = {head: tf.reduce_sum(h**2) for head, h in layer(INPUTS).items()}
-    assert bool(layer.last_shared) is (kind != "single_task") is (set(HEADS) in layer.params.parts(HEADS))
+    assert (
+        bool(layer.last_shared)
+        is (kind != "single_task")
+        is (set(HEADS) in layer.params.parts(HEADS))
+    )
     for total in sums.values():
         gradients = tape.gradient(total, [w.value for w in layer.last_shared])
         assert all(np.any(g * shared_part(g.shape, layer.shared_in_last)) for g in gradients)
@@ -118,7 +131,9 @@ def test_l2_is_of_every_kernel(kind):
     layer = build(kind, l2=0.1, **({"orthogonality": 0.0} if kind == "sluice" else {}))
     plain = ("bias", "alpha", "beta")
     kernels = [w for w in layer.trainable_weights if not w.name.startswith(plain)]
-    assert sum(float(loss) for loss in layer.losses) == pytest.approx(sum(0.1 * np.sum(w.numpy() ** 2) for w in kernels), rel=1e-4)
+    assert sum(float(loss) for loss in layer.losses) == pytest.approx(
+        sum(0.1 * np.sum(w.numpy() ** 2) for w in kernels), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,7 +147,11 @@ def test_a_model_of_ones_own_is_saved_and_reloaded(kind, tmp_path):
     model = keras.Model(inputs, SHARING[name](SMALL[name] | options, HEADS)(x))
     model.save(tmp_path / "sharing.keras")
     again = keras.saving.load_model(tmp_path / "sharing.keras")
-    rows = [INPUTS.flat, *(tf.constant(field) for field in (*FIELDS.values(), *INPUTS.sequences["s"]))] if needs else INPUTS.flat
+    rows = (
+        [INPUTS.flat, *(tf.constant(field) for field in (*FIELDS.values(), *INPUTS.sequences["s"]))]
+        if needs
+        else INPUTS.flat
+    )
     out, reloaded = model(rows), again(rows)
     assert list(out) == HEADS
     for head in HEADS:
@@ -142,13 +161,22 @@ def test_a_model_of_ones_own_is_saved_and_reloaded(kind, tmp_path):
 
 
 def test_a_second_model_has_the_same_names_of_state():
-    models = [RankingModel(SPEC, make_model("mmoe", dropout=0.1, normalize="batch"), FITTED, seed=1) for _ in range(2)]
+    models = [
+        RankingModel(SPEC, make_model("mmoe", dropout=0.1, normalize="batch"), FITTED, seed=1)
+        for _ in range(2)
+    ]
     assert list(models[0].state) == list(models[1].state)
 
 
 @pytest.mark.parametrize(
     ("sharing", "options", "tables"),
-    [("single_task", {}, 2), ("single_task", {"share_embeddings": True}, 1), ("shared_bottom", {}, 1), ("mmoe", {}, 1), ("ple", {}, 1)],
+    [
+        ("single_task", {}, 2),
+        ("single_task", {"share_embeddings": True}, 1),
+        ("shared_bottom", {}, 1),
+        ("mmoe", {}, 1),
+        ("ple", {}, 1),
+    ],
 )
 def test_who_has_embeddings_of_its_own(sharing, options, tables):
     model = RankingModel(SPEC, make_model(sharing, **options), FITTED, seed=1)
@@ -159,16 +187,24 @@ def test_who_has_embeddings_of_its_own(sharing, options, tables):
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
-    with pytest.raises(FunnelError, match=r"model.sharing.*name = 'mmoee' is unknown: did you mean 'mmoe'\?"):
+    with pytest.raises(
+        FunnelError, match=r"model.sharing.*name = 'mmoee' is unknown: did you mean 'mmoe'\?"
+    ):
         ModelConfig.parse({"sharing": {"name": "mmoee"}}, "model")
 
 
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"name": "ple", "level": 1}, r"model\.sharing.*unknown key 'level': did you mean 'levels'\?"),
+        (
+            {"name": "ple", "level": 1},
+            r"model\.sharing.*unknown key 'level': did you mean 'levels'\?",
+        ),
         ({"name": "mmoe", "levels": 2}, r"model\.sharing.*unknown key 'levels'"),
-        ({"name": "mmoe", "experts": 1}, r"model\.sharing\.experts = 1: .*greater than or equal to 2"),
+        (
+            {"name": "mmoe", "experts": 1},
+            r"model\.sharing\.experts = 1: .*greater than or equal to 2",
+        ),
         (
             {"name": "mmoe", "batch_norm": True},
             r"^model\.sharing: batch_norm = true: the option is now normalize; "
@@ -182,7 +218,10 @@ def test_an_unknown_name_is_refused_with_the_nearest():
             {"name": "mmoe", "normalize": "group"},
             r"^model\.sharing\.normalize = 'group': Input should be 'none', 'batch' or 'layer'$",
         ),
-        ({"name": "ple", "expert_units": []}, r"model\.sharing\.expert_units = \[\]: .*at least 1 item"),
+        (
+            {"name": "ple", "expert_units": []},
+            r"model\.sharing\.expert_units = \[\]: .*at least 1 item",
+        ),
     ],
 )
 def test_options_are_those_of_the_named_entry(table, problem):
@@ -201,8 +240,16 @@ def test_a_bare_name_and_a_dump_give_the_same_params(name):
 @pytest.mark.parametrize(
     ("features", "sequences", "problem"),
     [
-        ({"user": FEATURES["user"]}, [], r"reads a sequence, but no feature has kind = 'sequence': declare one"),
-        (FEATURES, ["tags"], r"model\.sharing\.sequences names 'tags', which is no sequence feature \(known: recent\)"),
+        (
+            {"user": FEATURES["user"]},
+            [],
+            r"reads a sequence, but no feature has kind = 'sequence': declare one",
+        ),
+        (
+            FEATURES,
+            ["tags"],
+            r"model\.sharing\.sequences names 'tags', which is no sequence feature \(known: recent\)",
+        ),
         (
             FEATURES | {"longer": FEATURES["recent"] | {"max_length": 4}},
             [],
@@ -224,7 +271,10 @@ def test_an_lstm_needs_sequences_of_one_length(name, features, sequences, proble
     ],
 )
 def test_residual_needs_two_layers_of_one_width(table, shown):
-    with pytest.raises(FunnelError, match=f"residual = true joins layers of one width, but no two in a row have it in {shown}; give some"):
+    with pytest.raises(
+        FunnelError,
+        match=f"residual = true joins layers of one width, but no two in a row have it in {shown}; give some",
+    ):
         ModelConfig.parse({"sharing": table | {"residual": True}}, "model")
     funnel = {"name": "independent", "tower_units": {"ctr": [8, 4], "cvr": [4]}, "residual": True}
     with pytest.raises(FunnelError, match=r"tower_units = \{'ctr': \[8, 4\], 'cvr': \[4\]\}"):

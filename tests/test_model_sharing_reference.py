@@ -50,7 +50,17 @@ CASES = {
 RNG = np.random.default_rng(5)
 INPUTS = {
     "x": RNG.normal(size=[5, 4]),
-    **{name: RNG.normal(size=[5, dim]) for name, dim in {"user": 2, "item": 2, "seller": 2, "hour": 3, "day": 3, "alone": 1}.items()},
+    **{
+        name: RNG.normal(size=[5, dim])
+        for name, dim in {
+            "user": 2,
+            "item": 2,
+            "seller": 2,
+            "hour": 3,
+            "day": 3,
+            "alone": 1,
+        }.items()
+    },
     "recent": RNG.normal(size=[5, 3, 2]),
     "seen": RNG.normal(size=[5, 3, 1]),
 }
@@ -63,22 +73,40 @@ PRESENT = {  # steps of a row: whole, none, a hole, one at the end, one at the s
 def prepare(case, activation):
     """(layer, compute, reference, inputs) as the checks take them."""
     name = case.split(",")[0]
-    options = CASES[case] | ({"activation": activation} if name != "mose" or "gate_units" in CASES[case] else {})
-    normed = options.get("normalize") == "batch"  # the gates that can be asked for are those of inference, with moving averages
+    options = CASES[case] | (
+        {"activation": activation} if name != "mose" or "gate_units" in CASES[case] else {}
+    )
+    normed = (
+        options.get("normalize") == "batch"
+    )  # the gates that can be asked for are those of inference, with moving averages
     with precision("float64" if "normalize" in options else "float32"):
         layer = SHARING[name]({"name": name} | options, HEADS, name=name)
 
     def compute(tensors):
-        fields = {name: tensors[name] for name in ("user", "item", "seller", "hour", "day", "alone")}
-        sequences = {name: History(tensors[name], tf.constant(present)) for name, present in PRESENT.items()}
+        fields = {
+            name: tensors[name] for name in ("user", "item", "seller", "hour", "day", "alone")
+        }
+        sequences = {
+            name: History(tensors[name], tf.constant(present)) for name, present in PRESENT.items()
+        }
         inputs = Inputs(tensors["x"], fields, sequences)
         representations = layer(inputs, training=True)
         return representations | ({} if normed else layer.gate_weights(inputs))
 
     def reference(w, x):
-        fields = [np.stack([x["user"], x["item"], x["seller"]], 1), np.stack([x["hour"], x["day"]], 1)]
-        read = ref.Read(x["x"], fields, np.concatenate([x["recent"], x["seen"]], 2), PRESENT["recent"] | PRESENT["seen"])
-        representations, gates = ref.SHARING[name](w, read, {"activation": activation} | options, HEADS)
+        fields = [
+            np.stack([x["user"], x["item"], x["seller"]], 1),
+            np.stack([x["hour"], x["day"]], 1),
+        ]
+        read = ref.Read(
+            x["x"],
+            fields,
+            np.concatenate([x["recent"], x["seen"]], 2),
+            PRESENT["recent"] | PRESENT["seen"],
+        )
+        representations, gates = ref.SHARING[name](
+            w, read, {"activation": activation} | options, HEADS
+        )
         return representations | ({} if normed else gates)
 
     return layer, compute, reference, INPUTS

@@ -40,7 +40,16 @@ def test_cross_stitch_golden():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"per_unit": True}, {"normalize": "batch"}, {"normalize": "layer"}, {"residual": True}, {"activation": "tanh"}], ids=str
+    "options",
+    [
+        {},
+        {"per_unit": True},
+        {"normalize": "batch"},
+        {"normalize": "layer"},
+        {"residual": True},
+        {"activation": "tanh"},
+    ],
+    ids=str,
 )
 def test_cross_stitch_with_identity_stitches_is_single_task(options):
     units, shared = [3, 3, 2], {k: v for k, v in options.items() if k != "per_unit"}
@@ -49,7 +58,10 @@ def test_cross_stitch_with_identity_stitches_is_single_task(options):
     networks = stitched.networks
     for n, bottom in enumerate(single.bottoms.values()):
         for level, dense in enumerate(bottom.dense):
-            kernel, own = networks.kernels[level].numpy(), slice(n * units[level], (n + 1) * units[level])
+            kernel, own = (
+                networks.kernels[level].numpy(),
+                slice(n * units[level], (n + 1) * units[level]),
+            )
             dense.kernel.assign(kernel[:, own] if level == 0 else kernel[n])
     for training in (False, True):
         expected = single(ROWS, training=training)
@@ -60,9 +72,13 @@ def test_cross_stitch_with_identity_stitches_is_single_task(options):
 def test_sluice_golden():
     layer = build("sluice", units=[2, 2])
     kernels = layer.networks.kernels
-    kernels[0].assign([[1.0, 0, 1, 0], [0, 1, 1, 2]])  # h_ctr = (1, 2), h_cvr = (1 + 2, 2·2) = (3, 4)
+    kernels[0].assign(
+        [[1.0, 0, 1, 0], [0, 1, 1, 2]]
+    )  # h_ctr = (1, 2), h_cvr = (1 + 2, 2·2) = (3, 4)
     # Rows: ctr's first subspace takes both first ones, its second itself; cvr's first takes twice ctr's second, its second itself.
-    layer.stitches[0].alpha.assign([[1.0, 0, 1, 0], [0, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 1]])  # ctr (1 + 3, 2), cvr (2·2, 4)
+    layer.stitches[0].alpha.assign(
+        [[1.0, 0, 1, 0], [0, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 1]]
+    )  # ctr (1 + 3, 2), cvr (2·2, 4)
     kernels[1].assign([np.eye(2), 2 * np.eye(2)])  # ctr (4, 2), cvr (8, 8)
     layer.stitches[1].alpha.assign(np.eye(4))
     layer.mixture.beta.assign([[1.0, 10.0], [0.5, 1.0]])
@@ -71,7 +87,9 @@ def test_sluice_golden():
 
 def test_sluice_starts_as_told():
     layer = build("sluice", units=[4, 4, 4], own_share=0.7)
-    np.testing.assert_allclose(layer.stitches[0].alpha, 0.1 + 0.6 * np.eye(4), rtol=1e-6)  # 0.7 and 0.3/3
+    np.testing.assert_allclose(
+        layer.stitches[0].alpha, 0.1 + 0.6 * np.eye(4), rtol=1e-6
+    )  # 0.7 and 0.3/3
     np.testing.assert_allclose(layer.mixture.beta, [[0.15, 0.15, 0.7]] * 2, rtol=1e-6)
 
 
@@ -91,7 +109,9 @@ def counter(weight, values):
 def open_gates(layer, *weights):
     joined = layer.kernel.shape[0] == 1
     kernels = [[[0.0, 0, weight, 0]] for weight in weights]
-    layer.kernel.assign(np.concatenate(kernels, 1) if joined and len(layer.kernel.shape) == 2 else kernels)
+    layer.kernel.assign(
+        np.concatenate(kernels, 1) if joined and len(layer.kernel.shape) == 2 else kernels
+    )
     layer.recurrent.assign(tf.zeros_like(layer.recurrent))
     layer.bias.assign([[[99.0, 99, 0, 99]]] * len(weights))
 
@@ -103,7 +123,9 @@ def test_mose_golden():
     open_gates(layer.bottom, 1.0)
     open_gates(layer.experts, 1.0, -2.0)
     open_gates(layer.lstms, 3.0, 1.0)
-    layer.gates["ctr"].dense.set_weights([np.array([[0.0, np.log(3.0)], [0.0, 0.0]])])  # softmax(0, ln 3) = (1/4, 3/4)
+    layer.gates["ctr"].dense.set_weights(
+        [np.array([[0.0, np.log(3.0)], [0.0, 0.0]])]
+    )  # softmax(0, ln 3) = (1/4, 3/4)
     layer.gates["cvr"].dense.set_weights([np.zeros([2, 2])])
     below = counter(1, [1.0, 0.5])  # the absent step changes nothing
     one, two = counter(1, below), counter(-2, below)
@@ -114,11 +136,26 @@ def test_mose_golden():
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"name": "sluice", "units": [4, 6]}, r"model\.sharing: units = \[4, 6\]: sluice sums the outputs of its layers"),
-        ({"name": "sluice", "units": [4, 4], "subspaces": 3}, r"units = 4 does not divide into subspaces = 3 of equal width"),
-        ({"name": "sluice", "subspaces": 1}, r"sharing\.subspaces = 1: .*greater than or equal to 2"),
-        ({"name": "cross_stitch", "own_share": 1.5}, r"sharing\.own_share = 1\.5: .*less than or equal to 1"),
-        ({"name": "mose", "dropout": 0.5}, r"dropout is for dense layers, and those of mose are its gates'"),
+        (
+            {"name": "sluice", "units": [4, 6]},
+            r"model\.sharing: units = \[4, 6\]: sluice sums the outputs of its layers",
+        ),
+        (
+            {"name": "sluice", "units": [4, 4], "subspaces": 3},
+            r"units = 4 does not divide into subspaces = 3 of equal width",
+        ),
+        (
+            {"name": "sluice", "subspaces": 1},
+            r"sharing\.subspaces = 1: .*greater than or equal to 2",
+        ),
+        (
+            {"name": "cross_stitch", "own_share": 1.5},
+            r"sharing\.own_share = 1\.5: .*less than or equal to 1",
+        ),
+        (
+            {"name": "mose", "dropout": 0.5},
+            r"dropout is for dense layers, and those of mose are its gates'",
+        ),
     ],
 )
 def test_options_that_cannot_be_built(table, problem):

@@ -10,7 +10,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from model_data import batches, make_estimator, make_model, make_spec, make_train, upload, write_data
+from model_data import (
+    batches,
+    make_estimator,
+    make_model,
+    make_spec,
+    make_train,
+    upload,
+    write_data,
+)
 
 from features.errors import FunnelError
 from model.data import staging
@@ -37,7 +45,14 @@ def ids(data, split="eval"):
 
 
 @pytest.mark.parametrize(
-    ("uri", "remote"), [("s3://b/k", True), ("hdfs://host:1/k", True), ("/tmp/data", False), ("runs/a:/b", False), ("C://x", True)]
+    ("uri", "remote"),
+    [
+        ("s3://b/k", True),
+        ("hdfs://host:1/k", True),
+        ("/tmp/data", False),
+        ("runs/a:/b", False),
+        ("C://x", True),
+    ],
 )
 def test_what_is_elsewhere(uri, remote):
     assert is_remote(uri) == remote
@@ -57,9 +72,13 @@ def test_training_on_it_gives_the_same_weights(tmp_path, remote):
     plain.train()
     data, train = Data(URI, SPEC), make_train()
     estimator = RankingEstimator(RankingConfig.of(data, make_model(), train), tmp_path / "model")
-    estimator.train(data.train_input(batch_size=16, shuffle_buffer=50, seed=train.seed), max_steps=4)
+    estimator.train(
+        data.train_input(batch_size=16, shuffle_buffer=50, seed=train.seed), max_steps=4
+    )
     found = estimator.load().state
-    assert all((found[name].numpy() == kept.numpy()).all() for name, kept in plain.load().state.items())
+    assert all(
+        (found[name].numpy() == kept.numpy()).all() for name, kept in plain.load().state.items()
+    )
 
 
 def test_only_the_split_that_is_read_is_copied_and_only_once(remote):
@@ -83,7 +102,10 @@ def test_a_shard_unlike_its_manifest_is_refused_and_not_kept(remote):
     shard = Data(URI, SPEC).manifest["shards"]["eval"][1]["file"]
     remote(f"ads/data/{shard}", b"damaged")
     data = Data(URI, SPEC)
-    with pytest.raises(FunnelError, match=rf"{URI}/{shard}: its sha256 is [0-9a-f]{{64}}, its manifest says .*; upload it again"):
+    with pytest.raises(
+        FunnelError,
+        match=rf"{URI}/{shard}: its sha256 is [0-9a-f]{{64}}, its manifest says .*; upload it again",
+    ):
         ids(data)
     assert not (data.directory / shard).exists()
     assert not list(data.directory.rglob(".part*"))
@@ -116,11 +138,15 @@ def test_what_the_manifest_no_longer_names_makes_room(tmp_path, remote):
     folder = RemoteDirectory(URI, 1).directory
     (folder / "eval/.part-00002-of-00003.tfrecord.999").write_bytes(b"of a process that was killed")
     named = json.loads((later / "manifest.json").read_text())["shards"]["eval"]
-    held = sum((folder / name).stat().st_size for name in staging.SMALL) + sum(shard["bytes"] for shard in named)
+    held = sum((folder / name).stat().st_size for name in staging.SMALL) + sum(
+        shard["bytes"] for shard in named
+    )
     data = Data(URI, SPEC, cache_gib=held / GIB)
     ids(data)
     files = {path.name for path in folder.rglob("*") if path.is_file()}
-    assert files == {".lock", *staging.SMALL} | {name for n in range(3) for name in (shard_name(n), f"{shard_name(n)}.sha256")}
+    assert files == {".lock", *staging.SMALL} | {
+        name for n in range(3) for name in (shard_name(n), f"{shard_name(n)}.sha256")
+    }
 
 
 def shard_name(number):
@@ -136,7 +162,9 @@ def test_what_another_process_may_read_stays(tmp_path, remote):
     with pytest.raises(FunnelError, match=r"raise train\.cache_gib"):
         ids(data)
     assert all(path.exists() for path in before)
-    assert staging._lock(reader.directory, fcntl.LOCK_EX | fcntl.LOCK_NB) is None  # and is still held
+    assert (
+        staging._lock(reader.directory, fcntl.LOCK_EX | fcntl.LOCK_NB) is None
+    )  # and is still held
 
 
 def test_two_that_stage_at_once_keep_the_bound_together(tmp_path, remote, monkeypatch):
@@ -168,7 +196,10 @@ def test_two_that_stage_at_once_keep_the_bound_together(tmp_path, remote, monkey
 
 def test_what_is_in_use_stays_and_the_error_says_what_helps(remote):
     data = Data(URI, SPEC, cache_gib=shard_bytes(Data(URI, SPEC)) / 2 / GIB)
-    with pytest.raises(FunnelError, match=r"raise train.cache_gib, or read in place with tensorflow-io \(requirements-tfio.txt\)"):
+    with pytest.raises(
+        FunnelError,
+        match=r"raise train.cache_gib, or read in place with tensorflow-io \(requirements-tfio.txt\)",
+    ):
         ids(data)
     assert data.sample.exists()
 
@@ -203,11 +234,17 @@ def test_a_full_cache_says_so(tmp_path, remote, monkeypatch):
             return None
 
     monkeypatch.setattr(remote_directory, "_open", lambda file: Full())
-    with pytest.raises(FunnelError, match=r"no space is left for spec.json: free some, or set FUNNEL_CACHE elsewhere"):
+    with pytest.raises(
+        FunnelError,
+        match=r"no space is left for spec.json: free some, or set FUNNEL_CACHE elsewhere",
+    ):
         remote_directory._copy("spec.json")
 
 
 @pytest.mark.parametrize("uri", ["s3://logs/nothing", "nope://host/path"])
 def test_what_cannot_be_read_names_both_ways(remote, uri):
-    with pytest.raises(FunnelError, match=rf"{uri}/manifest.json: cannot be read .*pyarrow.fs.*FUNNEL_CACHE.*tensorflow-io"):
+    with pytest.raises(
+        FunnelError,
+        match=rf"{uri}/manifest.json: cannot be read .*pyarrow.fs.*FUNNEL_CACHE.*tensorflow-io",
+    ):
         Data(uri, SPEC)

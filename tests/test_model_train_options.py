@@ -16,7 +16,9 @@ SGD = {"optimizer": "sgd", "embedding_optimizer": "sgd"} | RATES
 
 def stepped(**train):
     """({variable: its value before}, {variable: what a step of SGD took from it}): at rate 1 that is the gradient."""
-    trainer = Trainer(SPEC, make_model("shared_bottom"), make_train(**SGD | train), FITTED, make_strategy(None))
+    trainer = Trainer(
+        SPEC, make_model("shared_bottom"), make_train(**SGD | train), FITTED, make_strategy(None)
+    )
     before = {name: v.numpy().astype(float) for name, v in trainer.model.state.items()}
     run(trainer, make_batch([1, 0, 1, 0], [1, 0, 0, 0]))
     return before, {name: before[name] - v.numpy() for name, v in trainer.model.state.items()}
@@ -32,7 +34,9 @@ def test_clip_norm_bounds_all_gradients_together():
         _, clipped = stepped(clip_norm=factor * norm(free))
         assert norm(clipped) == pytest.approx(min(1, factor) * norm(free), rel=1e-3)
         for name, gradient in free.items():  # g · min(1, c / |g|)
-            np.testing.assert_allclose(clipped[name], min(1, factor) * gradient, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(
+                clipped[name], min(1, factor) * gradient, atol=1e-6, err_msg=name
+            )
 
 
 def test_weight_decay_is_of_dense_weights():
@@ -43,7 +47,9 @@ def test_weight_decay_is_of_dense_weights():
     assert any("kernel" in name for name in trained)
     for name in free:  # rate · decay · w
         share = 0.25 if name in trained else 0
-        np.testing.assert_allclose(decayed[name], free[name] + share * before[name], atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            decayed[name], free[name] + share * before[name], atol=1e-5, err_msg=name
+        )
 
 
 def of(feature, found):
@@ -67,14 +73,19 @@ def test_a_feature_has_its_own_l2():
     used = (of("user", own) != 0).any(1)
     assert 0 < used.sum() <= 4  # the rows of the batch, and no others
     # 2 · λ · w
-    np.testing.assert_allclose((of("user", own) - of("user", common))[used], 0.5 * of("user", before)[used], atol=1e-6)
+    np.testing.assert_allclose(
+        (of("user", own) - of("user", common))[used], 0.5 * of("user", before)[used], atol=1e-6
+    )
     np.testing.assert_allclose(of("item", own), of("item", common), atol=1e-7)
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("recent", "train.features.recent: 'recent' shares the table of 'tags'; give the options to that one"),
+        (
+            "recent",
+            "train.features.recent: 'recent' shares the table of 'tags'; give the options to that one",
+        ),
         ("usr", "train.features names 'usr', which has no embedding table: did you mean 'user'"),
         ("price", "train.features names 'price', which has no embedding table"),
     ],
@@ -85,7 +96,10 @@ def test_features_without_a_table_of_their_own(name, said):
 
 
 def test_one_length():
-    with pytest.raises(FunnelError, match=r"steps = 4 and epochs = 2\.0 both say how long to train: give one of them"):
+    with pytest.raises(
+        FunnelError,
+        match=r"steps = 4 and epochs = 2\.0 both say how long to train: give one of them",
+    ):
         make_train(epochs=2)
     assert make_train(steps=None).epochs is None
     assert make_train(steps=None, epochs=0.5).total_steps(320) == 10  # ½ · 320 / 16

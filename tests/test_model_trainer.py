@@ -16,14 +16,21 @@ FITTED = Fitted(moments=dict.fromkeys(SPEC.numeric, (0.0, 1.0)))
 
 
 def make_trainer(funnel="esmm"):
-    return Trainer(SPEC, make_model("shared_bottom", funnel), make_train(), FITTED, make_strategy(None))
+    return Trainer(
+        SPEC, make_model("shared_bottom", funnel), make_train(), FITTED, make_strategy(None)
+    )
 
 
 def make_batch(click: list[int], convert: list[int]) -> dict[str, tf.Tensor]:
     rows = len(click)
     ids = np.random.default_rng(0).integers(0, 20, [rows, SPEC.ids_width])
     dense = tf.fill([rows, SPEC.dense_width], 0.5)
-    return {"ids": tf.constant(ids), "dense": dense, "click": tf.constant(click, tf.int64), "convert": tf.constant(convert, tf.int64)}
+    return {
+        "ids": tf.constant(ids),
+        "dense": dense,
+        "click": tf.constant(click, tf.int64),
+        "convert": tf.constant(convert, tf.int64),
+    }
 
 
 def run(trainer: Trainer, batch: dict[str, tf.Tensor], steps: int = 1) -> dict[str, float]:
@@ -54,17 +61,31 @@ def test_a_batch_without_known_labels_changes_nothing(funnel):
 
 def test_the_loss_is_the_mean_over_the_sample_space():
     trainer = make_trainer("independent")
-    batch = make_batch([1, 0, 0, 0, 1, 1, -1, 1], [1, 0, 0, 0, 0, -1, -1, 1])  # 3 clicks have a known conversion
-    scores = {name: p.numpy().astype(float) for name, p in trainer.model.scores(batch["ids"], batch["dense"]).items()}
+    batch = make_batch(
+        [1, 0, 0, 0, 1, 1, -1, 1], [1, 0, 0, 0, 0, -1, -1, 1]
+    )  # 3 clicks have a known conversion
+    scores = {
+        name: p.numpy().astype(float)
+        for name, p in trainer.model.scores(batch["ids"], batch["dense"]).items()
+    }
     losses = run(trainer, batch)
-    for name, label, rows in (("ctr", "click", [0, 1, 2, 3, 4, 5, 7]), ("cvr", "convert", [0, 4, 7])):
+    for name, label, rows in (
+        ("ctr", "click", [0, 1, 2, 3, 4, 5, 7]),
+        ("cvr", "convert", [0, 4, 7]),
+    ):
         y, p = batch[label].numpy()[rows], scores[f"p_{name}"][rows]
-        assert losses[name] == pytest.approx(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)), rel=1e-5)
+        assert losses[name] == pytest.approx(
+            -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)), rel=1e-5
+        )
 
 
 def test_a_row_of_weight_3_counts_as_three_rows():
     once = make_batch([1, 0, 0], [0, 0, 0]) | {"weight": tf.constant([1.0, 1.0, 3.0])}
-    thrice = {name: tf.gather(tensor, [0, 1, 2, 2, 2]) for name, tensor in once.items() if name != "weight"}
+    thrice = {
+        name: tf.gather(tensor, [0, 1, 2, 2, 2])
+        for name, tensor in once.items()
+        if name != "weight"
+    }
     weighted, repeated = make_trainer("independent"), make_trainer("independent")
     assert run(weighted, once) == pytest.approx(run(repeated, thrice), rel=1e-6)
     for name, variable in repeated.model.state.items():
@@ -85,8 +106,13 @@ def test_a_step_touches_only_the_rows_of_its_batch():
     before = [t.variable.numpy().copy() for t in trainer.model.tables]
     run(trainer, batch)
     embeddings = trainer.model.embeddings[0]
-    rows = [batch["ids"].numpy()[:, embeddings.slots[dim]] + embeddings.offsets[dim] for dim in embeddings.tables]
-    rows += [own + offset for own, offset in zip(rows, trainer.model.wide.offsets.values(), strict=True)]
+    rows = [
+        batch["ids"].numpy()[:, embeddings.slots[dim]] + embeddings.offsets[dim]
+        for dim in embeddings.tables
+    ]
+    rows += [
+        own + offset for own, offset in zip(rows, trainer.model.wide.offsets.values(), strict=True)
+    ]
     for table, own, old in zip(trainer.model.tables, rows, before, strict=True):
         changed = set(np.flatnonzero((table.variable.numpy() != old).any(1)))
         assert changed
@@ -105,9 +131,13 @@ def test_a_slow_input_is_waited_for():
 @pytest.mark.parametrize(("scale", "bad"), [(2.0, False), (1.0, True)])
 def test_gradients_that_overflow_end_float16_where_its_scale_is_at_its_least(scale, bad):
     settings = make_train(precision="float16", optimizer="sgd")
-    trainer = Trainer(SPEC, make_model("shared_bottom", "esmm"), settings, FITTED, make_strategy(None))
+    trainer = Trainer(
+        SPEC, make_model("shared_bottom", "esmm"), settings, FITTED, make_strategy(None)
+    )
     trainer.loss_scale.value.assign(scale)
-    trainer.backward.model.regularisation = lambda: tf.add_n([tf.reduce_sum(w.value) for w in trainer.model.weights]) * float("inf") * 0.0
+    trainer.backward.model.regularisation = lambda: (
+        tf.add_n([tf.reduce_sum(w.value) for w in trainer.model.weights]) * float("inf") * 0.0
+    )
     before = {name: v.numpy().copy() for name, v in trainer.model.state.items()}
     batches = iter(tf.data.Dataset.from_tensors(make_batch([1, 0], [1, 0])).repeat())
     stretch = trainer.steps(batches, tf.constant(1, tf.int64))

@@ -19,7 +19,14 @@ def run(folder, spec, *, start=None, refresh=False, said=None, steps=3, **data):
     write_data(folder, spec, **data)
     warm = WarmStart(start.model_dir, refresh) if start else None
     rates = {"learning_rate": TINY, "embedding_learning_rate": TINY} if start else {}
-    estimator = make_estimator(folder, spec, steps=steps, warm_start=warm, warn=(said if said is not None else []).append, **rates)
+    estimator = make_estimator(
+        folder,
+        spec,
+        steps=steps,
+        warm_start=warm,
+        warn=(said if said is not None else []).append,
+        **rates,
+    )
     estimator.train()
     return estimator
 
@@ -29,7 +36,9 @@ def rows(estimator, feature):
     spec, state = estimator.config.spec, estimator.load().state
     dim = spec.features[feature].dim
     begin = row_ranges(spec, estimator.fitted, dim)[0][feature]
-    return state[f"embeddings_0/{dim}"].numpy()[begin : begin + estimator.fitted.table_rows(spec, feature)]
+    return state[f"embeddings_0/{dim}"].numpy()[
+        begin : begin + estimator.fitted.table_rows(spec, feature)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +62,14 @@ def test_changed_and_new_features_start_anew_one_by_one(tmp_path, yesterday):
         "user": FEATURES["user"] | {"buckets": 41},
         "shelf": {"kind": "categorical", "buckets": 9, "dim": 4, "dtype": "int64"},
     }
-    spec = make_spec(features={name: features[name] for name in ("shelf", *reversed(FEATURES))})  # and in another order
+    spec = make_spec(
+        features={name: features[name] for name in ("shelf", *reversed(FEATURES))}
+    )  # and in another order
     today = run(tmp_path / "today", spec, start=yesterday, said=said, steps=1)
-    assert any("feature 'user' has changed (buckets was 40 and is 41): its embeddings start anew" in line for line in said)
+    assert any(
+        "feature 'user' has changed (buckets was 40 and is 41): its embeddings start anew" in line
+        for line in said
+    )
     assert any("feature 'shelf' is new: its embeddings start anew" in line for line in said)
     np.testing.assert_array_equal(rows(today, "item"), rows(yesterday, "item"))
     np.testing.assert_array_equal(rows(today, "tags"), rows(yesterday, "tags"))
@@ -64,24 +78,38 @@ def test_changed_and_new_features_start_anew_one_by_one(tmp_path, yesterday):
 
 def test_a_feature_that_is_gone_is_said(tmp_path, yesterday):
     said = []
-    features = {name: f for name, f in FEATURES.items() if name not in ("age", "user", "user_x_tags")}
+    features = {
+        name: f for name, f in FEATURES.items() if name not in ("age", "user", "user_x_tags")
+    }
     run(tmp_path / "today", make_spec(features=features), start=yesterday, said=said, steps=1)
-    assert [f"feature '{name}' of {yesterday.model_dir} is gone" in " ".join(said) for name in ("age", "user", "user_x_tags")] == [True] * 3
+    assert [
+        f"feature '{name}' of {yesterday.model_dir} is gone" in " ".join(said)
+        for name in ("age", "user", "user_x_tags")
+    ] == [True] * 3
 
 
 @pytest.mark.parametrize("refresh", [False, True])
 def test_statistics_are_the_checkpoints_unless_refreshed(tmp_path, yesterday, refresh):
-    today = run(tmp_path / "today", make_spec(), start=yesterday, refresh=refresh, steps=1, train=120)
+    today = run(
+        tmp_path / "today", make_spec(), start=yesterday, refresh=refresh, steps=1, train=120
+    )
     assert today.config.fitted != yesterday.fitted
     kept = today.config.fitted if refresh else yesterday.fitted
     assert today.fitted == kept.model_copy(update={"outcomes": today.config.fitted.outcomes})
-    assert make_estimator(tmp_path / "today", steps=1, learning_rate=TINY, embedding_learning_rate=TINY).fitted == today.fitted
+    assert (
+        make_estimator(
+            tmp_path / "today", steps=1, learning_rate=TINY, embedding_learning_rate=TINY
+        ).fitted
+        == today.fitted
+    )
 
 
 def test_a_vocabulary_keeps_the_rows_of_its_values(tmp_path):
     spec = make_spec(features=EVERY_KIND)
     yesterday, said = run(tmp_path / "yesterday", spec), []
-    today = run(tmp_path / "today", spec, start=yesterday, refresh=True, said=said, steps=1, train=90)
+    today = run(
+        tmp_path / "today", spec, start=yesterday, refresh=True, said=said, steps=1, train=90
+    )
     old, new = (run.fitted.vocabularies["user"] for run in (yesterday, today))
     assert old != new
     assert set(old) & set(new)
@@ -93,10 +121,14 @@ def test_a_vocabulary_keeps_the_rows_of_its_values(tmp_path):
 
 def test_slots_of_the_optimizer_come_along(tmp_path, yesterday):
     today = run(tmp_path / "today", make_spec(), start=yesterday, steps=1)
-    first, second = (tf.train.load_checkpoint(str(run.checkpoint_dir)) for run in (yesterday, today))
+    first, second = (
+        tf.train.load_checkpoint(str(run.checkpoint_dir)) for run in (yesterday, today)
+    )
     names = [name for name in first.get_variable_to_shape_map() if "slots.S" in name]
     assert names
-    untouched = [(first.get_tensor(n) <= second.get_tensor(n)).all() for n in names]  # Adagrad's sums only grow
+    untouched = [
+        (first.get_tensor(n) <= second.get_tensor(n)).all() for n in names
+    ]  # Adagrad's sums only grow
     assert all(untouched)
 
 
@@ -104,7 +136,9 @@ def test_another_architecture_says_what_starts_anew(tmp_path, yesterday):
     write_data(tmp_path / "today")
     said = []
     start = WarmStart(yesterday.model_dir)
-    make_estimator(tmp_path / "today", model=make_model("ple"), steps=1, warm_start=start, warn=said.append).train()
+    make_estimator(
+        tmp_path / "today", model=make_model("ple"), steps=1, warm_start=start, warn=said.append
+    ).train()
     assert any("is new: it starts anew" in line for line in said)
 
 
@@ -127,7 +161,9 @@ def test_it_is_for_a_training_that_begins(tmp_path, yesterday):
 def test_the_run_that_is_trained_is_none_to_start_from(yesterday, anew):
     folder = yesterday.model_dir.parent
     start = WarmStart(folder / f"../{folder.name}/model")
-    with pytest.raises(FunnelError, match="model: is both trained and started from; give another run directory"):
+    with pytest.raises(
+        FunnelError, match="model: is both trained and started from; give another run directory"
+    ):
         make_estimator(folder, warm_start=start, anew=anew)
     assert yesterday.latest_step() == 3
 
@@ -136,7 +172,9 @@ def test_it_is_never_cold_in_silence(tmp_path, yesterday):
     write_data(tmp_path / "today")
     make_estimator(tmp_path / "today", model=make_model("ple"), steps=1).train()
     broken = shutil.copytree(yesterday.model_dir, tmp_path / "broken")
-    new = make_estimator(tmp_path / "today", warm_start=WarmStart(broken), anew=True, warn=lambda line: None)
+    new = make_estimator(
+        tmp_path / "today", warm_start=WarmStart(broken), anew=True, warn=lambda line: None
+    )
     for path in broken.glob("checkpoints/*.data*"):
         path.unlink()
     said = "none of its 1 checkpoints can be read .*; give another run's model directory, or start without"
@@ -146,4 +184,6 @@ def test_it_is_never_cold_in_silence(tmp_path, yesterday):
         path.unlink()
     with pytest.raises(FunnelError, match="holds no checkpoint to start from; give another run's"):
         new.train()
-    assert make_estimator(tmp_path / "today", model=make_model("ple")).latest_step() == 1  # the old run is there
+    assert (
+        make_estimator(tmp_path / "today", model=make_model("ple")).latest_step() == 1
+    )  # the old run is there

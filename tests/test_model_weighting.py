@@ -49,8 +49,12 @@ def test_uncertainty():
     weighting.log_variances.assign([np.log(4.0), 0.0])
     np.testing.assert_allclose(weights(weighting), [1 / 4, 1.0])  # e^{−ln 4}
     # d/ds (e^{−s}·L + s/2) = ½ − e^{−s}·L: ½ − 3/4, ½ − 2; half of the constant on each of two replicas
-    np.testing.assert_allclose(weighting.trained_gradients(tf.constant([3.0, 2.0]), BOTH, 1)[0], [-0.25, -1.5])
-    np.testing.assert_allclose(weighting.trained_gradients(tf.constant([3.0, 2.0]), BOTH, 2)[0], [-0.5, -1.75])
+    np.testing.assert_allclose(
+        weighting.trained_gradients(tf.constant([3.0, 2.0]), BOTH, 1)[0], [-0.25, -1.5]
+    )
+    np.testing.assert_allclose(
+        weighting.trained_gradients(tf.constant([3.0, 2.0]), BOTH, 2)[0], [-0.5, -1.75]
+    )
 
 
 def test_dwa():
@@ -60,7 +64,9 @@ def test_dwa():
         weighting.advance(tf.constant(losses), tf.constant(present))
     weighting.advance(tf.constant([2.0, 2.0]), BOTH)
     # Means of the periods over the batches with rows: (3, 2), then (1.5, 2); r = (½, 1); 2·softmax(½, 1)
-    np.testing.assert_allclose(weights(weighting), 2 * np.exp([0.5, 1.0]) / np.exp([0.5, 1.0]).sum(), rtol=1e-6)
+    np.testing.assert_allclose(
+        weights(weighting), 2 * np.exp([0.5, 1.0]) / np.exp([0.5, 1.0]).sum(), rtol=1e-6
+    )
 
 
 def test_gradnorm():
@@ -90,7 +96,9 @@ def test_pcgrad_on_paper():
     # g₁ = (1, 0), g₂ = (−1, 1): g₁·g₂ = −1. g₁' = g₁ + ½g₂, g₂' = g₂ + g₁: together 2·g₁ + 1.5·g₂
     orders = [tf.constant([1, 0]), tf.constant([0, 1])]
     np.testing.assert_allclose(surgery(products([1.0, 0.0], [-1.0, 1.0]), orders), [2.0, 1.5])
-    np.testing.assert_array_equal(surgery(products([1.0, 0.0], [1.0, 1.0]), orders), [1.0, 1.0])  # no conflict
+    np.testing.assert_array_equal(
+        surgery(products([1.0, 0.0], [1.0, 1.0]), orders), [1.0, 1.0]
+    )  # no conflict
 
 
 def test_pcgrad_of_three_against_the_vectors():
@@ -105,13 +113,18 @@ def test_pcgrad_of_three_against_the_vectors():
                 if j != k and g @ gradients[j] < 0:
                     g -= g @ gradients[j] / (gradients[j] @ gradients[j]) * gradients[j]
             projected.append(g)
-        found = surgery(products(*gradients), [tf.constant(order) for order in orders]).numpy() @ gradients
+        found = (
+            surgery(products(*gradients), [tf.constant(order) for order in orders]).numpy()
+            @ gradients
+        )
         np.testing.assert_allclose(found, sum(projected), rtol=1e-4, atol=1e-5)
 
 
 def config(weighting, sharing="mmoe", **options):
     table = {"name": weighting} | OPTIONS.get(weighting, {}) | options
-    return ModelConfig.parse({"sharing": {"name": sharing} | SMALL[sharing], "weighting": table}, "model")
+    return ModelConfig.parse(
+        {"sharing": {"name": sharing} | SMALL[sharing], "weighting": table}, "model"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +150,9 @@ def test_losses_fall(weighting, data):
 @pytest.mark.parametrize("weighting", ["pareto", "pcgrad", "gradnorm"])
 def test_gradients_are_those_of_the_weighted_losses(weighting, data):
     batch = next(iter(batches(data, 100)))
-    trainer = Trainer(make_spec(), config(weighting), make_train(), data.fitted, make_strategy(None))
+    trainer = Trainer(
+        make_spec(), config(weighting), make_train(), data.fitted, make_strategy(None)
+    )
     _, tables, dense = trainer.strategy.run(trainer.gradients, args=(batch,))
     plain = {}
     for name in ("ctr", "cvr"):  # each objective's own gradients
@@ -145,12 +160,16 @@ def test_gradients_are_those_of_the_weighted_losses(weighting, data):
         other = Trainer(make_spec(), alone, make_train(), data.fitted, make_strategy(None))
         _, own_tables, own = other.strategy.run(other.gradients, args=(batch,))
         plain[name] = [tf.convert_to_tensor(g).numpy() for g in (*own_tables, *own)]
-    weight = {"ctr": 1.0, "cvr": 1.0} if weighting == "gradnorm" else trainer.objective_weights  # of this step
+    weight = (
+        {"ctr": 1.0, "cvr": 1.0} if weighting == "gradnorm" else trainer.objective_weights
+    )  # of this step
     count = len(tables)
     for i, found in enumerate(map(tf.convert_to_tensor, (*tables, *dense))):
         shared = plain["ctr"][i].any() and plain["cvr"][i].any() and i >= count
         w = {"ctr": 1.0, "cvr": 1.0} if weighting == "pcgrad" and not shared else weight
-        np.testing.assert_allclose(found, w["ctr"] * plain["ctr"][i] + w["cvr"] * plain["cvr"][i], rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(
+            found, w["ctr"] * plain["ctr"][i] + w["cvr"] * plain["cvr"][i], rtol=1e-4, atol=1e-7
+        )
 
 
 @pytest.mark.slow
@@ -160,7 +179,9 @@ def test_an_interrupted_training_ends_with_the_same_weights(weighting, tmp_path)
     for folder, stops in (("whole", [8]), ("halved", [4, 8])):
         write_data(tmp_path / folder)
         for steps in stops:
-            estimator = make_estimator(tmp_path / folder, model=config(weighting), steps=steps, checkpoint_every=4)
+            estimator = make_estimator(
+                tmp_path / folder, model=config(weighting), steps=steps, checkpoint_every=4
+            )
             estimator.train()
         reader = tf.train.load_checkpoint(str(tmp_path / folder / "model" / "checkpoints"))
         names = [n for n in reader.get_variable_to_shape_map() if n.startswith("state/")]
@@ -174,7 +195,10 @@ def test_an_interrupted_training_ends_with_the_same_weights(weighting, tmp_path)
     ("table", "problem"),
     [
         ({"name": "fixd"}, r"model\.weighting.*'fixd' is unknown: did you mean 'fixed'\?"),
-        ({"name": "fixed", "weights": {"ctr": -1}}, r"model\.weighting\.weights\.ctr = -1: .*greater than or equal to 0"),
+        (
+            {"name": "fixed", "weights": {"ctr": -1}},
+            r"model\.weighting\.weights\.ctr = -1: .*greater than or equal to 0",
+        ),
         ({"name": "decay", "gama": {}}, r"unknown key 'gama': did you mean 'gamma'\?"),
     ],
 )
@@ -186,7 +210,10 @@ def test_options_are_checked(table, problem):
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"name": "fixed", "weights": {"ctcvr": 1.0}}, r"weights names 'ctcvr', which is no objective: .*c[tv]r"),
+        (
+            {"name": "fixed", "weights": {"ctcvr": 1.0}},
+            r"weights names 'ctcvr', which is no objective: .*c[tv]r",
+        ),
     ],
 )
 def test_names_are_checked_against_the_objectives(table, problem):
@@ -206,9 +233,14 @@ def test_gradients_are_compared_where_something_is_shared(name, what):
     problem = f"'{name}' compares gradients of {what}, and sharing '{{}}' with funnel 'independent' of ctr, cvr has none: choose"
     with pytest.raises(FunnelError, match=problem.format("single_task")):
         config(name, "single_task").check(make_spec())
-    alone = config(name, "asymmetric").model_copy(update={"sharing": SHARING["asymmetric"].Params(name="asymmetric", reads={})})
+    alone = config(name, "asymmetric").model_copy(
+        update={"sharing": SHARING["asymmetric"].Params(name="asymmetric", reads={})}
+    )
     with pytest.raises(FunnelError, match=problem.format("asymmetric")):
         alone.check(make_spec())
     config(name, "asymmetric").check(make_spec())  # cvr reads ctr's bottom
-    with pytest.raises(FunnelError, match=f"compares gradients of {what}, and sharing 'mmoe' with funnel 'independent' of ctr has none"):
+    with pytest.raises(
+        FunnelError,
+        match=f"compares gradients of {what}, and sharing 'mmoe' with funnel 'independent' of ctr has none",
+    ):
         config(name).check(make_spec(tasks={"ctr": {"label": "click"}}))

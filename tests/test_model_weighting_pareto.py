@@ -39,7 +39,11 @@ def test_two_on_paper(first, second, wanted):
     [
         ([[1, 0, 0], [0, 2, 0], [0, 0, 2]], [0, 0, 0], [2 / 3, 1 / 6, 1 / 6]),  # w_k ∝ 1 / ‖g_k‖²
         ([[1, 0], [0, 1], [1, 1]], [0, 0, 0], [0.5, 0.5, 0]),  # the third is longer and between
-        ([[1, 0], [0, 1], [1, 1]], [0, 0, 0.2], [0.4, 0.4, 0.2]),  # (.6, .6), the others still alike
+        (
+            [[1, 0], [0, 1], [1, 1]],
+            [0, 0, 0.2],
+            [0.4, 0.4, 0.2],
+        ),  # (.6, .6), the others still alike
         ([[1, 0], [0, 1], [0, 1]], [0, 0, 0], [0.5, 0.25, 0.25]),  # equal ones share
         ([[1, 0], [0, 0], [0, 1]], [0, 0.5, 0], [0.5, 0, 0.5]),  # no rows: its bound does not hold
         ([[0, 0], [0, 0], [0, 0]], [0.2, 0, 0], [0, 0, 0]),
@@ -86,7 +90,10 @@ def test_an_optimum_over_random_gradients(kind):
         scale, step = (w * lengths).max(), w @ gradients
         assert w.sum() == pytest.approx(1, abs=1e-12)
         assert (w >= bounds).all()
-        assert np.linalg.norm(step) <= np.linalg.norm(reference(gradients, bounds) @ gradients) + 1e-7 * scale
+        assert (
+            np.linalg.norm(step)
+            <= np.linalg.norm(reference(gradients, bounds) @ gradients) + 1e-7 * scale
+        )
         # KKT: g_k · Σ w g is nowhere less than its mean over u = w − c, so it is the mean wherever u_k > 0
         slopes, u = gradients @ step, w - bounds
         assert ((slopes - slopes @ u / u.sum()) / lengths >= -1e-7 * scale).all()
@@ -97,13 +104,22 @@ def test_the_weights_of_independent_gradients_are_those_of_another_method(bounde
     rng = np.random.default_rng(1)
     for _ in range(100):
         count = rng.integers(2, 9)
-        gradients, bounds = rng.normal(size=(count, 20)), bounded * rng.dirichlet(np.ones(count)) / 2
-        np.testing.assert_allclose(found(gradients, bounds), reference(gradients, bounds), atol=1e-8)
+        gradients, bounds = (
+            rng.normal(size=(count, 20)),
+            bounded * rng.dirichlet(np.ones(count)) / 2,
+        )
+        np.testing.assert_allclose(
+            found(gradients, bounds), reference(gradients, bounds), atol=1e-8
+        )
 
 
 def test_a_gradient_that_is_not_finite_does_not_stop_the_step():
-    products = tf.constant([[np.inf, np.nan, np.nan], [np.nan, 1.0, 0.0], [np.nan, 0.0, 1.0]], tf.float64)
-    np.testing.assert_allclose(solve(products, tf.constant([0.2, 0.0, 0.0], tf.float64)), [0.0, 0.5, 0.5])
+    products = tf.constant(
+        [[np.inf, np.nan, np.nan], [np.nan, 1.0, 0.0], [np.nan, 0.0, 1.0]], tf.float64
+    )
+    np.testing.assert_allclose(
+        solve(products, tf.constant([0.2, 0.0, 0.0], tf.float64)), [0.0, 0.5, 0.5]
+    )
 
 
 def test_products_of_close_gradients_keep_their_difference():
@@ -115,7 +131,10 @@ def test_products_of_close_gradients_keep_their_difference():
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"at_least": {"ctr": 0.6, "cvr": 0.5}}, r"at_least sums to 1\.1, and all weights to 1: lower the bounds"),
+        (
+            {"at_least": {"ctr": 0.6, "cvr": 0.5}},
+            r"at_least sums to 1\.1, and all weights to 1: lower the bounds",
+        ),
         ({"iterations": 200}, "unknown key 'iterations'"),
     ],
 )
@@ -127,5 +146,8 @@ def test_options_are_checked(table, problem):
 def test_more_than_twelve_objectives_are_refused():
     params = Pareto.Params.parse({"name": "pareto"})
     params.check([f"task_{k}" for k in range(12)])
-    with pytest.raises(FunnelError, match=r"'pareto' weighs at most 12 objectives, .* there are 13: choose another weighting"):
+    with pytest.raises(
+        FunnelError,
+        match=r"'pareto' weighs at most 12 objectives, .* there are 13: choose another weighting",
+    ):
         params.check([f"task_{k}" for k in range(13)])

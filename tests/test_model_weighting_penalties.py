@@ -26,10 +26,20 @@ def data(tmp_path_factory):
 
 
 def make_trainer(data, weighting, sharing="mmoe", funnel="aitm", **options):
-    table = {"name": funnel, "tower_units": [3]} | ({"calibrator_weight": 5.0, "l2": 0.01} if funnel == "aitm" else {})
+    table = {"name": funnel, "tower_units": [3]} | (
+        {"calibrator_weight": 5.0, "l2": 0.01} if funnel == "aitm" else {}
+    )
     weighting = {"name": weighting} | OPTIONS.get(weighting, {}) | options
-    config = ModelConfig.parse({"sharing": {"name": sharing} | SMALL[sharing], "funnel": table, "weighting": weighting})
-    return Trainer(make_spec(), config, make_train(batch_size=100, learning_rate=0.03), data.fitted, make_strategy(None))
+    config = ModelConfig.parse(
+        {"sharing": {"name": sharing} | SMALL[sharing], "funnel": table, "weighting": weighting}
+    )
+    return Trainer(
+        make_spec(),
+        config,
+        make_train(batch_size=100, learning_rate=0.03),
+        data.fitted,
+        make_strategy(None),
+    )
 
 
 @pytest.mark.parametrize("weighting", WEIGHTING)
@@ -48,11 +58,15 @@ def test_a_penalty_weighs_1_under_every_weighting(weighting, data):
 def test_uncertainty_has_an_s_for_each_task_alone(data):
     trainer = make_trainer(data, "uncertainty")
     trainer.weighting.log_variances.assign([np.log(4.0), np.log(2.0)])
-    assert trainer.objective_weights == pytest.approx({"ctr": 0.25, "ctcvr": 0.5, "calibrator_cvr": 1.0})
+    assert trainer.objective_weights == pytest.approx(
+        {"ctr": 0.25, "ctcvr": 0.5, "calibrator_cvr": 1.0}
+    )
 
 
 def gradients(trainer, batch):
-    if "ctcvr" in trainer.objectives:  # a start at the base rates leaves the calibrator nothing to penalize
+    if (
+        "ctcvr" in trainer.objectives
+    ):  # a start at the base rates leaves the calibrator nothing to penalize
         trainer.model.funnel.outputs["ctr"].bias.assign([-4.0])
     _, tables, dense = trainer.strategy.run(trainer.gradients, args=(batch,))
     return [tf.convert_to_tensor(g).numpy() for g in (*tables, *dense)], len(tables)
@@ -64,9 +78,18 @@ def test_gradients_are_the_weighted_tasks_and_the_whole_penalty(weighting, data)
     batch = next(iter(batches(data, 100)))
     trainer = make_trainer(data, weighting)
     found, tables = gradients(trainer, batch)
-    rest, _ = gradients(make_trainer(data, "fixed", weights={"ctr": 0.0, "ctcvr": 0.0}), batch)  # the calibrator and the L2
-    one, other = (gradients(make_trainer(data, "fixed", weights={name: 0.0}), batch)[0] for name in reversed(TASKS))
-    weights = [1.0, 1.0] if weighting == "gradnorm" else [trainer.objective_weights[name] for name in TASKS]  # of this step
+    rest, _ = gradients(
+        make_trainer(data, "fixed", weights={"ctr": 0.0, "ctcvr": 0.0}), batch
+    )  # the calibrator and the L2
+    one, other = (
+        gradients(make_trainer(data, "fixed", weights={name: 0.0}), batch)[0]
+        for name in reversed(TASKS)
+    )
+    weights = (
+        [1.0, 1.0]
+        if weighting == "gradnorm"
+        else [trainer.objective_weights[name] for name in TASKS]
+    )  # of this step
     assert any(g.any() for g in rest[:tables])  # a penalty reaches the embeddings
     for i, (g, ctr, ctcvr, own) in enumerate(zip(found, one, other, rest, strict=True)):
         ctr, ctcvr = ctr - own, ctcvr - own
@@ -81,13 +104,26 @@ def compared(layer, total):
         loss = total(layer(X))
     last = layer.last_shared
     found = tape.gradient(loss, [w.value for w in last])
-    return float(tf.linalg.global_norm([g * shared_part(w.shape, layer.shared_in_last) for g, w in zip(found, last, strict=True)]))
+    return float(
+        tf.linalg.global_norm(
+            [
+                g * shared_part(w.shape, layer.shared_in_last)
+                for g, w in zip(found, last, strict=True)
+            ]
+        )
+    )
 
 
 def test_a_joint_kernel_counts_in_its_shared_part():
-    np.testing.assert_array_equal(shared_part([5, 6], [False, True, False]), [0, 0, 1, 1, 0, 0])  # [I, n·U]
-    np.testing.assert_array_equal(shared_part([6], [False, True, False]), [0, 0, 1, 1, 0, 0])  # [n·U]
-    np.testing.assert_array_equal(shared_part([3, 1, 2], [False, True, False]), [[[0]], [[1]], [[0]]])  # [n, 1, U]
+    np.testing.assert_array_equal(
+        shared_part([5, 6], [False, True, False]), [0, 0, 1, 1, 0, 0]
+    )  # [I, n·U]
+    np.testing.assert_array_equal(
+        shared_part([6], [False, True, False]), [0, 0, 1, 1, 0, 0]
+    )  # [n·U]
+    np.testing.assert_array_equal(
+        shared_part([3, 1, 2], [False, True, False]), [[[0]], [[1]], [[0]]]
+    )  # [n, 1, U]
     np.testing.assert_array_equal(shared_part([3, 4, 2], None), [[[1]]])
 
 
@@ -101,9 +137,14 @@ def test_customized_compares_the_shared_bottom_alone():
 
 def test_cgc_compares_the_shared_experts_alone():
     options = {"shared_experts": 1, "task_experts": 2, "expert_units": [1], "activation": "linear"}
-    for layer in (SHARING["cgc"](options, ["ctr", "cvr"]), SHARING["ple"](options | {"levels": 1}, ["ctr", "cvr"])):
+    for layer in (
+        SHARING["cgc"](options, ["ctr", "cvr"]),
+        SHARING["ple"](options | {"levels": 1}, ["ctr", "cvr"]),
+    ):
         layer(X)
-        gate = next(w for w in layer.trainable_weights if "gate_ctr" in w.path and w.name == "kernel")
+        gate = next(
+            w for w in layer.trainable_weights if "gate_ctr" in w.path and w.name == "kernel"
+        )
         gate.assign(tf.zeros_like(gate))  # a third of each of two own experts and of the shared one
         assert layer.shared_in_last == [False, False, False, False, True]
         assert compared(layer, lambda h: h["ctr"][0, 0]) == pytest.approx(np.sqrt(26) / 3, rel=1e-6)
@@ -118,9 +159,13 @@ def test_gradnorm_balances_by_the_shared_part(sharing, data):
     last = trainer.model.last_shared
     for name, own in zip(["ctr", "cvr"], seen, strict=True):
         alone = {"ctr": 0.0, "cvr": 0.0} | {name: 1.0}
-        plain, tables = gradients(make_trainer(data, "fixed", sharing, "independent", weights=alone), batch)
+        plain, tables = gradients(
+            make_trainer(data, "fixed", sharing, "independent", weights=alone), batch
+        )
         plain = {w.path: g for w, g in zip(trainer.model.weights, plain[tables:], strict=True)}
-        shared = {"cgc": [4], "customized": [0], "asymmetric": [0], "mmoe": [0, 1]}[sharing]  # of the networks
+        shared = {"cgc": [4], "customized": [0], "asymmetric": [0], "mmoe": [0, 1]}[
+            sharing
+        ]  # of the networks
         for path, g in zip(last, own, strict=True):
             others = [i for i in range(len(g)) if i not in shared]
             np.testing.assert_allclose(g.numpy()[shared], plain[path][shared], rtol=1e-5, atol=1e-8)
@@ -130,9 +175,15 @@ def test_gradnorm_balances_by_the_shared_part(sharing, data):
 @pytest.mark.parametrize("weighting", ["pareto", "pcgrad", "gradnorm"])
 @pytest.mark.parametrize("funnel", ["independent", "esmm", "dbmtl", "aitm", "escm2"])
 def test_what_single_task_leaves_to_compare(weighting, funnel):
-    config = config_of("single_task", funnel).model_copy(update={"weighting": WEIGHTING[weighting].Params(name=weighting)})
-    if weighting == "gradnorm" or funnel == "independent":  # elsewhere an objective reaches both towers
-        with pytest.raises(FunnelError, match=f"model.weighting = '{weighting}' compares gradients of"):
+    config = config_of("single_task", funnel).model_copy(
+        update={"weighting": WEIGHTING[weighting].Params(name=weighting)}
+    )
+    if (
+        weighting == "gradnorm" or funnel == "independent"
+    ):  # elsewhere an objective reaches both towers
+        with pytest.raises(
+            FunnelError, match=f"model.weighting = '{weighting}' compares gradients of"
+        ):
             config.check(spec_of(funnel))
     else:
         config.check(spec_of(funnel))

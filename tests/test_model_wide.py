@@ -55,12 +55,19 @@ def test_a_model_without_it_scores_as_one_whose_wide_part_is_zero():
     spec = make_spec()
     fitted = Fitted(moments=dict.fromkeys(spec.numeric, (0.0, 1.0)))
     ids, dense = tf.ones([3, spec.ids_width], tf.int64), tf.ones([3, spec.dense_width])
-    models = [RankingModel(spec, make_model().model_copy(update={"wide": wide}), fitted, seed=1) for wide in (True, False)]
+    models = [
+        RankingModel(spec, make_model().model_copy(update={"wide": wide}), fitted, seed=1)
+        for wide in (True, False)
+    ]
     scores = [model.scores(ids, dense) for model in models]
     for name, p in scores[0].items():
         np.testing.assert_array_equal(p, scores[1][name])
     assert [name for name in models[1].state if "wide" in name] == []
-    assert sorted(name for name in models[0].state if "wide" in name) == ["wide/2", "wide/4", "wide/kernel"]
+    assert sorted(name for name in models[0].state if "wide" in name) == [
+        "wide/2",
+        "wide/4",
+        "wide/kernel",
+    ]
 
 
 def test_every_kind_of_feature_moves_every_heads_logit():

@@ -66,7 +66,9 @@ def halves(estimator):
         whole = estimator.train_input(tf.distribute.InputContext())
         size = 16 // context.num_input_pipelines
         start = size * context.input_pipeline_id
-        return whole.map(lambda batch: {name: tensor[start : start + size] for name, tensor in batch.items()})
+        return whole.map(
+            lambda batch: {name: tensor[start : start + size] for name, tensor in batch.items()}
+        )
 
     return input_fn
 
@@ -82,10 +84,18 @@ def start(folder, steps=0, rates=(0.01, 0.01), program=WORKER):
     cluster = {"worker": [f"127.0.0.1:{free_port()}" for _ in rates]}
     running = []
     for index, rate in enumerate(rates):
-        env = os.environ | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
+        env = os.environ | {
+            "TF_CONFIG": json.dumps(
+                {"cluster": cluster, "task": {"type": "worker", "index": index}}
+            )
+        }
         env |= {"PYTHONPATH": f"{HERE}:{HERE.parent}", "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [sys.executable, "-c", program, str(folder), str(steps), str(rate)]
-        running.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        running.append(
+            subprocess.Popen(
+                command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
     try:
         return [(process.wait(200), process.stdout.read()) for process in running]
     finally:
@@ -118,7 +128,11 @@ def test_what_the_chief_alone_wishes_all_do_at_the_same_step(tmp_path):
         assert "ended at 60 action" in output
     said = [line.removeprefix("told ") for line in chief.splitlines() if line.startswith("told ")]
     assert said == ["10", "12", "20", "30", "40"]
-    exported = ["exported 40 False", "exported 50 False", "exported 60 True"]  # that of 40 was due, and is made up
+    exported = [
+        "exported 40 False",
+        "exported 50 False",
+        "exported 60 True",
+    ]  # that of 40 was due, and is made up
     assert [line for line in chief.splitlines() if line.startswith("exported")] == exported
     assert "exported" not in other
 
@@ -129,13 +143,19 @@ def test_parts_that_workers_disagree_about_are_named(monkeypatch):
     monkeypatch.setattr(strategy, "gathered", lambda _, *mine: [theirs, list(mine)])
     monkeypatch.setattr(strategy, "workers", lambda: 2)
     monkeypatch.setattr(strategy, "worker", lambda: 1)
-    with pytest.raises(FunnelError, match=r"worker 1 and worker 0 disagree about the configuration \(run\): start all with the same file"):
+    with pytest.raises(
+        FunnelError,
+        match=r"worker 1 and worker 0 disagree about the configuration \(run\): start all with the same file",
+    ):
         strategy.check_agreement(None, parts)
 
 
 def test_workers_that_go_on_from_unlike_steps_are_refused(monkeypatch):
     monkeypatch.setattr(strategy, "gathered", lambda _, step: [[step], [0]])
-    with pytest.raises(FunnelError, match=r"worker 1 goes on from step 0, worker 0 from step 4: .* a file system that all workers share"):
+    with pytest.raises(
+        FunnelError,
+        match=r"worker 1 goes on from step 0, worker 0 from step 4: .* a file system that all workers share",
+    ):
         strategy.check_restored(None, 4)
 
 
@@ -152,14 +172,19 @@ def test_ctrl_c_ends_one_that_waits_for_the_others(monkeypatch):
 def test_workers_that_disagree_are_refused(tmp_path):
     write_data(tmp_path)
     ends = start(tmp_path, 2, rates=(0.01, 0.02))
-    assert all("disagree about the configuration (train)" in output for _, output in ends), ends[0][1][-2000:]
+    assert all("disagree about the configuration (train)" in output for _, output in ends), ends[0][
+        1
+    ][-2000:]
     assert all(code for code, _ in ends)
     assert not list((tmp_path / "model").glob("checkpoints/*.index"))
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("{", "TF_CONFIG is no JSON"), ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}', "TF_CONFIG names ps beside workers")],
+    [
+        ("{", "TF_CONFIG is no JSON"),
+        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}', "TF_CONFIG names ps beside workers"),
+    ],
 )
 def test_what_tf_config_cannot_be(monkeypatch, text, said):
     monkeypatch.setenv("TF_CONFIG", text)

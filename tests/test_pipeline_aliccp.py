@@ -22,7 +22,14 @@ SAMPLES = [  # id, click, conversion, common key, features
     ("4", "0", "0", "missing", [("101", "5", 1.0), ("205", "7", 1.0)]),
     ("5", "0", "0", "c3", []),
 ]
-WANTED = {"click": "text", "205": "text", "101": "text", "109_14": "texts", "109_14.value": "numbers", "508.value": "number"}
+WANTED = {
+    "click": "text",
+    "205": "text",
+    "101": "text",
+    "109_14": "texts",
+    "109_14.value": "numbers",
+    "508.value": "number",
+}
 
 
 def encode(features):
@@ -31,15 +38,23 @@ def encode(features):
 
 def write_pair(folder, samples=SAMPLES, common=None):
     common = COMMON if common is None else common
-    skeleton = [",".join([*own, str(len(features)), encode(features)]) for *own, features in samples]
+    skeleton = [
+        ",".join([*own, str(len(features)), encode(features)]) for *own, features in samples
+    ]
     (folder / "sample_skeleton.csv").write_text("".join(line + "\n" for line in skeleton))
-    shared = [",".join([key, str(len(features)), encode(features)]) for key, features in common.items()]
+    shared = [
+        ",".join([key, str(len(features)), encode(features)]) for key, features in common.items()
+    ]
     (folder / "common_features.csv").write_text("".join(line + "\n" for line in shared))
 
 
 def open_pair(folder):
     stream = Stream(
-        files=f"{folder}/sample_skeleton.csv", common=f"{folder}/common_features.csv", format="aliccp", id="sample_id", time=None
+        files=f"{folder}/sample_skeleton.csv",
+        common=f"{folder}/common_features.csv",
+        format="aliccp",
+        id="sample_id",
+        time=None,
     )
     (source,) = find("files", "impressions", stream, stream.files)
     return source, stream
@@ -49,8 +64,12 @@ def read_pair(folder, columns=WANTED):
     source, stream = open_pair(folder)
     rows, rejects, misses = {}, [], 0
     for batch in read_source(source, stream, as_wanted(columns)):
-        values = {name.rpartition(":")[2]: column.to_pylist() for name, column in batch.columns.items()}
-        rows |= {id_: {name: values[name][at] for name in columns} for at, id_ in enumerate(values["id"])}
+        values = {
+            name.rpartition(":")[2]: column.to_pylist() for name, column in batch.columns.items()
+        }
+        rows |= {
+            id_: {name: values[name][at] for name in columns} for at, id_ in enumerate(values["id"])
+        }
         rejects += [(r.line if r.byte is None else r.byte, r.reason) for r in batch.rejects]
         misses += batch.lookup_misses["common"]
     return rows, sorted(rejects), misses
@@ -62,7 +81,9 @@ def row(*values):
 
 ROWS = {
     "1": row("0", "4000", "31319", ["455", "456"], [2.5, 0.69315], 2.3979),
-    "2": row("1", "4001", "31319", ["999", "455", "456"], [1.0, 2.5, 0.69315], None),  # a sample's own features come first
+    "2": row(
+        "1", "4001", "31319", ["999", "455", "456"], [1.0, 2.5, 0.69315], None
+    ),  # a sample's own features come first
     "3": row("1", "4000", "24", None, None, None),
     "4": row("0", "7", "5", None, None, None),
     "5": row("0", None, None, None, None, None),
@@ -90,7 +111,10 @@ def test_pieces_read_the_same(tmp_path, monkeypatch):
         ("6,0,0,c1,1,205\x021", "features are not field, id and value"),
         ("6,0,0,c1,1,205\x031.0\x021", "features are not field, id and value"),
         ("6,0,0,c1,1", "5 values, expected 6"),
-        ("6,0,0,c1,2,205\x021\x031.0\x01205\x022\x031.0", "a field with several values, read as one"),
+        (
+            "6,0,0,c1,2,205\x021\x031.0\x01205\x022\x031.0",
+            "a field with several values, read as one",
+        ),
         ("6,0,0,c1,1,508\x021\x03high", "508.value is not a number"),
         (",0,0,c1,1,205\x021\x031.0", "sample_id is missing"),
     ],
@@ -105,7 +129,10 @@ def test_a_sample_that_cannot_be_used(tmp_path, line, reason):
 @pytest.mark.parametrize(
     ("line", "match"),
     [
-        ("c9,2,101\x021\x031.0", r"common_features\.csv, line 4: count is not the number of features \(.*c9.*\); .*must be clean"),
+        (
+            "c9,2,101\x021\x031.0",
+            r"common_features\.csv, line 4: count is not the number of features \(.*c9.*\); .*must be clean",
+        ),
         ("c9,1,101\x021", r"line 4: features are not field, id and value"),
         ("c9,1", r"line 4: 2 values, expected 3"),
         ("c1,1,101\x021\x031.0", r"common_feature_id 'c1' is there twice: keep one line for each"),
@@ -123,14 +150,19 @@ def test_a_field_that_is_not_there(tmp_path):
     write_pair(tmp_path)
     source, stream = open_pair(tmp_path)
     check_columns(source, stream, as_wanted(WANTED))
-    with pytest.raises(FunnelError, match=r"sample_skeleton\.csv: has no column '109_41': did you mean '109_14'\?"):
+    with pytest.raises(
+        FunnelError, match=r"sample_skeleton\.csv: has no column '109_41': did you mean '109_14'\?"
+    ):
         check_columns(source, stream, as_wanted({"109_41": "texts"}))
 
 
 def test_the_second_file_is_named(tmp_path):
     write_pair(tmp_path)
     source, stream = open_pair(tmp_path)
-    with pytest.raises(FunnelError, match="format = 'aliccp' reads two files: name the one of common features in common"):
+    with pytest.raises(
+        FunnelError,
+        match="format = 'aliccp' reads two files: name the one of common features in common",
+    ):
         check_columns(source, stream.model_copy(update={"common": None}), as_wanted(WANTED))
 
 
@@ -142,15 +174,26 @@ def test_no_samples(tmp_path):
 def test_the_whole_job(tmp_path):
     write_pair(tmp_path)
     _, stream = open_pair(tmp_path)
-    weighted = {"kind": "categorical", "buckets": 99, "max_length": 2, "column": "109_14", "weights": "109_14.value"}
+    weighted = {
+        "kind": "categorical",
+        "buckets": 99,
+        "max_length": 2,
+        "column": "109_14",
+        "weights": "109_14.value",
+    }
     manifest, examples = run(
         tmp_path,
         logs={"table": stream.model_dump(exclude_none=True)},
-        features={"ad": {"kind": "categorical", "buckets": 99, "column": "205"}, "history": weighted},
+        features={
+            "ad": {"kind": "categorical", "buckets": 99, "column": "205"},
+            "history": weighted,
+        },
         labels={"click": {"column": "click"}, "buy": {"column": "conversion"}},
         tasks={"ctr": {"label": "click"}, "cvr": {"label": "buy", "given": "click"}},
     )
-    assert {id_: (row["click"], row["buy"]) for id_, row in examples.items()} == {s[0]: (int(s[1]), int(s[2])) for s in SAMPLES}
+    assert {id_: (row["click"], row["buy"]) for id_, row in examples.items()} == {
+        s[0]: (int(s[1]), int(s[2])) for s in SAMPLES
+    }
     assert [n > 0 for n in examples["1"]["ids"]] == [True, True, True]
     assert [n > 0 for n in examples["5"]["ids"]] == [False, False, False]
     assert manifest["rows"]["examples_written"] == 5

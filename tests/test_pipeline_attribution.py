@@ -14,15 +14,30 @@ from pipeline.labeling.attribution import attribute, touches_of
 
 def clicks(*rows):
     """(click id, impression, time)."""
-    keys, ids, times = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
-    return touches_of(pa.table({"id": pa.array(ids, pa.string()), "time": pa.array(times, pa.int64()), "key": pa.array(keys, pa.string())}))
+    keys, ids, times = (
+        (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
+    )
+    return touches_of(
+        pa.table(
+            {
+                "id": pa.array(ids, pa.string()),
+                "time": pa.array(times, pa.int64()),
+                "key": pa.array(keys, pa.string()),
+            }
+        )
+    )
 
 
 def conversions(*rows):
     """(click id, time), each with its number."""
-    ids, times = pa.array([r[0] for r in rows], pa.string()), pa.array([r[1] for r in rows], pa.int64())
+    ids, times = (
+        pa.array([r[0] for r in rows], pa.string()),
+        pa.array([r[1] for r in rows], pa.int64()),
+    )
     values = pa.array(np.arange(len(rows), dtype=np.float64))
-    return pa.table({"id": ids, "hash": hashing.fingerprint64(ids), "time": times, "value:v": values})
+    return pa.table(
+        {"id": ids, "hash": hashing.fingerprint64(ids), "time": times, "value:v": values}
+    )
 
 
 def led(bought, seen, touch="first", lookback=10):
@@ -38,7 +53,11 @@ def led(bought, seen, touch="first", lookback=10):
 
 def test_a_click_id_leads_to_its_impression():
     seen = clicks(("c1", "i1", 5), ("c2", "日", 6), ("c3", "i1", 7))
-    assert led(conversions(("c2", 9), ("c1", 9), ("c3", 7)), seen) == [("日", 6), ("i1", 5), ("i1", 7)]
+    assert led(conversions(("c2", 9), ("c1", 9), ("c3", 7)), seen) == [
+        ("日", 6),
+        ("i1", 5),
+        ("i1", 7),
+    ]
 
 
 def test_a_key_that_no_click_has_leads_nowhere_even_if_an_impression_is_called_so():
@@ -73,21 +92,40 @@ def test_first_and_last_touch_of_a_user(touch, time, expected):
 def test_touches_of_one_time_are_told_apart_by_their_impression_not_by_their_order():
     seen = [("u", f"i{n}", 5) for n in range(6)]
     for touch in ("first", "last"):
-        assert len({led(conversions(("u", 7)), clicks(*some), touch)[0] for some in itertools.permutations(seen, 6)}) == 1
+        assert (
+            len(
+                {
+                    led(conversions(("u", 7)), clicks(*some), touch)[0]
+                    for some in itertools.permutations(seen, 6)
+                }
+            )
+            == 1
+        )
 
 
-TOUCHES = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["i", "j", "k"]), st.integers(0, 9)), max_size=8)
+TOUCHES = st.lists(
+    st.tuples(st.sampled_from("ab"), st.sampled_from(["i", "j", "k"]), st.integers(0, 9)),
+    max_size=8,
+)
 
 
-@given(TOUCHES, st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), max_size=8), st.sampled_from(["first", "last"]))
+@given(
+    TOUCHES,
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), max_size=8),
+    st.sampled_from(["first", "last"]),
+)
 @settings(deadline=None, max_examples=300)
 def test_attribution_equals_a_slow_search(seen, bought, touch):
-    for (key, time), (impression, touched) in zip(bought, led(conversions(*bought), clicks(*seen), touch, 4), strict=True):
+    for (key, time), (impression, touched) in zip(
+        bought, led(conversions(*bought), clicks(*seen), touch, 4), strict=True
+    ):
         own = [t for k, _, t in seen if k == key]
         earlier, near = [t for t in own if t <= time], [t for t in own if time - 4 <= t <= time]
         if not own:
             assert impression is None
             continue
-        expected = (min(near) if touch == "first" and near else max(earlier)) if earlier else min(own)
+        expected = (
+            (min(near) if touch == "first" and near else max(earlier)) if earlier else min(own)
+        )
         assert touched == expected
         assert impression in {i for k, i, t in seen if (k, t) == (key, touched)}

@@ -13,7 +13,9 @@ CONVERT = {"event": "conversions", "within": "1d", "after": "click"}
 
 def config_of(logs, labels=None, **sections):
     labels = {"click": CLICK, "convert": CONVERT} if labels is None else labels
-    return make_config("x", logs=logs, labels=labels, tasks={"t": {"label": next(iter(labels))}}, **sections)
+    return make_config(
+        "x", logs=logs, labels=labels, tasks={"t": {"label": next(iter(labels))}}, **sections
+    )
 
 
 def streams(**changes):
@@ -38,7 +40,9 @@ KEY, VIA = {"key": "click"}, {"via": "clicks"}
     ],
 )
 def test_what_fits_together(logs):
-    labels = {"click": CLICK, "convert": CONVERT} | ({"share": CONVERT | {"event": "shares"}} if "shares" in logs else {})
+    labels = {"click": CLICK, "convert": CONVERT} | (
+        {"share": CONVERT | {"event": "shares"}} if "shares" in logs else {}
+    )
     config = config_of(logs, labels)
     assert config.check() is config
 
@@ -56,22 +60,40 @@ def test_what_fits_together(logs):
         (streams(impressions=KEY), r"logs\.impressions\.key is for event streams"),
         (streams(impressions=VIA), r"logs\.impressions\.via is for event streams"),
         (streams(impressions={"touch": "last"}), r"logs\.impressions\.touch is for event streams"),
-        (streams(clicks=KEY), r"logs\.clicks\.key = 'click': no stream goes via clicks; give one via = 'clicks'"),
-        (streams(conversions=VIA), r"logs\.clicks\.key is missing: the column of clicks that logs\.conversions\.id refers to"),
+        (
+            streams(clicks=KEY),
+            r"logs\.clicks\.key = 'click': no stream goes via clicks; give one via = 'clicks'",
+        ),
+        (
+            streams(conversions=VIA),
+            r"logs\.clicks\.key is missing: the column of clicks that logs\.conversions\.id refers to",
+        ),
         (
             streams(conversions={"via": "click"}),
             r"conversions\.via = 'click' is not another event stream of logs: did you mean 'clicks'",
         ),
-        (streams(conversions={"via": "impressions"}), r"logs\.conversions\.via = 'impressions' is not another event stream"),
-        (streams(conversions=KEY | {"via": "conversions"}), r"logs\.conversions\.via = 'conversions' is not another event stream"),
+        (
+            streams(conversions={"via": "impressions"}),
+            r"logs\.conversions\.via = 'impressions' is not another event stream",
+        ),
+        (
+            streams(conversions=KEY | {"via": "conversions"}),
+            r"logs\.conversions\.via = 'conversions' is not another event stream",
+        ),
         (
             streams(clicks=KEY | {"via": "conversions"}, conversions=KEY | VIA),
             r"logs\.clicks\.via = 'conversions', which itself goes via 'clicks': only one step leads to the impression",
         ),
-        (streams(clicks=KEY, shares=VIA, conversions=VIA), r"logs\.shares: no label reads this stream"),
+        (
+            streams(clicks=KEY, shares=VIA, conversions=VIA),
+            r"logs\.shares: no label reads this stream",
+        ),
         (streams(clicks={"touch": "last"}), r"logs\.clicks\.touch = 'last' chooses nothing"),
         (streams(impressions={"format": "aliccp"}), r"logs\.impressions\.common is missing"),
-        (streams(impressions={"common": "c.csv"}), r"logs\.impressions\.common is for format = 'aliccp' alone"),
+        (
+            streams(impressions={"common": "c.csv"}),
+            r"logs\.impressions\.common is for format = 'aliccp' alone",
+        ),
     ],
 )
 def test_what_does_not_fit_together(logs, message):
@@ -80,8 +102,15 @@ def test_what_does_not_fit_together(logs, message):
 
 
 def test_a_split_by_time_needs_times():
-    config = config_of({"table": {"files": "x.csv"}}, {"rich": {"column": "income"}}, split={"eval": {"last": "1d"}})
-    with pytest.raises(FunnelError, match=r"split\.eval\.last splits by time: name the time column in logs\.table\.time"):
+    config = config_of(
+        {"table": {"files": "x.csv"}},
+        {"rich": {"column": "income"}},
+        split={"eval": {"last": "1d"}},
+    )
+    with pytest.raises(
+        FunnelError,
+        match=r"split\.eval\.last splits by time: name the time column in logs\.table\.time",
+    ):
         config.check()
 
 
@@ -101,7 +130,12 @@ def test_what_the_sections_say_together():
     }
     config = config_of(streams(clicks=KEY, conversions=VIA | {"touch": "last"}), labels).check()
     minute = 60_000_000
-    assert [config.window(n) // minute for n in ("click", "dwell", "convert", "spent")] == [30, 30, 30 + 1440, 2880]
+    assert [config.window(n) // minute for n in ("click", "dwell", "convert", "spent")] == [
+        30,
+        30,
+        30 + 1440,
+        2880,
+    ]
     assert config.longest_window == 2880 * minute
     assert config.lookback("conversions") == 2880 * minute
     assert config.value_columns("clicks") == ["seconds", "length"]

@@ -16,12 +16,20 @@ TABLE = {"labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
 
 def test_the_expected_share_on_paper():
     # 2 values in 3 buckets, of which row 0 is for the missing: they share with chance 1/2; 1/(b − 1) is under 1 % from b = 102 on
-    assert expected(2, 3) == {"buckets": 3, "expected_share": pytest.approx(0.5), "buckets_for_1_percent": 102}
+    assert expected(2, 3) == {
+        "buckets": 3,
+        "expected_share": pytest.approx(0.5),
+        "buckets_for_1_percent": 102,
+    }
     assert expected(1, 3)["expected_share"] == expected(0, 2)["expected_share"] == 0
     assert expected(2, 2)["expected_share"] == 1
     for distinct in (2, 3, 1000, 10**7):
         enough = expected(distinct, 10)["buckets_for_1_percent"]
-        assert expected(distinct, enough)["expected_share"] < 0.01 <= expected(distinct, enough - 1)["expected_share"]
+        assert (
+            expected(distinct, enough)["expected_share"]
+            < 0.01
+            <= expected(distinct, enough - 1)["expected_share"]
+        )
 
 
 def test_the_expected_share_drawn():
@@ -44,17 +52,23 @@ def of(top, buckets=6):
 
 def test_frequent_values_of_one_bucket_are_a_group():
     top = {"yes": 500, "no": 200, "maybe": 5, "red": 100, "blue": 150, "green": 45}
-    assert of(top) == expected(6, 6) | {
-        "frequent": [
-            {"share": 0.705, "values": [["yes", 0.5], ["no", 0.2], ["maybe", 0.005]]},
-            {"share": 0.25, "values": [["blue", 0.15], ["red", 0.1]]},
-        ],
-        "separating_buckets": 11,  # no and green share one of 7 and of 9, yes and blue of 8, yes and red of 10
-    }
+    assert (
+        of(top)
+        == expected(6, 6)
+        | {
+            "frequent": [
+                {"share": 0.705, "values": [["yes", 0.5], ["no", 0.2], ["maybe", 0.005]]},
+                {"share": 0.25, "values": [["blue", 0.15], ["red", 0.1]]},
+            ],
+            "separating_buckets": 11,  # no and green share one of 7 and of 9, yes and blue of 8, yes and red of 10
+        }
+    )
 
 
 def test_rare_values_are_no_warning_and_rarer_ones_no_group():
-    assert of({"yes": 991, "no": 9})["frequent"] == [{"share": 1.0, "values": [["yes", 0.991], ["no", 0.009]]}]
+    assert of({"yes": 991, "no": 9})["frequent"] == [
+        {"share": 1.0, "values": [["yes", 0.991], ["no", 0.009]]}
+    ]
     assert "separating_buckets" not in of({"yes": 991, "no": 9})
     assert of({"yes": 1000, "no": 0})["frequent"] == []
     assert of({"yes": 500, "green": 500}) == expected(2, 6) | {"frequent": []}
@@ -71,9 +85,13 @@ def test_a_full_table_is_separated_by_a_larger_one():
 def statistics_of(features, raw):
     """(spec, statistics.json's features) of raw columns."""
     spec = Spec.parse(TABLE | {"features": features})
-    encoded = arrays.encode(spec, {c: pa.array(raw[c], arrays.ARROW_TYPES[t]) for c, t in spec.columns.items()})
+    encoded = arrays.encode(
+        spec, {c: pa.array(raw[c], arrays.ARROW_TYPES[t]) for c, t in spec.columns.items()}
+    )
     total = Tally("table", profiles=tally._profiles(spec, encoded.hashed, encoded.ids))
-    return spec, {name: {"valid": valid} for name, valid in tally.profiles_json(spec, total).items()}
+    return spec, {
+        name: {"valid": valid} for name, valid in tally.profiles_json(spec, total).items()
+    }
 
 
 def texts_of(features, raw):
@@ -89,7 +107,10 @@ def test_a_warning_names_values_shares_and_remedies():
     ]
     assert texts_of(features, {"answer": ["yes", "green", "red"]}) == []
     (two,) = texts_of(features, {"answer": ["yes", "no", "red", "blue"]})
-    assert "'blue' (25.0 % of rows) and 'red' (25.0 % of rows) share a bucket (one of 2 such groups), so" in two
+    assert (
+        "'blue' (25.0 % of rows) and 'red' (25.0 % of rows) share a bucket (one of 2 such groups), so"
+        in two
+    )
 
 
 def test_lists_and_shared_tables_count_occurrences():
@@ -97,20 +118,31 @@ def test_lists_and_shared_tables_count_occurrences():
         "item": {"kind": "categorical", "buckets": 6},
         "recent": {"kind": "sequence", "shares": "item", "max_length": 3},
     }
-    spec, found = statistics_of(features, {"item": ["yes", "green"], "recent": [["no", "no", "no"], ["green"]]})
+    spec, found = statistics_of(
+        features, {"item": ["yes", "green"], "recent": [["no", "no", "no"], ["green"]]}
+    )
     assert "collisions" not in found["recent"]["valid"]
-    assert found["item"]["valid"]["collisions"]["frequent"] == [{"share": 2.0, "values": [["no", 1.5], ["yes", 0.5]]}]
+    assert found["item"]["valid"]["collisions"]["frequent"] == [
+        {"share": 2.0, "values": [["no", 1.5], ["yes", 0.5]]}
+    ]
     (text,) = warnings(spec, found)
     assert "'no' (1.50 times a row) and 'yes' (0.50 times a row)" in text
-    (text,) = texts_of({"tags": {"kind": "categorical", "buckets": 6, "max_length": 2}}, {"tags": [["yes", "no"], ["yes"]]})
+    (text,) = texts_of(
+        {"tags": {"kind": "categorical", "buckets": 6, "max_length": 2}},
+        {"tags": [["yes", "no"], ["yes"]]},
+    )
     assert "'yes' (1.00 times a row) and 'no' (0.50 times a row)" in text
 
 
 def test_a_cross_is_shown_by_its_parts_and_has_no_vocabulary():
     features = {"pair": {"kind": "cross", "of": ["a", "b"], "buckets": 2}}
     (text,) = texts_of(features, {"a": ["x", "y", "y"], "b": ["é", "z", "z"]})
-    assert text.startswith("features.pair.buckets = 2: the frequent values 'y × z' (66.7 % of rows) and 'x × é' (33.3 % of rows)")
-    assert text.endswith("cannot tell them apart; give buckets = 3, which separates the frequent values")
+    assert text.startswith(
+        "features.pair.buckets = 2: the frequent values 'y × z' (66.7 % of rows) and 'x × é' (33.3 % of rows)"
+    )
+    assert text.endswith(
+        "cannot tell them apart; give buckets = 3, which separates the frequent values"
+    )
 
 
 def test_vocabularies_identities_and_times_do_not_collide():
@@ -121,4 +153,8 @@ def test_vocabularies_identities_and_times_do_not_collide():
     }
     raw = {"answer": ["yes", "no"], "place": [3, 4], "ts": [0, 7200]}
     assert texts_of(features, raw) == []
-    assert [name for name, one in statistics_of(features, raw)[1].items() if "collisions" in one["valid"]] == []
+    assert [
+        name
+        for name, one in statistics_of(features, raw)[1].items()
+        if "collisions" in one["valid"]
+    ] == []

@@ -22,15 +22,29 @@ CSV_LINE = st.one_of(
     st.tuples(NAME, NAME).map(lambda pair: csv_line(*pair)),
     st.tuples(GARBAGE, GARBAGE).map(b",".join),
     st.sampled_from(
-        [b'"a,1', b'b",2', b'"a","1"', b",", b",,", b"a\rb,1", b"a,1\rb,2", b'"', b'""', b'"a"b,1', b"\xff,\xff", b"\xff", b'"x,y",1\r']
+        [
+            b'"a,1',
+            b'b",2',
+            b'"a","1"',
+            b",",
+            b",,",
+            b"a\rb,1",
+            b"a,1\rb,2",
+            b'"',
+            b'""',
+            b'"a"b,1',
+            b"\xff,\xff",
+            b"\xff",
+            b'"x,y",1\r',
+        ]
     ),
     GARBAGE,
     BLANK,
 )
 JSON_LINE = st.one_of(
-    st.fixed_dictionaries({"id": NAME, "n": NAME, "other": st.none() | st.integers() | st.lists(NAME)}).map(
-        lambda row: json.dumps(row).encode()
-    ),
+    st.fixed_dictionaries(
+        {"id": NAME, "n": NAME, "other": st.none() | st.integers() | st.lists(NAME)}
+    ).map(lambda row: json.dumps(row).encode()),
     st.sampled_from(
         [
             b'{"id":"a","n":"1"} {"id":"b","n":"2"}',
@@ -78,7 +92,9 @@ def blocks_of(size):
 def rows_of(kind, data, block=1 << 20, span=(None, None), **stream):
     """({place: values}, {place: reason}), read in blocks of so many bytes."""
     with blocks_of(block):
-        log = formats.FORMATS[kind](pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x", **stream))
+        log = formats.FORMATS[kind](
+            pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x", **stream)
+        )
         raws = list(log.read(WANTED, *span))
     found, malformed = {}, {}
     for raw in raws:
@@ -104,7 +120,9 @@ def in_pieces(kind, data, size, block, **stream):
         malformed |= bad
     number = {offset: data[:offset].count(b"\n") + 1 for offset in [*found, *malformed]}
     assert all(offset == 0 or data[offset - 1 : offset] == b"\n" for offset in number)
-    return {number[o]: v for o, v in found.items()}, {number[o]: why for o, why in malformed.items()}
+    return {number[o]: v for o, v in found.items()}, {
+        number[o]: why for o, why in malformed.items()
+    }
 
 
 def lines_that_hold(lines, blank):
@@ -112,7 +130,9 @@ def lines_that_hold(lines, blank):
 
 
 @given(st.lists(CSV_LINE, max_size=25), st.booleans(), st.integers(1, 40))
-@example([b'"a,1', b'b",2', b"a,1\rb,2"], False, 3)  # two lines in a row and two rows in a line: as many rows as lines
+@example(
+    [b'"a,1', b'b",2', b"a,1\rb,2"], False, 3
+)  # two lines in a row and two rows in a line: as many rows as lines
 @settings(deadline=None, max_examples=120)
 def test_csv_loses_no_line(lines, ends, size):
     data = b"\n".join(lines) + (b"\n" if ends else b"")
@@ -123,19 +143,33 @@ def test_csv_loses_no_line(lines, ends, size):
     assert in_pieces("csv", data, size, 7, columns=["id", "n"]) == (found, malformed)
     for number, line in enumerate(lines[1:], 2):
         alone = rows_of("csv", b"\n" + line, columns=["id", "n"])
-        assert alone == ({2: found[number]} if number in found else {}, {2: malformed[number]} if number in malformed else {})
+        assert alone == (
+            {2: found[number]} if number in found else {},
+            {2: malformed[number]} if number in malformed else {},
+        )
 
 
-@given(st.lists(st.tuples(NAME, NAME), max_size=25), st.sampled_from(",;|\t\x01 "), st.sampled_from(['"', "'", ""]))
+@given(
+    st.lists(st.tuples(NAME, NAME), max_size=25),
+    st.sampled_from(",;|\t\x01 "),
+    st.sampled_from(['"', "'", ""]),
+)
 @settings(deadline=None, max_examples=100)
 def test_csv_reads_what_pythons_csv_wrote(pairs, separator, quote):
     if not quote:
         pairs = [tuple(v.replace(separator, "").strip("\r") or "v" for v in pair) for pair in pairs]
-    data = b"".join(csv_line(*pair, separator=separator, quote=quote) + b"\n" for pair in [("id", "n"), *pairs])
+    data = b"".join(
+        csv_line(*pair, separator=separator, quote=quote) + b"\n" for pair in [("id", "n"), *pairs]
+    )
     found, malformed = rows_of("csv", data, separator=separator, quote=quote, strip=False)
     assert malformed == {}
-    assert found == {number: tuple(v.encode() for v in pair) for number, pair in enumerate(pairs, 2)}
-    assert in_pieces("csv", data, 9, 4, separator=separator, quote=quote, strip=False) == (found, malformed)
+    assert found == {
+        number: tuple(v.encode() for v in pair) for number, pair in enumerate(pairs, 2)
+    }
+    assert in_pieces("csv", data, 9, 4, separator=separator, quote=quote, strip=False) == (
+        found,
+        malformed,
+    )
 
 
 LINES = st.text(st.sampled_from('a,"\n\r'), max_size=6).map(lambda t: t.replace("\r", "\r\n"))
@@ -148,7 +182,9 @@ def test_multiline_csv_reads_what_pythons_csv_wrote(pairs, block):
     starts = [1 + b"\n".join(texts[:i]).count(b"\n") + (i > 0) for i in range(1, len(texts))]
     found, malformed = rows_of("csv", b"\r\n".join(texts), block, multiline=True)
     assert malformed == {}
-    assert found == {start: tuple(v.encode() for v in pair) for start, pair in zip(starts, pairs, strict=True)}
+    assert found == {
+        start: tuple(v.encode() for v in pair) for start, pair in zip(starts, pairs, strict=True)
+    }
 
 
 @given(st.lists(CSV_LINE, max_size=25), st.integers(1, 30))
@@ -163,14 +199,26 @@ def test_multiline_csv_loses_no_line(texts, block):
     assert rows_of("csv", data, block, columns=["id", "n"], multiline=True) == (found, malformed)
     places = found.keys() | malformed.keys()
     for number in lines_that_hold(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), b"\r") - places:
-        start = max(place for place in places if place < number)  # the line is inside this record, so a quote is open before it
+        start = max(
+            place for place in places if place < number
+        )  # the line is inside this record, so a quote is open before it
         assert b'"' in b"".join(texts[start - 1 : number - 1])
-        assert rows_of("csv", b"\n".join(texts[start - 1 : number - 1]), columns=["id", "n"], multiline=True)[1][1] == csv_lines.UNENDED
+        assert (
+            rows_of(
+                "csv",
+                b"\n".join(texts[start - 1 : number - 1]),
+                columns=["id", "n"],
+                multiline=True,
+            )[1][1]
+            == csv_lines.UNENDED
+        )
 
 
 @pytest.mark.parametrize("cap", ["lines", "bytes"])
 def test_a_quote_that_does_not_end_costs_one_line(monkeypatch, cap):
-    monkeypatch.setattr(csv_lines, "RECORD_LINES" if cap == "lines" else "RECORD_BYTES", 3 if cap == "lines" else 12)
+    monkeypatch.setattr(
+        csv_lines, "RECORD_LINES" if cap == "lines" else "RECORD_BYTES", 3 if cap == "lines" else 12
+    )
     data = b'id,n\na,"1\nb,2\nc,3\nd,"4\n\n4"\ne,"5'
     found, malformed = rows_of("csv", data, 4, multiline=True)
     assert found == {3: (b"b", b"2"), 4: (b"c", b"3"), 5: (b"d", b"4\n\n4")}
@@ -194,19 +242,41 @@ def test_jsonl_loses_no_line(lines, ends, size):
             assert found[number] == expected
 
 
-@given(st.lists(st.tuples(NAME, st.integers(-9, 9), st.none() | st.floats(-1e6, 1e6), st.lists(NAME, max_size=3)), min_size=1, max_size=20))
+@given(
+    st.lists(
+        st.tuples(
+            NAME, st.integers(-9, 9), st.none() | st.floats(-1e6, 1e6), st.lists(NAME, max_size=3)
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
 @settings(deadline=None, max_examples=100)
 def test_jsonl_reads_what_pythons_json_wrote(rows):
     names = ["a", "b", "c", "d"]
     data = b"".join(json.dumps(dict(zip(names, row, strict=True))).encode() + b"\n" for row in rows)
     wanted = dict(zip(names, ["text", "integer", "number", "texts"], strict=True))
-    (raw,) = (r for r in formats.JsonFile(pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x")).read(wanted) if len(r.places))
+    (raw,) = (
+        r
+        for r in formats.JsonFile(
+            pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x")
+        ).read(wanted)
+        if len(r.places)
+    )
     assert raw.malformed == []
-    assert [tuple(row.values()) for row in raw.table.to_pylist()] == [(a, b, c, d) for a, b, c, d in rows]
+    assert [tuple(row.values()) for row in raw.table.to_pylist()] == [
+        (a, b, c, d) for a, b, c, d in rows
+    ]
 
 
 FILES = {
-    "csv": [b"\r\n\n id ,n\r\na,1\r\n\r\n\xff,2\r\nc\r\n,,,\r\nd,4", b"\xef\xbb\xbfid,n\na,1\n\n\n", b"\n\n", b"id,n", b""],
+    "csv": [
+        b"\r\n\n id ,n\r\na,1\r\n\r\n\xff,2\r\nc\r\n,,,\r\nd,4",
+        b"\xef\xbb\xbfid,n\na,1\n\n\n",
+        b"\n\n",
+        b"id,n",
+        b"",
+    ],
     "jsonl": [b'\n {"id": "1", "n": "x"}\r\n[]\n\n{"id": 2}\n{"n": 1.5}\n{', b"", b"\r\n\n"],
 }
 

@@ -37,7 +37,19 @@ END = event("nobody", T0 + 30 * DAY)  # the logs go on long after: everything is
 def test_joins_labels_and_counts_every_event(tmp_path):
     write_logs(
         tmp_path,
-        [impression(i, T0) for i in ("none", "clicked", "bought", "late-click", "early-click", "late-buy", "buy-only", "日本")],
+        [
+            impression(i, T0)
+            for i in (
+                "none",
+                "clicked",
+                "bought",
+                "late-click",
+                "early-click",
+                "late-buy",
+                "buy-only",
+                "日本",
+            )
+        ],
         [
             event("clicked", T0 + 60),
             event("bought", T0 + 60),
@@ -49,7 +61,9 @@ def test_joins_labels_and_counts_every_event(tmp_path):
             END,
         ],
         [
-            event("bought", T0 + 30 + DAY),  # the window of a conversion starts at the earliest click
+            event(
+                "bought", T0 + 30 + DAY
+            ),  # the window of a conversion starts at the earliest click
             event("bought", T0 + 10),  # before the click
             event("late-buy", T0 + DAY + 1),
             event("buy-only", T0 + 100),
@@ -69,8 +83,24 @@ def test_joins_labels_and_counts_every_event(tmp_path):
         "日本": (1, 0),
     }
     assert manifest["events"] == {
-        "click": {"matched": 4, "duplicate": 1, "before": 1, "late": 1, "missing": 0, "unprecedented": 0, "orphan": 1},
-        "convert": {"matched": 1, "duplicate": 0, "before": 1, "late": 1, "missing": 0, "unprecedented": 2, "orphan": 0},
+        "click": {
+            "matched": 4,
+            "duplicate": 1,
+            "before": 1,
+            "late": 1,
+            "missing": 0,
+            "unprecedented": 0,
+            "orphan": 1,
+        },
+        "convert": {
+            "matched": 1,
+            "duplicate": 0,
+            "before": 1,
+            "late": 1,
+            "missing": 0,
+            "unprecedented": 2,
+            "orphan": 0,
+        },
     }
 
 
@@ -97,12 +127,18 @@ def test_immature_rows(tmp_path):
     impressions = [
         impression("mature", end - DAY - HOUR),
         impression("mature-too", end - 3 * DAY),
-        impression("unclicked", end - 2 * HOUR),  # the click's window closed, so both are known to be 0
+        impression(
+            "unclicked", end - 2 * HOUR
+        ),  # the click's window closed, so both are known to be 0
         impression("clicked", end - 3 * HOUR),  # the conversion's is open
         impression("bought", end - 4 * HOUR),
         impression("fresh", end - 60),
     ]
-    clicks = [event("clicked", end - 3 * HOUR), event("bought", end - 4 * HOUR), event("nobody", end)]
+    clicks = [
+        event("clicked", end - 3 * HOUR),
+        event("bought", end - 4 * HOUR),
+        event("nobody", end),
+    ]
     conversions = [event("bought", end - 1)]
     write_logs(tmp_path, impressions, clicks, conversions)
     split = {"eval": {"fraction": 0.5}}
@@ -110,10 +146,16 @@ def test_immature_rows(tmp_path):
     assert set(rows) == {"mature", "mature-too"}
     assert manifest["rows"]["dropped_immature"] == 4
     manifest, rows = run(tmp_path, split=split | {"immature": "keep"})
-    kept = {id_: (row["click"], row["convert"]) for id_, row in rows.items() if not id_.startswith("mature")}
+    kept = {
+        id_: (row["click"], row["convert"])
+        for id_, row in rows.items()
+        if not id_.startswith("mature")
+    }
     in_eval = {id_ for id_ in ("unclicked", "clicked", "bought") if in_eval_by_hash(id_)}
     expected = {"unclicked": (0, 0), "clicked": (1, -1), "bought": (1, 1)}
-    assert kept == {id_: labels for id_, labels in expected.items() if id_ not in in_eval}  # evaluation is of mature rows
+    assert kept == {
+        id_: labels for id_, labels in expected.items() if id_ not in in_eval
+    }  # evaluation is of mature rows
     assert manifest["rows"]["dropped_immature"] == 1 + len(in_eval)
 
 
@@ -128,7 +170,9 @@ def ids_of(texts, buckets):
 def test_splits_by_time(tmp_path):
     end = T0 + 10 * DAY
     hours = [26, 30, 49, 50, 60, 90]  # before the end of the logs; mature are those over 24.5
-    write_logs(tmp_path, [impression(str(h), end - h * HOUR) for h in [*hours, 2]], [event("nobody", end)])
+    write_logs(
+        tmp_path, [impression(str(h), end - h * HOUR) for h in [*hours, 2]], [event("nobody", end)]
+    )
     manifest, rows = run(tmp_path, split={"eval": {"last": "1d"}})
     assert {id_: row["split"] for id_, row in rows.items()} == {
         "26": "eval",
@@ -145,8 +189,14 @@ def test_splits_by_time(tmp_path):
 
 
 def test_duplicates_are_rejected_with_their_line(tmp_path):
-    write_jsonl(tmp_path / "impressions-1.jsonl", [impression("a", T0 + 9, user="later"), impression("b", T0), *map(filler, range(9))])
-    write_jsonl(tmp_path / "impressions-2.jsonl", ["", impression("a", T0, user="first"), impression("b", T0)])
+    write_jsonl(
+        tmp_path / "impressions-1.jsonl",
+        [impression("a", T0 + 9, user="later"), impression("b", T0), *map(filler, range(9))],
+    )
+    write_jsonl(
+        tmp_path / "impressions-2.jsonl",
+        ["", impression("a", T0, user="first"), impression("b", T0)],
+    )
     write_jsonl(tmp_path / "clicks.jsonl", [END])
     write_jsonl(tmp_path / "conversions.jsonl", [])
     manifest, rows = run(tmp_path)
@@ -161,7 +211,10 @@ def test_duplicates_are_rejected_with_their_line(tmp_path):
     }
     (file, line, reason), other = rejects(tmp_path / "data", "impressions")
     assert (file, line, reason) == ("impressions-1.jsonl", 1, "duplicate")  # the later of the two
-    assert other in [("impressions-1.jsonl", 2, "duplicate"), ("impressions-2.jsonl", 3, "duplicate")]  # equal in all: either
+    assert other in [
+        ("impressions-1.jsonl", 2, "duplicate"),
+        ("impressions-2.jsonl", 3, "duplicate"),
+    ]  # equal in all: either
 
 
 def test_manifest_describes_every_shard(tmp_path):
@@ -169,23 +222,35 @@ def test_manifest_describes_every_shard(tmp_path):
     manifest, rows = run(tmp_path, output={"shards": 3})
     assert len(rows) == 100
     for split in ("train", "eval"):
-        assert [s["file"] for s in manifest["shards"][split]] == [f"{split}/part-{i:05d}-of-00003.tfrecord" for i in range(3)]
+        assert [s["file"] for s in manifest["shards"][split]] == [
+            f"{split}/part-{i:05d}-of-00003.tfrecord" for i in range(3)
+        ]
         for shard in manifest["shards"][split]:
             data = (tmp_path / "data" / shard["file"]).read_bytes()
-            assert (len(data), hashlib.sha256(data).hexdigest()) == (shard["bytes"], shard["sha256"])
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (
+                shard["bytes"],
+                shard["sha256"],
+            )
 
 
 def test_statistics_on_paper(tmp_path):
     prices = [0.0, np.e - 1, np.e**2 - 1, None]
     write_logs(
-        tmp_path, [impression(f"t{i}", T0, price=p) for i, p in enumerate(prices)] + [impression("e", T0 + DAY)], [END, event("t1", T0)]
+        tmp_path,
+        [impression(f"t{i}", T0, price=p) for i, p in enumerate(prices)]
+        + [impression("e", T0 + DAY)],
+        [END, event("t1", T0)],
     )
     run(tmp_path, split={"eval": {"last": "1h"}})
     statistics = json.loads((tmp_path / "data" / "statistics.json").read_text())
     price = statistics["features"]["price"]
     # log1p of the three prices: 0, 1, 2 → mean 1, deviation √(2/3)
     assert (price["missing"], price["count"]) == (1, 3)
-    np.testing.assert_allclose([price["mean"], price["deviation"], price["max"]], [1, np.sqrt(2 / 3), np.e**2 - 1], rtol=1e-6)
+    np.testing.assert_allclose(
+        [price["mean"], price["deviation"], price["max"]],
+        [1, np.sqrt(2 / 3), np.e**2 - 1],
+        rtol=1e-6,
+    )
     assert statistics["labels"]["train"]["click"] == {"positive": 1, "negative": 3, "unknown": 0}
     assert statistics["rates"]["train"] == {"click": 0.25, "convert": 0.0}
 
@@ -194,7 +259,9 @@ PROCESSES = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 OTHER_RUNNER = ["--runner=apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner"]
 
 
-@pytest.mark.parametrize("beam_args", [OTHER_RUNNER, pytest.param(PROCESSES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "beam_args", [OTHER_RUNNER, pytest.param(PROCESSES, marks=pytest.mark.slow)]
+)
 def test_same_bytes_in_any_order_of_files_on_any_runner_and_workers(tmp_path, beam_args):
     rows = [impression(str(i % 90), T0 + i % 7, user=f"u{i}") for i in range(100)]
     clicks = [event(str(i), T0 + 9 + i % 5) for i in range(0, 90, 3)]
@@ -212,19 +279,32 @@ def test_same_bytes_in_any_order_of_files_on_any_runner_and_workers(tmp_path, be
 
 def test_a_mode_of_beam_that_loses_rows_is_refused(tmp_path):
     write_logs(tmp_path, [impression("a", T0)])
-    with pytest.raises(FunnelError, match=r"multi_threading: Beam loses rows in this mode; give multi_processing"):
-        preprocess(make_config(tmp_path), tmp_path / "data", ["--direct_running_mode=multi_threading"])
+    with pytest.raises(
+        FunnelError, match=r"multi_threading: Beam loses rows in this mode; give multi_processing"
+    ):
+        preprocess(
+            make_config(tmp_path), tmp_path / "data", ["--direct_running_mode=multi_threading"]
+        )
 
 
 def test_importing_the_job_leaves_tensorflow_out():
     code = "import sys, pipeline.job; print('tensorflow' in sys.modules, 'model' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "False False\n"
+    )
 
 
 def test_a_wide_table_without_ids(tmp_path):
     (tmp_path / "train.data").write_text("a, 1.5, yes\n?, 2.5, no\nb, , yes\n")
     (tmp_path / "test.data").write_text("c, 4, yes.\n")
-    table = {"files": f"{tmp_path}/train.data", "columns": ["kind", "size", "income"], "missing": ["?"]}
+    table = {
+        "files": f"{tmp_path}/train.data",
+        "columns": ["kind", "size", "income"],
+        "missing": ["?"],
+    }
     manifest, rows = run(
         tmp_path,
         logs={"table": table},
@@ -258,8 +338,21 @@ def logs_via(folder, **keys):
 
 
 def test_conversions_that_name_a_click(tmp_path):
-    clicks = [("a", T0 + 10, "c1"), ("a", T0 + 900, "c2"), ("b", T0 + 10, "c3"), ("b", T0 + 1801, "c4"), ("c", T0 + 10, None)]
-    bought = [("c2", T0 + 900 + DAY), ("c1", T0 + 901 + DAY), ("c3", T0 + 9), ("c4", T0 + 1900), ("c5", T0 + 20), ("c", T0 + 20)]
+    clicks = [
+        ("a", T0 + 10, "c1"),
+        ("a", T0 + 900, "c2"),
+        ("b", T0 + 10, "c3"),
+        ("b", T0 + 1801, "c4"),
+        ("c", T0 + 10, None),
+    ]
+    bought = [
+        ("c2", T0 + 900 + DAY),
+        ("c1", T0 + 901 + DAY),
+        ("c3", T0 + 9),
+        ("c4", T0 + 1900),
+        ("c5", T0 + 20),
+        ("c", T0 + 20),
+    ]
     write_logs(
         tmp_path,
         [impression(i, T0) for i in "abc"],
@@ -267,8 +360,14 @@ def test_conversions_that_name_a_click(tmp_path):
         [{"click": c, "ts": t} for c, t in bought],
     )
     for shards in (1, 3):
-        manifest, rows = run(tmp_path, logs=logs_via(tmp_path), output={"shards": shards, "max_rejects": 1.0})
-        assert {i: (row["click"], row["convert"]) for i, row in rows.items()} == {"a": (1, 1), "b": (1, 0), "c": (1, 0)}
+        manifest, rows = run(
+            tmp_path, logs=logs_via(tmp_path), output={"shards": shards, "max_rejects": 1.0}
+        )
+        assert {i: (row["click"], row["convert"]) for i, row in rows.items()} == {
+            "a": (1, 1),
+            "b": (1, 0),
+            "c": (1, 0),
+        }
         events = {kind: count for kind, count in manifest["events"]["convert"].items() if count}
         # c2: inside its own day; c1: too late for it; c3: before its click; c4: the click itself was late; c5 and "c" are no clicks
         assert events == {"matched": 1, "late": 1, "before": 1, "unprecedented": 1, "orphan": 2}
@@ -279,7 +378,8 @@ def test_conversions_of_a_user_go_to_the_first_or_the_last_click(tmp_path):
     write_logs(
         tmp_path,
         [impression(i, T0 if i != "c" else T0 + 4900) for i in ("a", "b", "c", "other", "e")],
-        [event(i, t) | {"click": "u2" if i == "other" else "u1"} for i, t in clicks] + [END | {"click": "u3"}],
+        [event(i, t) | {"click": "u2" if i == "other" else "u1"} for i, t in clicks]
+        + [END | {"click": "u3"}],
         [{"click": "u1", "ts": T0 + 1000}],
     )
     for touch, expected in (("first", {"a"}), ("last", {"b"})):
@@ -291,8 +391,12 @@ def test_numbers_of_events_and_of_impressions(tmp_path):
     watched = [("a", 5.0, 60), ("a", 40.0, 60), ("b", 3.0, 0), ("b", None, 60), ("c", None, 60)]
     write_logs(
         tmp_path,
-        [impression(i, T0, length=x, full=60.0) for i, x in (("a", 30.0), ("b", 20.0), ("c", None), ("d", 0.0))],
-        [event(i, T0 + 10 + n) | {"seconds": v, "of": o} for n, (i, v, o) in enumerate(watched)] + [END | {"seconds": 0.0, "of": 1}],
+        [
+            impression(i, T0, length=x, full=60.0)
+            for i, x in (("a", 30.0), ("b", 20.0), ("c", None), ("d", 0.0))
+        ],
+        [event(i, T0 + 10 + n) | {"seconds": v, "of": o} for n, (i, v, o) in enumerate(watched)]
+        + [END | {"seconds": 0.0, "of": 1}],
     )
     views = {"event": "clicks", "within": "30m"}
     labels = {
@@ -302,7 +406,10 @@ def test_numbers_of_events_and_of_impressions(tmp_path):
         "half": views | {"value": "seconds", "of": "of", "take": "last", "at_least": 0.5},
         "length": {"value": "length", "of": "full", "clip": [0.1, 1]},
     }
-    logs = {n: {"files": f"{tmp_path}/{n}*", "id": "id", "time": "ts"} for n in ("impressions", "clicks")}
+    logs = {
+        n: {"files": f"{tmp_path}/{n}*", "id": "id", "time": "ts"}
+        for n in ("impressions", "clicks")
+    }
     manifest, rows = run(tmp_path, logs=logs, labels=labels, tasks={"ctr": {"label": "seen"}})
     found = {i: [float(row[name]) for name in labels] for i, row in rows.items()}
     assert {i: values[:4] for i, values in found.items()} == {
@@ -312,8 +419,16 @@ def test_numbers_of_events_and_of_impressions(tmp_path):
         "d": [0, 0, 0, 0],
     }
     np.testing.assert_allclose([found[i][4] for i in "abcd"], [0.5, 1 / 3, -1, 0.1], rtol=1e-6)
-    assert {kind: n for kind, n in manifest["events"]["seconds"].items() if n} == {"matched": 3, "missing": 2, "orphan": 1}
-    assert {kind: n for kind, n in manifest["events"]["seen"].items() if n} == {"matched": 3, "duplicate": 2, "orphan": 1}
+    assert {kind: n for kind, n in manifest["events"]["seconds"].items() if n} == {
+        "matched": 3,
+        "missing": 2,
+        "orphan": 1,
+    }
+    assert {kind: n for kind, n in manifest["events"]["seen"].items() if n} == {
+        "matched": 3,
+        "duplicate": 2,
+        "orphan": 1,
+    }
 
 
 def test_sampled_negatives_are_the_same_rows_in_every_order_and_partitioning(tmp_path):
@@ -323,11 +438,15 @@ def test_sampled_negatives_are_the_same_rows_in_every_order_and_partitioning(tmp
     for number, (order, shards) in enumerate([(1, 1), (-1, 3), (1, 5)]):
         folder = tmp_path / str(number)
         write_logs(folder, rows[::order], [*clicks[::order], END])
-        manifest, examples = run(folder, sampling={"negatives": 0.2}, output={"shards": shards, "max_rejects": 1.0})
+        manifest, examples = run(
+            folder, sampling={"negatives": 0.2}, output={"shards": shards, "max_rejects": 1.0}
+        )
         counts = manifest["rows"]
         assert counts["sampled_out"] == 400 - len(examples) > 100
         assert counts["impressions_read"] == counts["examples_written"] + counts["sampled_out"]
-        found.append({i: (row["split"], row["click"], row["weight"]) for i, row in examples.items()})
+        found.append(
+            {i: (row["split"], row["click"], row["weight"]) for i, row in examples.items()}
+        )
     assert found[0] == found[1] == found[2]
     for split, click, weight in found[0].values():
         assert weight == (5 if (split, click) == ("train", 0) else 1)
@@ -340,7 +459,11 @@ def test_sampled_negatives_are_the_same_rows_in_every_order_and_partitioning(tmp
 def test_a_fraction_of_users_has_each_of_them_on_one_side(tmp_path):
     rows = [impression(f"i{n}", T0, user=f"u{n % 40}" if n % 41 else None) for n in range(400)]
     write_logs(tmp_path, rows, [END])
-    _, examples = run(tmp_path, split={"eval": {"fraction": 0.3, "by": "user"}}, output={"shards": 3, "max_rejects": 1.0})
+    _, examples = run(
+        tmp_path,
+        split={"eval": {"fraction": 0.3, "by": "user"}},
+        output={"shards": 3, "max_rejects": 1.0},
+    )
     sides = {}
     for row in rows:
         sides.setdefault(row["user"], set()).add(examples[row["id"]]["split"])
@@ -362,7 +485,11 @@ def test_same_bytes_where_events_go_via_others(tmp_path):
     for number, (order, args) in enumerate([(1, []), (-1, OTHER_RUNNER)]):
         folder = tmp_path / str(number)
         write_logs(folder, rows[::order], [*clicks[::order], END | {"click": "u"}], bought[::order])
-        manifest = preprocess(make_config(folder, logs=logs_via(folder, touch="last"), labels=labels), folder / "data", args)
+        manifest = preprocess(
+            make_config(folder, logs=logs_via(folder, touch="last"), labels=labels),
+            folder / "data",
+            args,
+        )
         digests.append((manifest["shards"], manifest["events"]))
     assert digests[0] == digests[1]
     assert digests[0][1]["convert"]["matched"] == 9

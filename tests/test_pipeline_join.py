@@ -33,7 +33,12 @@ def kept_of(table):
     kept, repeated = deduplicate(table)
     assert sorted([*kept, *repeated]) == list(range(len(table)))
     rows = table.take(pa.array(kept))
-    return {id_: (time, user[0]) for id_, time, user in zip(*(rows[c].to_pylist() for c in ("id", "time", "ids")), strict=True)}
+    return {
+        id_: (time, user[0])
+        for id_, time, user in zip(
+            *(rows[c].to_pylist() for c in ("id", "time", "ids")), strict=True
+        )
+    }
 
 
 def test_the_earliest_of_one_id_is_kept():
@@ -66,12 +71,28 @@ def index_of(ids, forged=lambda hashes: hashes):
 def events(*ids, hashes=None, **columns):
     texts = pa.array(ids, pa.string())
     times = np.arange(len(ids), dtype=np.int64)
-    return pa.table({"id": texts, "hash": hashing.fingerprint64(texts) if hashes is None else hashes, "time": times} | columns)
+    return pa.table(
+        {
+            "id": texts,
+            "hash": hashing.fingerprint64(texts) if hashes is None else hashes,
+            "time": times,
+        }
+        | columns
+    )
 
 
 def test_an_event_finds_its_impression_with_its_numbers():
     index = index_of(["a", "日"])
-    found = match(index, events("日", "nobody", "a", None, **{"value:price": [1.0, 2.0, 3.0, 4.0], "touched": [7, 8, None, 9]}))
+    found = match(
+        index,
+        events(
+            "日",
+            "nobody",
+            "a",
+            None,
+            **{"value:price": [1.0, 2.0, 3.0, 4.0], "touched": [7, 8, None, 9]},
+        ),
+    )
     assert [-1 if at < 0 else index.kept[at] for at in found.rows] == [1, -1, 0, -1]
     assert found.times.tolist() == [0, 1, 2, 3]
     assert found.values["price"].tolist() == [1.0, 2.0, 3.0, 4.0]
@@ -94,10 +115,14 @@ def test_forged_equal_fingerprints_never_merge_two_ids(ids, asked, space):
     firsts = [ids[i] for i in order[first]]
     assert sorted(firsts) == sorted(set(ids))
     names = [ids[i] for i in order]
-    assert [name for i, name in enumerate(names) if i == 0 or names[i - 1] != name] == firsts  # equal ids are neighbours
+    assert [
+        name for i, name in enumerate(names) if i == 0 or names[i - 1] != name
+    ] == firsts  # equal ids are neighbours
     index, distinct = index_of(sorted(set(ids)), forged), sorted(set(ids))
     found = index.find(forged_of(asked), pa.array(asked, pa.string()))
-    assert [None if at < 0 else distinct[index.kept[at]] for at in found] == [a if a in distinct else None for a in asked]
+    assert [None if at < 0 else distinct[index.kept[at]] for at in found] == [
+        a if a in distinct else None for a in asked
+    ]
 
 
 @pytest.mark.parametrize("space", [2**64 - 1, 1])

@@ -42,20 +42,37 @@ CONVERT = label_of(event="conversions", within="20s", after="click")
 
 def test_binary_label_of_each_situation():
     shown = [100] * 8
-    clicks = events_of((1, 105), (2, 100), (3, 110), (4, 111), (5, 99), (6, 108), (6, 103), (6, 107), (-1, 105))
+    clicks = events_of(
+        (1, 105), (2, 100), (3, 110), (4, 111), (5, 99), (6, 108), (6, 103), (6, 107), (-1, 105)
+    )
     click = outcome(CLICK, shown, clicks)
     #                           none  inside  at once  at the end  late  before  three  none
     assert click.value.tolist() == [0, 1, 1, 1, 0, 0, 1, 0]
-    assert click.time[[1, 2, 3, 6]].tolist() == [t * SECOND for t in (105, 100, 110, 103)]  # the earliest of three
+    assert click.time[[1, 2, 3, 6]].tolist() == [
+        t * SECOND for t in (105, 100, 110, 103)
+    ]  # the earliest of three
     assert counts(click) == {"matched": 4, "duplicate": 2, "before": 1, "late": 1, "orphan": 1}
 
 
 def test_a_label_after_another_counts_from_its_first_event():
     shown = [100] * 7
-    click = outcome(CLICK, shown, events_of((0, 105), (0, 109), (1, 105), (2, 105), (3, 105), (4, 111)))
-    convert = outcome(CONVERT, shown, events_of((0, 125), (1, 126), (2, 104), (3, 105), (4, 112), (5, 103), (-1, 103)), before=click)
+    click = outcome(
+        CLICK, shown, events_of((0, 105), (0, 109), (1, 105), (2, 105), (3, 105), (4, 111))
+    )
+    convert = outcome(
+        CONVERT,
+        shown,
+        events_of((0, 125), (1, 126), (2, 104), (3, 105), (4, 112), (5, 103), (-1, 103)),
+        before=click,
+    )
     assert convert.value.tolist() == [1, 0, 0, 1, 0, 0, 0]
-    assert counts(convert) == {"matched": 2, "late": 1, "before": 1, "unprecedented": 2, "orphan": 1}
+    assert counts(convert) == {
+        "matched": 2,
+        "late": 1,
+        "before": 1,
+        "unprecedented": 2,
+        "orphan": 1,
+    }
 
 
 def test_a_label_is_unknown_while_its_window_is_open():
@@ -64,9 +81,22 @@ def test_a_label_is_unknown_while_its_window_is_open():
     click = outcome(CLICK, shown, events_of((0, 105), (2, 196)), end=200)
     assert click.value.tolist() == [1, 0, 1, -1]
     convert = outcome(CONVERT, shown, events_of(), end=200, before=click)
-    assert convert.value.tolist() == [0, 0, -1, -1]  # without a click known, its conversion is neither
-    assert outcome(CONVERT, shown, events_of((2, 199)), end=200, before=click).value.tolist() == [0, 0, 1, -1]
-    assert outcome(CLICK, [190, 191], events_of(), end=200).value.tolist() == [0, -1]  # closes at the very end
+    assert convert.value.tolist() == [
+        0,
+        0,
+        -1,
+        -1,
+    ]  # without a click known, its conversion is neither
+    assert outcome(CONVERT, shown, events_of((2, 199)), end=200, before=click).value.tolist() == [
+        0,
+        0,
+        1,
+        -1,
+    ]
+    assert outcome(CLICK, [190, 191], events_of(), end=200).value.tolist() == [
+        0,
+        -1,
+    ]  # closes at the very end
 
 
 TWICE = events_of((0, 101), (0, 108))  # two clicks of one impression shown at 100
@@ -84,9 +114,13 @@ TWICE = events_of((0, 101), (0, 108))  # two clicks of one impression shown at 1
         ("last", 100, 0),
     ],
 )
-def test_a_window_counts_from_the_first_click_or_from_the_last_before_the_event(counting, bought, value):
+def test_a_window_counts_from_the_first_click_or_from_the_last_before_the_event(
+    counting, bought, value
+):
     click = outcome(CLICK, [100], TWICE)
-    assert outcome(CONVERT, [100], events_of((0, bought)), before=click, counting=counting).value.tolist() == [value]
+    assert outcome(
+        CONVERT, [100], events_of((0, bought)), before=click, counting=counting
+    ).value.tolist() == [value]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +135,9 @@ def test_a_window_counts_from_the_first_click_or_from_the_last_before_the_event(
 )
 def test_a_window_counts_from_the_click_that_led_there(touched, bought, value, kind):
     click = outcome(CLICK, [100], events_of((0, 99), (0, 101), (0, 108), (0, 111)))
-    convert = outcome(CONVERT, [100], events_of((0, bought), touched=[touched]), before=click, counting="touched")
+    convert = outcome(
+        CONVERT, [100], events_of((0, bought), touched=[touched]), before=click, counting="touched"
+    )
     assert (convert.value.tolist(), counts(convert)) == ([value], {kind: 1})
 
 
@@ -110,12 +146,18 @@ def test_without_after_the_window_counts_from_the_impression_but_an_event_before
     assert counts(outcome(CLICK, [100], bought)) == {"matched": 1, "before": 1}
 
 
-@pytest.mark.parametrize(("counting", "values"), [("first", [0, 0, -1]), ("last", [0, -1, -1]), ("touched", [0, -1, -1])])
+@pytest.mark.parametrize(
+    ("counting", "values"), [("first", [0, 0, -1]), ("last", [0, -1, -1]), ("touched", [0, -1, -1])]
+)
 def test_a_window_that_counts_from_the_last_click_stays_open_longer(counting, values):
     """Clicks at +1 and +8 s, a conversion's window of 20 s: it closes 21 s after the impression, or 28 s."""
     shown = [172, 173, 180]
-    click = outcome(CLICK, shown, events_of(*[(r, t + d) for r, t in enumerate(shown) for d in (1, 8)]), end=200)
-    convert = outcome(CONVERT, shown, events_of(touched=[]), end=200, before=click, counting=counting)
+    click = outcome(
+        CLICK, shown, events_of(*[(r, t + d) for r, t in enumerate(shown) for d in (1, 8)]), end=200
+    )
+    convert = outcome(
+        CONVERT, shown, events_of(touched=[]), end=200, before=click, counting=counting
+    )
     assert convert.value.tolist() == values
 
 
@@ -123,10 +165,21 @@ def test_while_more_clicks_can_come_a_conversion_after_the_last_one_is_unknown()
     instant = label_of(event="conversions", within="1s", after="click")
     click = outcome(CLICK, [195], events_of((0, 196)), end=200)
     assert outcome(instant, [195], events_of(), end=200, before=click).value.tolist() == [0]
-    assert outcome(instant, [195], events_of(), end=200, before=click, counting="last").value.tolist() == [-1]
+    assert outcome(
+        instant, [195], events_of(), end=200, before=click, counting="last"
+    ).value.tolist() == [-1]
 
 
-VALUES = events_of((0, 103, 2.0), (0, 101, 4.0), (0, 105, 1.0), (0, 111, 9.0), (1, 101, 0.5), (3, 103, None), (4, 101, None), (4, 102, 3))
+VALUES = events_of(
+    (0, 103, 2.0),
+    (0, 101, 4.0),
+    (0, 105, 1.0),
+    (0, 111, 9.0),
+    (1, 101, 0.5),
+    (3, 103, None),
+    (4, 101, None),
+    (4, 102, 3),
+)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +194,9 @@ VALUES = events_of((0, 103, 2.0), (0, 101, 4.0), (0, 105, 1.0), (0, 111, 9.0), (
 def test_number_labels(take, values, kinds):
     dwell = outcome(label_of(value="v", take=take), [100] * 5, VALUES)
     assert dwell.value.dtype == np.float32
-    assert dwell.value.tolist() == values  # row 2 has no event; that of row 3 has no number, so the label is unknown
+    assert (
+        dwell.value.tolist() == values
+    )  # row 2 has no event; that of row 3 has no number, so the label is unknown
     assert counts(dwell) == kinds | {"late": 1, "missing": 2}
 
 
@@ -171,34 +226,59 @@ def test_a_threshold_makes_a_label_binary(take, at_least, values):
 def test_what_is_known_of_a_number_while_its_window_is_open(take, number, threshold):
     """Shown 10 s, 9 s and 9 s before the end; 4 and then 1 were seen, of the last one nothing."""
     seen = events_of((0, 191, 4.0), (0, 192, 1.0), (1, 192, 4.0), (1, 193, 1.0))
-    assert outcome(label_of(value="v", take=take), [190, 191, 191], seen, end=200).value.tolist() == number
-    assert outcome(label_of(value="v", take=take, at_least=3), [190, 191, 191], seen, end=200).value.tolist() == threshold
+    assert (
+        outcome(label_of(value="v", take=take), [190, 191, 191], seen, end=200).value.tolist()
+        == number
+    )
+    assert (
+        outcome(
+            label_of(value="v", take=take, at_least=3), [190, 191, 191], seen, end=200
+        ).value.tolist()
+        == threshold
+    )
 
 
 def test_the_first_number_settles_a_threshold_that_it_does_not_reach():
-    assert outcome(label_of(value="v", at_least=3), [195], events_of((0, 196, 2.9)), end=200).value.tolist() == [0]
+    assert outcome(
+        label_of(value="v", at_least=3), [195], events_of((0, 196, 2.9)), end=200
+    ).value.tolist() == [0]
 
 
 def test_the_last_number_settles_nothing_before_the_window_closed():
     last = label_of(value="v", take="last", at_least=3)
     reached = outcome(last, [190, 191], events_of((0, 192, 4.0), (1, 192, 4.0)), end=200)
     assert reached.value.tolist() == [1, -1]
-    assert outcome(CONVERT, [190, 191], events_of((0, 193), (1, 193)), end=200, before=reached).value.tolist() == [1, -1]
+    assert outcome(
+        CONVERT, [190, 191], events_of((0, 193), (1, 193)), end=200, before=reached
+    ).value.tolist() == [1, -1]
 
 
 def test_half_of_the_video_by_two_columns():
     half = label_of(value="v", of="of", at_least=0.5)
     seen = events_of((0, 101, 30, 60), (1, 101, 29, 60), (2, 101, 5, 0), (3, 101, 5, None))
-    assert outcome(half, [100] * 4, seen).value.tolist() == [1, 0, 0, -1]  # of nothing: 0; of an unknown length: unknown
+    assert outcome(half, [100] * 4, seen).value.tolist() == [
+        1,
+        0,
+        0,
+        -1,
+    ]  # of nothing: 0; of an unknown length: unknown
     with np.errstate(all="raise"):
-        assert ratio(np.array([1.0, np.nan, 6]), np.array([0.0, 0, 4])).tolist() == pytest.approx([0, np.nan, 1.5], nan_ok=True)
+        assert ratio(np.array([1.0, np.nan, 6]), np.array([0.0, 0, 4])).tolist() == pytest.approx(
+            [0, np.nan, 1.5], nan_ok=True
+        )
 
 
 def test_clip_then_transform():
     seen = events_of((0, 101, np.e - 1), (1, 101, 0.2), (2, 101, 1e300))
-    shaped = outcome(label_of(value="v", clip=[0.5, np.e**2 - 1], transform="log1p"), [100] * 4, seen)
-    np.testing.assert_allclose(shaped.value, [1, np.log(1.5), 2, 0], rtol=1e-6)  # without an event 0, whatever clip says
-    assert outcome(label_of(value="v"), [100], events_of((0, 101, 1e300))).value.tolist() == [np.finfo(np.float32).max]
+    shaped = outcome(
+        label_of(value="v", clip=[0.5, np.e**2 - 1], transform="log1p"), [100] * 4, seen
+    )
+    np.testing.assert_allclose(
+        shaped.value, [1, np.log(1.5), 2, 0], rtol=1e-6
+    )  # without an event 0, whatever clip says
+    assert outcome(label_of(value="v"), [100], events_of((0, 101, 1e300))).value.tolist() == [
+        np.finfo(np.float32).max
+    ]
 
 
 def test_ties_in_time_are_broken_by_the_number():
@@ -211,7 +291,12 @@ def test_ties_in_time_are_broken_by_the_number():
 def test_a_number_of_the_very_event_of_another_label():
     clicks = events_of((0, 105, 7.0), (0, 106, 9.0), (1, 111, 5.0), (2, 103, 0.0))
     click = outcome(CLICK, [100] * 4, clicks)
-    dwell = outcome(EventLabel.parse({"event": "clicks", "value": "v", "after": "click"}), [100] * 4, clicks, before=click)
+    dwell = outcome(
+        EventLabel.parse({"event": "clicks", "value": "v", "after": "click"}),
+        [100] * 4,
+        clicks,
+        before=click,
+    )
     assert dwell.value.tolist() == [7, 0, 0, 0]
     assert counts(dwell) == {"matched": 2, "late": 1, "unprecedented": 1}
 
@@ -228,15 +313,29 @@ def test_a_label_after_a_threshold_counts_from_the_event_that_reached_it():
     seen = events_of((0, 101, 4.0), (0, 104, 7.0), (1, 101, 4.0))
     watched = outcome(label_of(value="v", take="sum", at_least=10), [100, 100], seen)
     share = label_of(event="shares", within="5s", after="watched")
-    assert outcome(share, [100, 100], events_of((0, 109), (1, 109)), before=watched).value.tolist() == [1, 0]
+    assert outcome(
+        share, [100, 100], events_of((0, 109), (1, 109)), before=watched
+    ).value.tolist() == [1, 0]
     assert outcome(share, [100, 100], events_of((0, 110)), before=watched).value.tolist() == [0, 0]
-    for touched, kind in ((101, "unprecedented"), (104, "matched")):  # after the first of them the sum was still too small
-        led = outcome(share, [100, 100], events_of((0, 105), touched=[touched]), before=watched, counting="touched")
+    for touched, kind in (
+        (101, "unprecedented"),
+        (104, "matched"),
+    ):  # after the first of them the sum was still too small
+        led = outcome(
+            share,
+            [100, 100],
+            events_of((0, 105), touched=[touched]),
+            before=watched,
+            counting="touched",
+        )
         assert counts(led) == {kind: 1}
 
 
 def test_a_sum_is_the_same_whatever_lies_around_it():
-    rows, numbers = np.repeat(np.arange(40), 7), np.random.default_rng(1).lognormal(sigma=4, size=280)
+    rows, numbers = (
+        np.repeat(np.arange(40), 7),
+        np.random.default_rng(1).lognormal(sigma=4, size=280),
+    )
     sums = running("sum", rows, numbers)
     for row in range(40):
         own = rows == row
@@ -255,7 +354,9 @@ def test_a_number_of_the_impression_itself():
 
 TIMES = st.integers(0, 12)
 NUMBERS = st.none() | st.integers(0, 4).map(float)
-EVENT = st.tuples(st.integers(-1, 2), TIMES, NUMBERS, NUMBERS, TIMES)  # row, time, value, of, touched
+EVENT = st.tuples(
+    st.integers(-1, 2), TIMES, NUMBERS, NUMBERS, TIMES
+)  # row, time, value, of, touched
 
 
 @st.composite
@@ -317,7 +418,11 @@ def reference(label, shown, events, end, before=None, counting="first", vias=Fal
     value = -1 if not closed or (missing and not inside) else 0
     if inside and (closed or label.take == "first"):
         value = so_far[-1] if label.is_number else 0
-    reached = [t for (t, _), n in zip(inside, so_far, strict=True) if label.at_least is None or n >= label.at_least]
+    reached = [
+        t
+        for (t, _), n in zip(inside, so_far, strict=True)
+        if label.at_least is None or n >= label.at_least
+    ]
     if label.at_least is not None and label.take == "last":
         reached = [inside[-1][0]] if inside and closed and inside[-1][1] >= label.at_least else []
     if not label.is_number and reached:
@@ -347,12 +452,24 @@ def reference(label, shown, events, end, before=None, counting="first", vias=Fal
 def test_labels_equal_a_slow_reference(shown, declared, clicks, conversions, counting, end):
     click = outcome(declared[0], shown, events_of(*[e[:4] for e in clicks]), end)
     touched = [e[4] for e in conversions] if counting == "touched" else None
-    convert = outcome(declared[1], shown, events_of(*[e[:4] for e in conversions], touched=touched), end, before=click, counting=counting)
-    expected = [Counter(orphan=sum(e[0] == -1 for e in clicks)), Counter(orphan=sum(e[0] == -1 for e in conversions))]
+    convert = outcome(
+        declared[1],
+        shown,
+        events_of(*[e[:4] for e in conversions], touched=touched),
+        end,
+        before=click,
+        counting=counting,
+    )
+    expected = [
+        Counter(orphan=sum(e[0] == -1 for e in clicks)),
+        Counter(orphan=sum(e[0] == -1 for e in conversions)),
+    ]
     for row in range(3):
         first = reference(declared[0], shown[row], [e[1:] for e in clicks if e[0] == row], end)
         own = [e[1:] for e in conversions if e[0] == row]
-        second = reference(declared[1], shown[row], own, end, first, counting, counting == "touched")
+        second = reference(
+            declared[1], shown[row], own, end, first, counting, counting == "touched"
+        )
         for got, wanted, kinds in zip((click, convert), (first, second), expected, strict=True):
             assert got.value[row] == pytest.approx(wanted["value"])
             assert got.happened[row] == (wanted["time"] is not None)

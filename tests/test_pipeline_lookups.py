@@ -28,12 +28,19 @@ def lookups(folder, *, items=ITEMS, users=USERS, kind="jsonl"):
 
 
 def read_joined(folder, columns=WANTED, rows=ROWS, **declared):
-    stream = Stream(files=str(write(folder, "jsonl", rows)), id="id", time="ts", lookups=lookups(folder, **declared))
+    stream = Stream(
+        files=str(write(folder, "jsonl", rows)),
+        id="id",
+        time="ts",
+        lookups=lookups(folder, **declared),
+    )
     (source,) = find("files", "impressions", stream, stream.files)
     wanted = as_wanted(columns)
     joined = resolve("impressions", stream, source, wanted.columns)
     (batch,) = read_source(source, stream, wanted, joined)
-    return {name.rpartition(":")[2]: values.to_pylist() for name, values in batch.columns.items()}, batch
+    return {
+        name.rpartition(":")[2]: values.to_pylist() for name, values in batch.columns.items()
+    }, batch
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
@@ -63,16 +70,36 @@ def test_the_streams_own_column_is_not_looked_up(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "declared", "match"),
     [
-        ({"brnd": "text"}, {}, r"log\.jsonl and its lookups items, users: have no column 'brnd': did you mean 'brand'\?"),
-        ({"age": "text"}, {"items": [{"item": 1, "age": 2}]}, r"lookups: items and users both hold the column 'age': rename one"),
-        ({"brand": "text"}, {"items": [{"it": 1, "brand": "x"}]}, r"has no column 'item', the key of lookups\.items: did you mean 'it'\?"),
-        ({"brand": "text"}, {"items": ITEMS + ITEMS[:1]}, r"item '7' is there twice: a look-up table has one row for each key"),
+        (
+            {"brnd": "text"},
+            {},
+            r"log\.jsonl and its lookups items, users: have no column 'brnd': did you mean 'brand'\?",
+        ),
+        (
+            {"age": "text"},
+            {"items": [{"item": 1, "age": 2}]},
+            r"lookups: items and users both hold the column 'age': rename one",
+        ),
+        (
+            {"brand": "text"},
+            {"items": [{"it": 1, "brand": "x"}]},
+            r"has no column 'item', the key of lookups\.items: did you mean 'it'\?",
+        ),
+        (
+            {"brand": "text"},
+            {"items": ITEMS + ITEMS[:1]},
+            r"item '7' is there twice: a look-up table has one row for each key",
+        ),
         (
             {"brand": "text"},
             {"items": [*ITEMS, {"item": None, "brand": "x"}]},
             r"line 3: item is missing \(None\); .*must be clean",
         ),
-        ({"age": "integer"}, {"users": "uid;age\nu1;old\n"}, r"users\.csv, line 2: age is not an integer \(b'old'\); .*must be clean"),
+        (
+            {"age": "integer"},
+            {"users": "uid;age\nu1;old\n"},
+            r"users\.csv, line 2: age is not an integer \(b'old'\); .*must be clean",
+        ),
         ({"brand": "number"}, {"kind": "parquet"}, r"brand is not a number"),
     ],
 )
@@ -83,13 +110,22 @@ def test_tables_that_cannot_be_joined(tmp_path, columns, declared, match):
 
 def test_a_stream_without_the_key(tmp_path):
     rows = [{key: row[key] for key in ("id", "ts", "item")} for row in ROWS]
-    with pytest.raises(FunnelError, match=r"log\.jsonl: has no column 'user', the key of lookups\.users"):
+    with pytest.raises(
+        FunnelError, match=r"log\.jsonl: has no column 'user', the key of lookups\.users"
+    ):
         read_joined(tmp_path, rows=rows)
 
 
 def test_an_empty_first_file_leaves_the_tables_their_columns(tmp_path):
-    stream = Stream(files=str(tmp_path / "log.jsonl"), id="id", time="ts", lookups=lookups(tmp_path))
+    stream = Stream(
+        files=str(tmp_path / "log.jsonl"), id="id", time="ts", lookups=lookups(tmp_path)
+    )
     (tmp_path / "log.jsonl").write_bytes(b"")
     (source,) = find("files", "impressions", stream, stream.files)
     joined = resolve("impressions", stream, source, as_wanted(WANTED).columns)
-    assert joined.taken == {("brand", "text"), ("price", "number"), ("age", "integer"), ("item", "text")} - {("item", "text")}
+    assert joined.taken == {
+        ("brand", "text"),
+        ("price", "number"),
+        ("age", "integer"),
+        ("item", "text"),
+    } - {("item", "text")}

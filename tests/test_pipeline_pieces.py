@@ -18,11 +18,23 @@ from pipeline.sources.files import Source, find
 def test_a_text_file_is_cut_by_its_size(monkeypatch):
     monkeypatch.setattr(formats, "PIECE_BYTES", 10)
     plain, stream = Source("s", "a.csv", "a.csv", 25, "csv"), Stream(files="x")
-    assert [(p.start, p.end) for p in formats.pieces(plain, stream)] == [(0, 10), (10, 20), (20, 25)]
+    assert [(p.start, p.end) for p in formats.pieces(plain, stream)] == [
+        (0, 10),
+        (10, 20),
+        (20, 25),
+    ]
     whole = [(None, None)]
-    assert [(p.start, p.end) for p in formats.pieces(Source("s", "a.csv", "a.csv", 10, "csv"), stream)] == whole
-    assert [(p.start, p.end) for p in formats.pieces(Source("s", "a.csv.gz", "a.csv.gz", 25, "csv"), stream)] == whole
-    assert [(p.start, p.end) for p in formats.pieces(plain, stream.model_copy(update={"multiline": True}))] == whole
+    assert [
+        (p.start, p.end) for p in formats.pieces(Source("s", "a.csv", "a.csv", 10, "csv"), stream)
+    ] == whole
+    assert [
+        (p.start, p.end)
+        for p in formats.pieces(Source("s", "a.csv.gz", "a.csv.gz", 25, "csv"), stream)
+    ] == whole
+    assert [
+        (p.start, p.end)
+        for p in formats.pieces(plain, stream.model_copy(update={"multiline": True}))
+    ] == whole
     empty = Source("s", "a.csv", "a.csv", 0, "csv")
     assert [(p.start, p.end) for p in formats.pieces(empty, stream)] == whole
 
@@ -40,7 +52,10 @@ def test_parquet_is_cut_between_row_groups(tmp_path, monkeypatch, limits, expect
         monkeypatch.setattr(formats, name, value)
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"n": range(20)}), path, row_group_size=3)
-    source, stream = Source("s", str(path), "log.parquet", path.stat().st_size, "parquet"), Stream(files="x")
+    source, stream = (
+        Source("s", str(path), "log.parquet", path.stat().st_size, "parquet"),
+        Stream(files="x"),
+    )
     pieces = list(formats.pieces(source, stream))
     assert [(p.start, p.end) for p in pieces] == expected
     found = {}
@@ -100,7 +115,9 @@ def test_checking_columns_reads_little(tmp_path, monkeypatch, kind):
         write(tmp_path, kind, [row] * 6000)
     counts = []
     opened = FileSystems.open
-    monkeypatch.setattr(FileSystems, "open", lambda *args, **kw: Counting(opened(*args, **kw), counts))
+    monkeypatch.setattr(
+        FileSystems, "open", lambda *args, **kw: Counting(opened(*args, **kw), counts)
+    )
     stream = Stream(files=f"{tmp_path}/log.{kind}", id="id", time="ts")
     (source,) = find("files", "impressions", stream, stream.files)
     check_columns(source, stream, Wanted((("user", "text"), ("n", "number"))))

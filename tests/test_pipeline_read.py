@@ -14,7 +14,9 @@ from pipeline.sources.formats import lines
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_absent_column_is_named_with_the_nearest(tmp_path, kind):
     path = write(tmp_path, kind, [{"id": "a", "ts": T0, "usr": "u", "n": 1}])
-    with pytest.raises(FunnelError, match=rf"log\.{kind}: has no column 'user': did you mean 'usr'\?"):
+    with pytest.raises(
+        FunnelError, match=rf"log\.{kind}: has no column 'user': did you mean 'usr'\?"
+    ):
         read_file(path)
 
 
@@ -23,30 +25,65 @@ def test_an_absent_column_is_named_with_the_nearest(tmp_path, kind):
     ("column", "value", "match"),
     [
         ("n", [1.5], r"column 'n' holds list<\w+: double>, which cannot be read as number"),
-        ("user", 1.5, r"column 'user' holds double, which cannot be read as text; cast it to text or whole numbers in the log"),
+        (
+            "user",
+            1.5,
+            r"column 'user' holds double, which cannot be read as text; cast it to text or whole numbers in the log",
+        ),
         ("user", ["a"], r"column 'user' holds list<\w+: \w+>, which cannot be read as text"),
-        ("tags", "a|b", r"column 'tags' holds binary, not lists: give the feature a separator, as in separator = '\|'"),
-        ("tags", [1.5], r"column 'tags' holds lists of double: lists of texts or whole numbers are read"),
+        (
+            "tags",
+            "a|b",
+            r"column 'tags' holds binary, not lists: give the feature a separator, as in separator = '\|'",
+        ),
+        (
+            "tags",
+            [1.5],
+            r"column 'tags' holds lists of double: lists of texts or whole numbers are read",
+        ),
         ("ts", True, r"time column 'ts' holds bool: give timestamps, ISO-8601 texts or epochs"),
     ],
 )
 def test_a_column_of_a_wrong_type(tmp_path, kind, column, value, match):
-    path = write(tmp_path, kind, [{"id": "a", "ts": T0, "user": "u", "n": 1, "tags": ["a"]} | {column: value}])
+    path = write(
+        tmp_path,
+        kind,
+        [{"id": "a", "ts": T0, "user": "u", "n": 1, "tags": ["a"]} | {column: value}],
+    )
     with pytest.raises(FunnelError, match=match):
         read_file(path, COLUMNS | {"tags": "texts"})
 
 
 def test_one_value_of_another_type_is_one_reject(tmp_path):
     values = ["abc", 1, 1.5, "2.5", None, "", True, [1], {"a": 1}, 10**30, 10**400]
-    path = write(tmp_path, "jsonl", [{"id": str(i), "ts": T0, "user": "u", "n": v} for i, v in enumerate(values)])
+    path = write(
+        tmp_path,
+        "jsonl",
+        [{"id": str(i), "ts": T0, "user": "u", "n": v} for i, v in enumerate(values)],
+    )
     rows, rejected, _ = read_file(path)
-    assert {line: r["n"] for line, r in rows.items()} == {2: 1.0, 3: 1.5, 4: 2.5, 5: None, 6: None, 7: 1.0, 10: 1e30}
+    assert {line: r["n"] for line, r in rows.items()} == {
+        2: 1.0,
+        3: 1.5,
+        4: 2.5,
+        5: None,
+        6: None,
+        7: 1.0,
+        10: 1e30,
+    }
     assert [line for line, _ in rejected] == [1, 8, 9, 11]
     assert {reason for _, reason in rejected} == {"n is not a number"}
 
 
 def test_whole_numbers_are_never_cut(tmp_path):
-    path = write(tmp_path, "jsonl", [{"id": str(i), "ts": T0, "k": k} for i, k in enumerate([1, 2.5, 2**63, -(2**63), "7", "x", True])])
+    path = write(
+        tmp_path,
+        "jsonl",
+        [
+            {"id": str(i), "ts": T0, "k": k}
+            for i, k in enumerate([1, 2.5, 2**63, -(2**63), "7", "x", True])
+        ],
+    )
     rows, rejected, _ = read_file(path, {"k": "integer"})
     assert {line: r["k"] for line, r in rows.items()} == {1: 1, 4: -(2**63), 5: 7}
     assert [line for line, _ in rejected] == [2, 3, 6, 7]
@@ -54,30 +91,56 @@ def test_whole_numbers_are_never_cut(tmp_path):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_texts_in_a_numeric_column(tmp_path, kind):
-    path = write(tmp_path, kind, [{"id": str(i), "ts": T0, "user": "u", "n": n} for i, n in enumerate(["1", "x", "-2.5e3", "1,5"[:1]])])
+    path = write(
+        tmp_path,
+        kind,
+        [
+            {"id": str(i), "ts": T0, "user": "u", "n": n}
+            for i, n in enumerate(["1", "x", "-2.5e3", "1,5"[:1]])
+        ],
+    )
     rows, rejected, _ = read_file(path)
     start = first_line(kind)
-    assert {line: r["n"] for line, r in rows.items()} == {start: 1.0, start + 2: -2500.0, start + 3: 1.0}
+    assert {line: r["n"] for line, r in rows.items()} == {
+        start: 1.0,
+        start + 2: -2500.0,
+        start + 3: 1.0,
+    }
     assert rejected == [(start + 1, "n is not a number")]
 
 
 def test_numbers_that_no_float32_holds(tmp_path):
     texts = ["99999999999999999999", "inf", "-Infinity", "1e300", "-1e39", "3e38", "nan"]
-    rows, rejected, _ = read_file(write(tmp_path, "csv", [{"id": str(i), "ts": T0, "n": t} for i, t in enumerate(texts)]), {"n": "number"})
+    rows, rejected, _ = read_file(
+        write(tmp_path, "csv", [{"id": str(i), "ts": T0, "n": t} for i, t in enumerate(texts)]),
+        {"n": "number"},
+    )
     assert [line - 2 for line in rows] == [0, 5, 6]
     assert rejected == [(line, "n is not a number") for line in (3, 4, 5, 6)]
     numbers = [2**63 - 1, -(2**63), 2**53 + 1]
     rows, rejected, _ = read_file(
-        write(tmp_path, "parquet", [{"id": str(i), "ts": T0, "n": n} for i, n in enumerate(numbers)]), {"n": "number"}
+        write(
+            tmp_path, "parquet", [{"id": str(i), "ts": T0, "n": n} for i, n in enumerate(numbers)]
+        ),
+        {"n": "number"},
     )
     assert [r["n"] for r in rows.values()] == [float(n) for n in numbers]
     numbers = [1e300, float("inf"), float("-inf"), 1.0]
-    path = write(tmp_path, "parquet", [{"id": str(i), "ts": T0, "n": n} for i, n in enumerate(numbers)])
+    path = write(
+        tmp_path, "parquet", [{"id": str(i), "ts": T0, "n": n} for i, n in enumerate(numbers)]
+    )
     assert [line for line, _ in read_file(path, {"n": "number"})[1]] == [1, 2, 3]
 
 
 def test_integers_beyond_int64(tmp_path):
-    path = write(tmp_path, "csv", [{"id": str(i), "ts": T0, "k": k} for i, k in enumerate([2**63 - 1, 2**63, -(2**63), "1.0"])])
+    path = write(
+        tmp_path,
+        "csv",
+        [
+            {"id": str(i), "ts": T0, "k": k}
+            for i, k in enumerate([2**63 - 1, 2**63, -(2**63), "1.0"])
+        ],
+    )
     rows, rejected, _ = read_file(path, {"k": "integer"})
     assert [r["k"] for r in rows.values()] == [2**63 - 1, -(2**63)]
     assert rejected == [(3, "k is not an integer"), (5, "k is not an integer")]
@@ -85,7 +148,10 @@ def test_integers_beyond_int64(tmp_path):
     assert read_file(path, {"k": "integer"})[1] == [(1, "k is not an integer")]
 
 
-@pytest.mark.parametrize("kind", [pa.null(), pa.list_(pa.null()), pa.list_(pa.binary()), pa.large_list(pa.large_string())])
+@pytest.mark.parametrize(
+    "kind",
+    [pa.null(), pa.list_(pa.null()), pa.list_(pa.binary()), pa.large_list(pa.large_string())],
+)
 def test_lists_that_hold_nothing_or_bytes(tmp_path, kind):
     value = None if pa.types.is_null(kind) else []
     path = write(tmp_path, "parquet", [{"id": "a", "ts": T0, "tags": value}], {"tags": kind})
@@ -126,7 +192,11 @@ def test_malformed_csv_lines(tmp_path, monkeypatch, end, tiny):
     }
     reasons = dict(rejected)
     assert sorted(reasons) == [4, 5, 8, 10, 11]
-    assert (reasons[4], reasons[5], reasons[10]) == ("3 values, expected 4", "5 values, expected 4", "id is missing")
+    assert (reasons[4], reasons[5], reasons[10]) == (
+        "3 values, expected 4",
+        "5 values, expected 4",
+        "id is missing",
+    )
     assert count == 9
 
 
@@ -174,7 +244,11 @@ def test_csv_of_one_column(tmp_path):
 def test_bad_utf8(tmp_path, kind):
     ids = ["a", "bÿ", "c", "d"]
     users = ["u", "u", "ÿu", "u"]
-    path = write(tmp_path, kind, [{"id": i, "ts": T0, "user": u, "n": 1} for i, u in zip(ids, users, strict=True)])
+    path = write(
+        tmp_path,
+        kind,
+        [{"id": i, "ts": T0, "user": u, "n": 1} for i, u in zip(ids, users, strict=True)],
+    )
     with path.open("ab") as file:
         file.write(b"\xff\xfe,x\n")  # and a line of a wrong shape
     rows, rejected, _ = read_file(path)
@@ -196,12 +270,23 @@ def test_bad_utf8_in_parquet(tmp_path):
     pq.write_table(table, tmp_path / "log.parquet")
     rows, rejected, _ = read_file(tmp_path / "log.parquet", {"user": "text", "tags": "texts"})
     assert {line: r["tags"] for line, r in rows.items()} == {4: ["t"]}
-    assert rejected == [(1, "user is not a text"), (2, "id is not a text"), (3, "tags is not a list of texts")]
+    assert rejected == [
+        (1, "user is not a text"),
+        (2, "id is not a text"),
+        (3, "tags is not a list of texts"),
+    ]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_missing_ids_and_times(tmp_path, kind):
-    path = write(tmp_path, kind, [{"id": i, "ts": t} for i, t in [("a", str(T0)), (None, str(T0)), ("", str(T0)), ("b", None), ("c", "")]])
+    path = write(
+        tmp_path,
+        kind,
+        [
+            {"id": i, "ts": t}
+            for i, t in [("a", str(T0)), (None, str(T0)), ("", str(T0)), ("b", None), ("c", "")]
+        ],
+    )
     start = first_line(kind)
     rows, rejected, _ = read_file(path, {})
     assert list(rows) == [start]
@@ -215,10 +300,14 @@ def test_reject_lines_across_batches(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(lines, "HEAD_BYTES", 64)
     monkeypatch.setattr(formats, "BATCH_ROWS", 7)
     bad = {0, 6, 7, 8, 20, 39}
-    path = write(tmp_path, kind, [{"id": f"id-{i}", "ts": "?" if i in bad else str(T0)} for i in range(40)])
+    path = write(
+        tmp_path, kind, [{"id": f"id-{i}", "ts": "?" if i in bad else str(T0)} for i in range(40)]
+    )
     rows, rejected, count = read_file(path, {})
     start = first_line(kind)
-    assert {line: r["id"] for line, r in rows.items()} == {i + start: f"id-{i}" for i in range(40) if i not in bad}
+    assert {line: r["id"] for line, r in rows.items()} == {
+        i + start: f"id-{i}" for i in range(40) if i not in bad
+    }
     assert rejected == [(i + start, "ts is not a time") for i in sorted(bad)]
     assert count == 40
 
@@ -230,7 +319,10 @@ def test_reject_lines_across_batches(tmp_path, monkeypatch, kind):
         ({"separator": "\n"}, "must be one ASCII character, and not the end of a line"),
         ({"separator": ""}, "at least 1 character"),
         ({"quote": "''"}, "must be one ASCII character"),
-        ({"separator": "'", "quote": "'"}, 'separator and quote are both "\'": give two characters, or quote = "" for none'),
+        (
+            {"separator": "'", "quote": "'"},
+            'separator and quote are both "\'": give two characters, or quote = "" for none',
+        ),
     ],
 )
 def test_marks_that_csv_cannot_have(marks, match):

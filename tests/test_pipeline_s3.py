@@ -57,7 +57,11 @@ def read_ids(config, stream):
     found = []
     for source in find_sources(config):
         if source.stream == stream:
-            found += [id_ for b in read_source(source, config.logs[stream], wanted(config, stream)) for id_ in b.columns["id"].to_pylist()]
+            found += [
+                id_
+                for b in read_source(source, config.logs[stream], wanted(config, stream))
+                for id_ in b.columns["id"].to_pylist()
+            ]
     return found
 
 
@@ -66,7 +70,12 @@ def test_logs_are_found_and_read(tmp_path, server, bucket):
     connect([f"--s3_endpoint_url={server}"])
     config = s3_config(tmp_path)
     sources = find_sources(config)
-    assert [s.name for s in sources] == ["dt=2026-09-21/part-0.parquet", "dt=2026-09-22/part-0.parquet", "all.jsonl.gz", "all.jsonl"]
+    assert [s.name for s in sources] == [
+        "dt=2026-09-21/part-0.parquet",
+        "dt=2026-09-22/part-0.parquet",
+        "all.jsonl.gz",
+        "all.jsonl",
+    ]
     assert all(s.size > 0 and s.updated for s in sources)
     assert read_ids(config, "impressions") == [row["id"] for row in ROWS]
     assert read_ids(config, "clicks") == [row["id"] for row in CLICKS]
@@ -113,6 +122,9 @@ def test_the_whole_job(tmp_path, server, bucket):
     put_logs(bucket)
     manifest = preprocess(s3_config(tmp_path), tmp_path / "data", [f"--s3_endpoint_url={server}"])
     assert manifest["rows"]["examples_written"] == len(ROWS)
-    assert [row["click"] for _, row in sorted(read_examples(tmp_path / "data").items(), key=lambda item: int(item[0]))] == [
-        int(i % 3 == 0) for i in range(40)
-    ]
+    assert [
+        row["click"]
+        for _, row in sorted(
+            read_examples(tmp_path / "data").items(), key=lambda item: int(item[0])
+        )
+    ] == [int(i % 3 == 0) for i in range(40)]

@@ -15,10 +15,26 @@ import pytest
 
 from features.errors import FunnelError
 from pipeline.simulation import simulate_files
-from pipeline.simulation.simulate import SimulateConfig, World, logits, nearest_centre, simulate, solve_intercept
+from pipeline.simulation.simulate import (
+    SimulateConfig,
+    World,
+    logits,
+    nearest_centre,
+    simulate,
+    solve_intercept,
+)
 from pipeline.simulation.simulate_files import STREAMS, impression_ids
 
-SMALL = {"impressions": 6_000, "users": 300, "items": 100, "days": 6, "ctr": 0.3, "cvr": 0.3, "malformed": 0.02, "seed": 7}
+SMALL = {
+    "impressions": 6_000,
+    "users": 300,
+    "items": 100,
+    "days": 6,
+    "ctr": 0.3,
+    "cvr": 0.3,
+    "malformed": 0.02,
+    "seed": 7,
+}
 DEFECTS = {"late": 0.05, "duplicates": 0.03, "orphans": 0.04}
 COLUMNS = {
     "impression_id": pa.string(),
@@ -51,7 +67,9 @@ def read_rows(path):
     """(rows as dictionaries of text or values, number of rows that cannot be read) of one file, without Arrow where it is text."""
     if path.suffix == ".parquet":
         rows = pq.read_table(path).to_pylist()
-        return [r for r in rows if r["impression_id"] and r["ts"]], sum(not (r["impression_id"] and r["ts"]) for r in rows)
+        return [r for r in rows if r["impression_id"] and r["ts"]], sum(
+            not (r["impression_id"] and r["ts"]) for r in rows
+        )
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     lines = data.split(b"\n")
     assert lines.pop() == b""
@@ -64,7 +82,11 @@ def parse_line(line, header):
     """A row with its time parsed, or None if anything at all is wrong with the line."""
     try:
         text = line.decode()
-        row = dict(zip(header, next(csv.reader(io.StringIO(text))), strict=True)) if header else json.loads(text)
+        row = (
+            dict(zip(header, next(csv.reader(io.StringIO(text))), strict=True))
+            if header
+            else json.loads(text)
+        )
         assert row["impression_id"]
         assert row["ts"].endswith("Z")
         assert "T" in row["ts"]
@@ -88,9 +110,20 @@ def read_stream(root, stream):
 
 def test_logits_golden():
     config = SimulateConfig(correlation=0.6, selection=0.5, signal=2.0)
-    values = {"a": 1.0, "b": -1.0, "hidden": 2.0, "position": np.exp(2.0), "hour": 20.0, "log_price": 3.8}
-    click = 2 * 1 + 0.5 * 2 - 0.5 * 2 + 0.3 * 1  # signal·a + selection·ε − ½·ln(position) + 0.3·cos(0)
-    convert = 2 * (0.6 * 1 + 0.8 * -1) + 0.5 * 2 - 0.4 * 1  # signal·(ρ·a + √(1 − ρ²)·b) + selection·ε − 0.4·(3.8 − 3)/0.8
+    values = {
+        "a": 1.0,
+        "b": -1.0,
+        "hidden": 2.0,
+        "position": np.exp(2.0),
+        "hour": 20.0,
+        "log_price": 3.8,
+    }
+    click = (
+        2 * 1 + 0.5 * 2 - 0.5 * 2 + 0.3 * 1
+    )  # signal·a + selection·ε − ½·ln(position) + 0.3·cos(0)
+    convert = (
+        2 * (0.6 * 1 + 0.8 * -1) + 0.5 * 2 - 0.4 * 1
+    )  # signal·(ρ·a + √(1 − ρ²)·b) + selection·ε − 0.4·(3.8 − 3)/0.8
     np.testing.assert_allclose(logits(config, **values), [click, convert], rtol=1e-12)
 
 
@@ -101,11 +134,16 @@ def test_intercept_golden():
 
 def test_nearest_centre_golden():
     centres = np.array([[0.0, 0.0], [3.0, 4.0]])
-    assert nearest_centre(np.array([[1.0, 1.0], [2.0, 3.0]]), centres).tolist() == [0, 1]  # 2 < 13 and 13 > 2
+    assert nearest_centre(np.array([[1.0, 1.0], [2.0, 3.0]]), centres).tolist() == [
+        0,
+        1,
+    ]  # 2 < 13 and 13 > 2
 
 
 def test_ids_are_splitmix64():
-    assert impression_ids(np.array([0]), 0).to_pylist() == ["e220a8397b1dcdaf"]  # its published first output
+    assert impression_ids(np.array([0]), 0).to_pylist() == [
+        "e220a8397b1dcdaf"
+    ]  # its published first output
     assert len(set(impression_ids(np.arange(10_000), 3).to_pylist())) == 10_000
 
 
@@ -122,14 +160,20 @@ def test_rates_are_near_their_targets(tmp_path):
     _, truth = make(tmp_path, impressions=40_000, ctr=0.08, cvr=0.15)
     assert column(truth, "p_click").mean() == pytest.approx(0.08, abs=0.003)
     assert column(truth, "p_convert_given_click").mean() == pytest.approx(0.15, abs=0.004)
-    assert column(truth, "clicked").mean() == pytest.approx(column(truth, "p_click").mean(), abs=0.005)  # sd .0014
-    assert column(truth, "converts").mean() == pytest.approx(column(truth, "p_convert_given_click").mean(), abs=0.007)  # sd .0018
+    assert column(truth, "clicked").mean() == pytest.approx(
+        column(truth, "p_click").mean(), abs=0.005
+    )  # sd .0014
+    assert column(truth, "converts").mean() == pytest.approx(
+        column(truth, "p_convert_given_click").mean(), abs=0.007
+    )  # sd .0018
 
 
 @pytest.mark.parametrize(("correlation", "sign"), [(-0.9, -1), (0.0, 0), (0.9, 1)])
 def test_correlation(tmp_path, correlation, sign):
     """With neither correlation nor selection, the clicked convert like the rest; else as ρ says."""
-    _, truth = make(tmp_path, impressions=40_000, users=5_000, items=2_000, correlation=correlation, selection=0)
+    _, truth = make(
+        tmp_path, impressions=40_000, users=5_000, items=2_000, correlation=correlation, selection=0
+    )
     p, clicked = column(truth, "p_convert_given_click"), column(truth, "clicked") == 1
     gap = p[clicked].mean() - p[~clicked].mean()
     assert abs(gap) < 0.015 if sign == 0 else gap * sign > 0.1
@@ -141,14 +185,19 @@ def test_selection_acts_at_fixed_features():
     gaps = []
     for selection in (0.0, 0.5, 1.0):
         fixed = {"a": 0.3, "b": 0.1, "position": 2, "hour": 12, "log_price": 3.0}
-        click, convert = (1 / (1 + np.exp(1 - logits(SimulateConfig(selection=selection), hidden=hidden, **fixed)))).T
+        click, convert = (
+            1
+            / (1 + np.exp(1 - logits(SimulateConfig(selection=selection), hidden=hidden, **fixed)))
+        ).T
         gaps.append((click * convert).mean() / click.mean() - convert.mean())
     assert gaps[0] == pytest.approx(0, abs=1e-9)
     assert 0.01 < gaps[1] < gaps[2]
 
 
 def test_selection_shows_in_the_logs(tmp_path):
-    _, truth = make(tmp_path, impressions=40_000, users=5_000, items=2_000, correlation=0, selection=1)
+    _, truth = make(
+        tmp_path, impressions=40_000, users=5_000, items=2_000, correlation=0, selection=1
+    )
     p, clicked = column(truth, "p_convert_given_click"), column(truth, "clicked") == 1
     assert p[clicked].mean() > p[~clicked].mean() + 0.05
 
@@ -156,7 +205,9 @@ def test_selection_shows_in_the_logs(tmp_path):
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("name", ["parquet", "jsonl", "csv"])
 def test_files_hold_what_is_counted(tmp_path, monkeypatch, name, compress):
-    monkeypatch.setattr("pipeline.simulation.simulate.PART_ROWS", 400)  # 1000 impressions a day: three parts
+    monkeypatch.setattr(
+        "pipeline.simulation.simulate.PART_ROWS", 400
+    )  # 1000 impressions a day: three parts
     monkeypatch.setattr(simulate_files, "PART_ROWS", 200)
     counts, truth = make(tmp_path, format=name, compress=compress, **DEFECTS)
     root = tmp_path / "logs"
@@ -202,10 +253,25 @@ def check_events(counts, outcomes, shown, clicks, conversions):
 
 
 def test_delays_have_their_means(tmp_path):
-    make(tmp_path, late=0, click_delay="60s", conversion_delay="2h", format="jsonl", compress=False, malformed=0, orphans=0)
-    shown, clicks, conversions = (first_times(read_stream(tmp_path / "logs", stream)[0]) for stream in STREAMS)
-    assert np.mean([(t - shown[i]).total_seconds() for i, t in clicks.items()]) == pytest.approx(60, rel=0.15)  # 1800 clicks: sd 2.4 %
-    assert np.mean([(t - clicks[i]).total_seconds() for i, t in conversions.items()]) == pytest.approx(7200, rel=0.2)
+    make(
+        tmp_path,
+        late=0,
+        click_delay="60s",
+        conversion_delay="2h",
+        format="jsonl",
+        compress=False,
+        malformed=0,
+        orphans=0,
+    )
+    shown, clicks, conversions = (
+        first_times(read_stream(tmp_path / "logs", stream)[0]) for stream in STREAMS
+    )
+    assert np.mean([(t - shown[i]).total_seconds() for i, t in clicks.items()]) == pytest.approx(
+        60, rel=0.15
+    )  # 1800 clicks: sd 2.4 %
+    assert np.mean(
+        [(t - clicks[i]).total_seconds() for i, t in conversions.items()]
+    ) == pytest.approx(7200, rel=0.2)
 
 
 def test_columns_and_values(tmp_path):
@@ -228,9 +294,13 @@ def test_columns_and_values(tmp_path):
 def test_text_says_the_same_as_parquet(tmp_path):
     for name in ("parquet", "jsonl", "csv"):
         simulate(SimulateConfig(**SMALL | {"malformed": 0}, format=name), tmp_path / name)
-    parquet, jsonl, lines = (read_stream(tmp_path / name, "impressions")[0] for name in ("parquet", "jsonl", "csv"))
+    parquet, jsonl, lines = (
+        read_stream(tmp_path / name, "impressions")[0] for name in ("parquet", "jsonl", "csv")
+    )
     assert jsonl == parquet
-    as_text = [row | {"tags": "|".join(row["tags"]), "user_age": row["user_age"] or ""} for row in parquet]
+    as_text = [
+        row | {"tags": "|".join(row["tags"]), "user_age": row["user_age"] or ""} for row in parquet
+    ]
     assert [row | {"price": float(row["price"])} for row in lines] == [
         {k: v if k in ("ts", "price") else str(v) for k, v in row.items()} for row in as_text
     ]
@@ -238,7 +308,9 @@ def test_text_says_the_same_as_parquet(tmp_path):
 
 def test_malformed_lines_take_turns(tmp_path):
     make(tmp_path, format="csv", duplicates=0, orphans=0)
-    lines = b"".join(p.read_bytes() for p in sorted((tmp_path / "logs/impressions").glob("*/*"))).splitlines()
+    lines = b"".join(
+        p.read_bytes() for p in sorted((tmp_path / "logs/impressions").glob("*/*"))
+    ).splitlines()
     found = {
         "columns": sum(line.count(b",") == 14 for line in lines),
         "utf8": sum(b"\xff" in line for line in lines),
@@ -252,11 +324,17 @@ def test_malformed_lines_take_turns(tmp_path):
 def test_a_day_without_events_has_an_empty_file(tmp_path):
     counts, _ = make(tmp_path, impressions=3, days=2, ctr=1e-9, trailing="12h")
     assert counts["clicks"]["rows"] == counts["conversions"]["rows"] == 0
-    assert [read_rows(p) for p in sorted((tmp_path / "logs").glob("c*/*/*"))] == [([], 0)] * 6  # 2.5 days: 3 files each
+    assert [read_rows(p) for p in sorted((tmp_path / "logs").glob("c*/*/*"))] == [
+        ([], 0)
+    ] * 6  # 2.5 days: 3 files each
 
 
 def digests(root):
-    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in root.rglob("*")
+        if p.is_file()
+    }
 
 
 def test_same_seed_same_bytes(tmp_path):
@@ -266,12 +344,16 @@ def test_same_seed_same_bytes(tmp_path):
     assert one == two
     assert one.keys() == other.keys()
     assert all(one[name] != other[name] for name in one)
-    assert (tmp_path / "one/clicks/2026-11-01/part-00000.jsonl.gz").read_bytes()[4:8] == bytes(4)  # gzip's own time stamp
+    assert (tmp_path / "one/clicks/2026-11-01/part-00000.jsonl.gz").read_bytes()[4:8] == bytes(
+        4
+    )  # gzip's own time stamp
 
 
 def test_progress_ends_at_the_total(tmp_path):
     seen = []
-    simulate(SimulateConfig(**SMALL), tmp_path / "logs", on_progress=lambda *state: seen.append(state))
+    simulate(
+        SimulateConfig(**SMALL), tmp_path / "logs", on_progress=lambda *state: seen.append(state)
+    )
     assert seen == [(1000 * day, 6_000) for day in range(1, 7)]
 
 
@@ -284,7 +366,9 @@ def test_existing_out_is_refused_unless_overwritten(tmp_path):
     simulate(config, tmp_path / "logs", overwrite=True)
     assert not (tmp_path / "logs/stale").exists()
     (tmp_path / "mine").mkdir()
-    with pytest.raises(FunnelError, match=r"mine holds no simulation\.json: only a simulation is overwritten"):
+    with pytest.raises(
+        FunnelError, match=r"mine holds no simulation\.json: only a simulation is overwritten"
+    ):
         simulate(config, tmp_path / "mine", overwrite=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["logs", "mine"]
 
@@ -303,7 +387,10 @@ def test_a_failed_run_leaves_nothing(tmp_path):
     [
         ({"clik_delay": "3s"}, r"simulate.*unknown key 'clik_delay': did you mean 'click_delay'\?"),
         ({"format": "xml"}, r"simulate\.format = 'xml': .*'parquet', 'jsonl' or 'csv'"),
-        ({"format": {"click": "csv"}}, r"simulate\.format.*unknown key 'click': did you mean 'clicks'\?"),
+        (
+            {"format": {"click": "csv"}},
+            r"simulate\.format.*unknown key 'click': did you mean 'clicks'\?",
+        ),
         ({"ctr": 0}, r"simulate\.ctr = 0: .*greater than 0"),
         ({"correlation": 1.5}, r"simulate\.correlation = 1\.5: .*less than or equal to 1"),
         ({"late_by": "soon"}, r"simulate\.late_by = 'soon': must be a whole number and a unit"),

@@ -17,7 +17,17 @@ from pipeline.sources.files import Source, find, find_sources, format_of, open_s
 ROW = [{"id": "a", "ts": 1_790_000_000, "user": "u", "tags": [], "price": 1}]
 
 
-@pytest.mark.parametrize("pattern", ["imp*.jsonl", "./imp*", "i*/part-*", "*/part-*.jsonl", "i/part-1.jsonl", "../*/i/part-?.jsonl"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "imp*.jsonl",
+        "./imp*",
+        "i*/part-*",
+        "*/part-*.jsonl",
+        "i/part-1.jsonl",
+        "../*/i/part-?.jsonl",
+    ],
+)
 def test_relative_patterns(tmp_path, monkeypatch, pattern):
     folder = tmp_path / "logs"
     write_logs(folder, ROW)
@@ -26,7 +36,12 @@ def test_relative_patterns(tmp_path, monkeypatch, pattern):
     (source,) = find("files", "impressions", Stream(files=pattern), pattern)
     assert (folder / source.path).is_file()
     assert not source.path.startswith("./")
-    names = {"imp": "impressions.jsonl", "./i": "impressions.jsonl", "i/p": "part-1.jsonl", "../": "logs/i/part-1.jsonl"}
+    names = {
+        "imp": "impressions.jsonl",
+        "./i": "impressions.jsonl",
+        "i/p": "part-1.jsonl",
+        "../": "logs/i/part-1.jsonl",
+    }
     assert source.name == names.get(pattern[:3], "i/part-1.jsonl")
 
 
@@ -48,15 +63,21 @@ def test_endings(path, format_, compression):
 
 @pytest.mark.parametrize("path", ["a/b.xlsx", "a/b", "a/b.gz", "a.csv/b", "b.snappy"])
 def test_endings_that_tell_nothing(path):
-    with pytest.raises(FunnelError, match="tells no format; give format = 'parquet', 'csv' or 'jsonl'"):
+    with pytest.raises(
+        FunnelError, match="tells no format; give format = 'parquet', 'csv' or 'jsonl'"
+    ):
         format_of("files", path)
 
 
-@pytest.mark.parametrize("pack", [lambda b: b, gzip.compress, zstandard.compress], ids=["none", "gz", "zst"])
+@pytest.mark.parametrize(
+    "pack", [lambda b: b, gzip.compress, zstandard.compress], ids=["none", "gz", "zst"]
+)
 def test_packed_files_are_unpacked(tmp_path, request, pack):
     ending = {"none": "", "gz": ".gz", "zst": ".zst"}[request.node.callspec.id]
     path = tmp_path / f"log.csv{ending}"
-    path.write_bytes(pack(b"id\na\n") + (pack(b"b\n") if ending else b""))  # packed parts one after another are one file
+    path.write_bytes(
+        pack(b"id\na\n") + (pack(b"b\n") if ending else b"")
+    )  # packed parts one after another are one file
     (source,) = find("files", "s", Stream(files=str(path)), str(path))
     with open_source(source) as file:
         assert file.read() == (b"id\na\nb\n" if ending else b"id\na\n")
@@ -73,7 +94,10 @@ def test_packed_files_are_unpacked(tmp_path, request, pack):
         ("logs/clicks-2026-11-01.csv.gz", date(2026, 11, 1)),
         ("logs/clicks_20261101T00.csv", date(2026, 11, 1)),
         ("runs/2025-01-01/logs/dt=2026-11-01/part-0.csv", date(2026, 11, 1)),  # the last of several
-        ("logs/dt=2026-11-01/part-20261105.csv", date(2026, 11, 1)),  # a dated folder before a file's own stamp
+        (
+            "logs/dt=2026-11-01/part-20261105.csv",
+            date(2026, 11, 1),
+        ),  # a dated folder before a file's own stamp
         ("logs/dt=2026-02-30/part-2.csv", None),
         ("logs/dt=2026-13-01/x.csv", None),
         ("logs/120261101/x.csv", None),
@@ -91,7 +115,10 @@ def dated(folder, *days, stream="impressions"):
 
 
 def dated_config(folder, dates, **changes):
-    streams = {n: {"files": f"{folder}/{n}/*/*.jsonl", "id": "id", "time": "ts"} for n in ("impressions", "clicks", "conversions")}
+    streams = {
+        n: {"files": f"{folder}/{n}/*/*.jsonl", "id": "id", "time": "ts"}
+        for n in ("impressions", "clicks", "conversions")
+    }
     return make_config(folder, logs=streams, dates=dates, **changes)
 
 
@@ -103,7 +130,9 @@ def test_rows_of_the_days_and_events_of_their_windows(tmp_path):
     dated(tmp_path, *range(1, 11))
     dated(tmp_path, *range(1, 11), stream="clicks")
     dated(tmp_path, 1, 4, 9, stream="conversions")
-    config = dated_config(tmp_path, "2026-11-03..2026-11-05")  # windows of 30m + 1d reach two days further
+    config = dated_config(
+        tmp_path, "2026-11-03..2026-11-05"
+    )  # windows of 30m + 1d reach two days further
     assert days_found(config, "impressions") == [3, 4, 5]
     assert days_found(config, "clicks") == [3, 4, 5, 6, 7]
     assert days_found(config, "conversions") == [4]
@@ -127,7 +156,9 @@ def test_days_without_rows_are_named(tmp_path):
         find_sources(dated_config(tmp_path, "2026-11-01..2026-11-04"))
     with pytest.raises(FunnelError, match="2026-11-10 and 22 more"):
         find_sources(dated_config(tmp_path, "2026-11-03..2026-12-02"))
-    with pytest.raises(FunnelError, match=r"logs\.clicks\.files: no file of 2026-11-03 to 2026-11-05"):
+    with pytest.raises(
+        FunnelError, match=r"logs\.clicks\.files: no file of 2026-11-03 to 2026-11-05"
+    ):
         find_sources(dated_config(tmp_path, "2026-11-03"))
 
 
@@ -136,17 +167,28 @@ def test_one_file_without_a_day_is_named(tmp_path, stream):
     for name in ("impressions", "clicks", "conversions"):
         dated(tmp_path, 1, stream=name)
     write_jsonl(tmp_path / stream / "other" / "part.jsonl", ROW)
-    with pytest.raises(FunnelError, match=rf"logs\.{stream}\.files: '.*other/part\.jsonl' has no day in its path"):
+    with pytest.raises(
+        FunnelError, match=rf"logs\.{stream}\.files: '.*other/part\.jsonl' has no day in its path"
+    ):
         find_sources(dated_config(tmp_path, "2026-11-01"))
 
 
 def test_dates_and_eval_files_exclude_each_other(tmp_path):
     for name in ("impressions", "clicks", "conversions"):
         dated(tmp_path, 1, stream=name)
-    with pytest.raises(FunnelError, match=r"dates chooses files by their day, and split\.eval\.files has none"):
-        find_sources(dated_config(tmp_path, "2026-11-01", split={"eval": {"files": f"{tmp_path}/clicks/*/*"}}))
+    with pytest.raises(
+        FunnelError, match=r"dates chooses files by their day, and split\.eval\.files has none"
+    ):
+        find_sources(
+            dated_config(
+                tmp_path, "2026-11-01", split={"eval": {"files": f"{tmp_path}/clicks/*/*"}}
+            )
+        )
 
 
 def test_a_filesystem_that_is_not_installed(tmp_path):
-    with pytest.raises(FunnelError, match=r"files = 'nofs://bucket/\*\.csv': cannot be listed \(Unable to get filesystem"):
+    with pytest.raises(
+        FunnelError,
+        match=r"files = 'nofs://bucket/\*\.csv': cannot be listed \(Unable to get filesystem",
+    ):
         find("files", "s", Stream(files="x"), "nofs://bucket/*.csv")

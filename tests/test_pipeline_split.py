@@ -10,7 +10,17 @@ import pytest
 from pipeline_logs import make_config
 
 from features import hashing
-from pipeline.labeling.split import DROPPED, EVAL, SAMPLED_OUT, TRAIN, Calendar, assign_split, check_apart, make_calendar, sample
+from pipeline.labeling.split import (
+    DROPPED,
+    EVAL,
+    SAMPLED_OUT,
+    TRAIN,
+    Calendar,
+    assign_split,
+    check_apart,
+    make_calendar,
+    sample,
+)
 
 SECOND = 1_000_000
 NOW, MATURE = 100 * SECOND, 90 * SECOND
@@ -35,14 +45,27 @@ OTHER = fingerprints(100)[hashing.fractions(fingerprints(100), hashing.SPLIT) >=
 def split_of(config, *, time=0, by_file=0, hash_=OTHER, labels=(0,), eval_from=None):
     values = [np.array([label], np.int8) for label in labels]
     calendar = Calendar(NOW, MATURE, eval_from)
-    return int(assign_split(config, np.array([time]), np.array([by_file], np.int8), np.array([hash_]), values, calendar)[0])
+    return int(
+        assign_split(
+            config,
+            np.array([time]),
+            np.array([by_file], np.int8),
+            np.array([hash_]),
+            values,
+            calendar,
+        )[0]
+    )
 
 
 @pytest.mark.parametrize("immature", ["drop", "keep"])
 @pytest.mark.parametrize("kind", ["fraction", "files", "last"])
 def test_split_truth_table(tmp_path, kind, immature):
     (tmp_path / "eval.jsonl").touch()
-    evaluation = {"fraction": {"fraction": 0.5}, "files": {"files": f"{tmp_path}/eval.jsonl"}, "last": {"last": "10s"}}[kind]
+    evaluation = {
+        "fraction": {"fraction": 0.5},
+        "files": {"files": f"{tmp_path}/eval.jsonl"},
+        "last": {"last": "10s"},
+    }[kind]
     config = config_of(tmp_path, split={"eval": evaluation, "immature": immature})
     for chosen, mature, known in itertools.product((False, True), repeat=3):
         labels = (-1, 0) if known else (-1, -1)
@@ -53,7 +76,12 @@ def test_split_truth_table(tmp_path, kind, immature):
         else:
             at = MATURE if mature else MATURE + 1
         got = split_of(
-            config, time=at, by_file=int(chosen), hash_=CHOSEN if chosen else OTHER, labels=labels, eval_from=MATURE - 10 * SECOND
+            config,
+            time=at,
+            by_file=int(chosen),
+            hash_=CHOSEN if chosen else OTHER,
+            labels=labels,
+            eval_from=MATURE - 10 * SECOND,
         )
         dropped = not known or (not mature and (chosen or immature == "drop"))
         expected = DROPPED if dropped else EVAL if chosen else TRAIN
@@ -88,14 +116,30 @@ def tokyo(monkeypatch):
         ({"eval": {"fraction": 0.5}}, {"impressions": 50, "clicks": 100}, (100, 93, None)),
         ({"eval": {"fraction": 0.5}}, {"impressions": None, "clicks": None}, (0, -7, None)),
         ({"eval": {"last": "20s"}}, {"impressions": 99, "clicks": 100}, (100, 93, 73)),
-        ({"eval": {"last": "20s"}}, {"impressions": 50, "clicks": 100}, (100, 93, 30)),  # counts from the last impression
-        ({"eval": {"last": "20s"}, "logs_end": "1970-01-01T00:01:00"}, {"impressions": 99}, (60, 53, 33)),  # UTC wherever it runs
-        ({"eval": {"last": "20s"}, "logs_end": "1970-01-01T02:01:00+02:00"}, {"impressions": 99}, (60, 53, 33)),
+        (
+            {"eval": {"last": "20s"}},
+            {"impressions": 50, "clicks": 100},
+            (100, 93, 30),
+        ),  # counts from the last impression
+        (
+            {"eval": {"last": "20s"}, "logs_end": "1970-01-01T00:01:00"},
+            {"impressions": 99},
+            (60, 53, 33),
+        ),  # UTC wherever it runs
+        (
+            {"eval": {"last": "20s"}, "logs_end": "1970-01-01T02:01:00+02:00"},
+            {"impressions": 99},
+            (60, 53, 33),
+        ),
     ],
 )
 def test_calendar(split, times, expected, tokyo):
-    calendar = make_calendar(config_of("x", split=split), {k: t and t * SECOND for k, t in times.items()})
-    seconds = SimpleNamespace(**{k: v if v is None else v / SECOND for k, v in vars(calendar).items()})
+    calendar = make_calendar(
+        config_of("x", split=split), {k: t and t * SECOND for k, t in times.items()}
+    )
+    seconds = SimpleNamespace(
+        **{k: v if v is None else v / SECOND for k, v in vars(calendar).items()}
+    )
     assert (seconds.logs_end, seconds.mature_until, seconds.eval_from) == expected
 
 
@@ -106,12 +150,19 @@ def sampled(share, count=20_000):
     dwell = np.tile(np.array([0, 2.5, -1], np.float32), count)[:count]
     split = np.where(np.arange(count) < 0.9 * count, TRAIN, EVAL).astype(np.int8)
     before = split.copy()
-    return before, split, sample(config, fingerprints(count), [click, dwell], split), np.arange(count) % 3 == 0
+    return (
+        before,
+        split,
+        sample(config, fingerprints(count), [click, dwell], split),
+        np.arange(count) % 3 == 0,
+    )
 
 
 def test_negatives_are_sampled_and_weighted_so_that_their_sum_stays():
     before, split, weights, negative = sampled(0.25)
-    assert ((split == SAMPLED_OUT) <= (negative & (before == TRAIN))).all()  # no positive, no unknown, none to evaluate
+    assert (
+        (split == SAMPLED_OUT) <= (negative & (before == TRAIN))
+    ).all()  # no positive, no unknown, none to evaluate
     kept = negative & (split == TRAIN)
     there = (negative & (before == TRAIN)).sum()
     assert weights.dtype == np.float32
@@ -139,4 +190,6 @@ def test_an_id_on_both_sides_is_a_fault():
     with pytest.raises(RuntimeError, match="'b' is both in the training and in the eval split"):
         check_apart(np.array([TRAIN, TRAIN, EVAL, EVAL]), hashes, ids, rows)
     check_apart(np.array([TRAIN, TRAIN, EVAL, SAMPLED_OUT]), hashes, ids, rows)
-    check_apart(np.array([TRAIN, TRAIN, EVAL]), np.zeros(3, np.uint64), ids, rows[:3])  # one fingerprint, three ids
+    check_apart(
+        np.array([TRAIN, TRAIN, EVAL]), np.zeros(3, np.uint64), ids, rows[:3]
+    )  # one fingerprint, three ids

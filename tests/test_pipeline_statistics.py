@@ -49,9 +49,15 @@ def random_rows(n, seed=0):
     dense = rng.lognormal(2, 1, (n, 2))
     dense[rng.random((n, 2)) < 0.1] = NAN
     rows = split_rows(
-        rng.integers(0, 9, (n, 3)), dense, rng.integers(-1, 2, n), rng.exponential(2, n), rng.integers(1, 3 * DAY, n).tolist()
+        rng.integers(0, 9, (n, 3)),
+        dense,
+        rng.integers(-1, 2, n),
+        rng.exponential(2, n),
+        rng.integers(1, 3 * DAY, n).tolist(),
     )
-    return SplitRows(rows.ids, rows.dense, rows.labels, rows.times, rng.integers(0, 2**63, n).astype(np.uint64))
+    return SplitRows(
+        rows.ids, rows.dense, rows.labels, rows.times, rng.integers(0, 2**63, n).astype(np.uint64)
+    )
 
 
 EMPTY = split_rows([], [], [], [])
@@ -67,7 +73,11 @@ def test_counts_rates_and_means_on_paper():
         weights=[1, 1, 3, 3, 1],
     )
     evaluation = split_rows([[5, 0, 0]], [[1, 1]], [1], [6], [2 * DAY])
-    content = statistics.statistics_json(SPEC, statistics.fold(SPEC, [statistics.partial(SPEC, {"train": train, "eval": evaluation})]), {})
+    content = statistics.statistics_json(
+        SPEC,
+        statistics.fold(SPEC, [statistics.partial(SPEC, {"train": train, "eval": evaluation})]),
+        {},
+    )
     assert content["rows"] == {"train": 5, "eval": 1}
     assert content["labels"]["train"] == {
         "click": {"positive": 2, "negative": 2, "unknown": 1},
@@ -76,25 +86,46 @@ def test_counts_rates_and_means_on_paper():
     # two kept negatives stand for six: 2 of 8 are clicked; half of the clicked stayed; 4 seconds over 8 rows
     assert content["rates"]["train"] == {"click": 0.25, "dwell": 0.5}
     assert content["means"] == {"train": {"dwell": 0.5}, "eval": {"dwell": 6.0}}
-    assert {day: one["rows"] for day, one in content["days"].items()} == {"1970-01-02": 3, "1970-01-03": 3}
-    assert content["days"]["1970-01-03"]["labels"]["click"] == {"positive": 1, "negative": 1, "unknown": 1}
+    assert {day: one["rows"] for day, one in content["days"].items()} == {
+        "1970-01-02": 3,
+        "1970-01-03": 3,
+    }
+    assert content["days"]["1970-01-03"]["labels"]["click"] == {
+        "positive": 1,
+        "negative": 1,
+        "unknown": 1,
+    }
     assert content["days"]["1970-01-02"]["rates"]["click"] == 2 / 5
 
 
 def test_logs_without_times_have_no_days():
-    part = statistics.partial(SPEC, {"train": split_rows([[1, 0, 0]], [[1, 1]], [1], [1]), "eval": EMPTY})
+    part = statistics.partial(
+        SPEC, {"train": split_rows([[1, 0, 0]], [[1, 1]], [1], [1]), "eval": EMPTY}
+    )
     assert statistics.statistics_json(SPEC, part, {})["days"] == {}
 
 
 def test_numbers_on_paper():
-    dense = [[NAN, 10], [np.e - 1, 20], [1000, NAN]]  # price: missing counts as 0, 1000 is cut to 100
-    part = statistics.partial(SPEC, {"train": split_rows([[1, 0, 0]] * 3, dense, [0, 0, 1], [0, 0, 1]), "eval": EMPTY})
+    dense = [
+        [NAN, 10],
+        [np.e - 1, 20],
+        [1000, NAN],
+    ]  # price: missing counts as 0, 1000 is cut to 100
+    part = statistics.partial(
+        SPEC, {"train": split_rows([[1, 0, 0]] * 3, dense, [0, 0, 1], [0, 0, 1]), "eval": EMPTY}
+    )
     price = statistics.statistics_json(SPEC, part, {})["features"]["price"]
     logs = np.array([0, 1, np.log1p(100)])
     assert (price["missing"], price["count"]) == (1, 2)
-    np.testing.assert_allclose([price["mean"], price["deviation"]], [logs.mean(), logs.std()], rtol=1e-6)
-    np.testing.assert_allclose([price["transformed_min"], price["transformed_max"]], [0, np.log1p(100)], rtol=1e-6)
-    np.testing.assert_allclose([price["min"], price["max"], price["quantiles"]["p99"]], [np.e - 1, 1000, 1000], rtol=1e-6)
+    np.testing.assert_allclose(
+        [price["mean"], price["deviation"]], [logs.mean(), logs.std()], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        [price["transformed_min"], price["transformed_max"]], [0, np.log1p(100)], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        [price["min"], price["max"], price["quantiles"]["p99"]], [np.e - 1, 1000, 1000], rtol=1e-6
+    )
     fitted = fit.fit(SPEC, part)
     assert fitted.moments == {"price": (price["mean"], price["deviation"])}
     assert fitted.ranges == {"price": (0.0, price["transformed_max"])}
@@ -105,7 +136,9 @@ def test_moments_add_up_as_if_seen_at_once():
     parts = [Moments.of(part) for part in np.split(values, [0, 3, 400, 401])]
     total = sum(parts, Moments())
     assert (total.count, total.low, total.high) == (1000, values.min(), values.max())
-    np.testing.assert_allclose([total.mean, total.deviation], [values.mean(), values.std()], rtol=1e-12)
+    np.testing.assert_allclose(
+        [total.mean, total.deviation], [values.mean(), values.std()], rtol=1e-12
+    )
     assert moments.Moments.of(np.array([NAN])) == Moments()
 
 
@@ -113,11 +146,15 @@ def test_parts_fold_to_the_whole():
     train = random_rows(3000)
     cuts = [np.arange(0, 1000), np.arange(1000, 1000), np.arange(1000, 3000)]
     whole = statistics.fold(SPEC, [statistics.partial(SPEC, {"train": train, "eval": EMPTY})])
-    folded = statistics.fold(SPEC, [statistics.partial(SPEC, {"train": train.take(c), "eval": EMPTY}) for c in cuts])
+    folded = statistics.fold(
+        SPEC, [statistics.partial(SPEC, {"train": train.take(c), "eval": EMPTY}) for c in cuts]
+    )
     one, other = (statistics.statistics_json(SPEC, part, {}) for part in (whole, folded))
     for name in ("price", "age"):
         for key in ("mean", "deviation"):
-            assert one["features"][name].pop(key) == pytest.approx(other["features"][name].pop(key), rel=1e-12)
+            assert one["features"][name].pop(key) == pytest.approx(
+                other["features"][name].pop(key), rel=1e-12
+            )
     for content in (one, other):  # sums of floats in another order
         content["means"] = pytest.approx(content["means"]["train"]["dwell"])
         content["days"] = {day: day_["labels"] for day, day_ in content["days"].items()}
@@ -133,7 +170,10 @@ def test_the_sample_is_of_the_smallest_hashes_whatever_the_partitions(monkeypatc
     assert len(expected) == 500
     for partitions in (1, 7, 64):
         part = np.random.default_rng(partitions).integers(0, partitions, len(rows))
-        parts = [sample.sample_partition(rows.take(np.flatnonzero(part == p)), partitions) for p in range(partitions)]
+        parts = [
+            sample.sample_partition(rows.take(np.flatnonzero(part == p)), partitions)
+            for p in range(partitions)
+        ]
         found = sample.fold_samples(parts)
         np.testing.assert_array_equal(found.hashes, expected.hashes)
         np.testing.assert_array_equal(found.ids, expected.ids)
@@ -149,23 +189,33 @@ def test_boundaries_are_numbers_of_the_data_and_rise():
 
 def test_a_vocabulary_holds_what_its_owner_saw_often_enough():
     train = split_rows([[5, 9, 9], [5, 9, 0], [7, 0, 0], [0, 0, 0]], [[1, 1]] * 4, [0] * 4, [0] * 4)
-    part = statistics.partial(SPEC, {"train": train, "eval": split_rows([[7, 0, 0]] * 3, [[1, 1]] * 3, [0] * 3, [0] * 3)})
+    part = statistics.partial(
+        SPEC, {"train": train, "eval": split_rows([[7, 0, 0]] * 3, [[1, 1]] * 3, [0] * 3, [0] * 3)}
+    )
     assert fit.fit(SPEC, part).vocabularies == {"user": [5]}
 
 
 def test_a_vocabulary_of_a_file(tmp_path):
     path = tmp_path / "words.txt"
     features = {"word": {"kind": "categorical", "vocabulary": str(path)}}
-    spec = Spec.parse({"features": features, "labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}})
+    spec = Spec.parse(
+        {"features": features, "labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
+    )
     path.write_text("b\n\na\r\n日本\n")
     vocabularies.check_vocabularies(spec)
     assert vocabularies.read_vocabulary("word", str(path)) == ["b", "a", "日本"]
-    for content, expected in [("a\nb\n\na\n", "line 4 of .* is 'a', as is line 1"), ("\n", "holds no value"), (b"\xff", "cannot be read")]:
+    for content, expected in [
+        ("a\nb\n\na\n", "line 4 of .* is 'a', as is line 1"),
+        ("\n", "holds no value"),
+        (b"\xff", "cannot be read"),
+    ]:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         with pytest.raises(FunnelError, match=expected):
             vocabularies.check_vocabularies(spec)
     path.unlink()
-    with pytest.raises(FunnelError, match=r"features.word.vocabulary = '.*words.txt': cannot be read"):
+    with pytest.raises(
+        FunnelError, match=r"features.word.vocabulary = '.*words.txt': cannot be read"
+    ):
         vocabularies.check_vocabularies(spec)
 
 
@@ -174,7 +224,11 @@ def test_ranks_and_correlations_on_paper():
     positive = np.array([False, True, False, True])
     assert ranks.auc(np.array([1, 2, 3, 3]), positive) == (1 + 0 + 1 + 0.5) / 4
     assert ranks.auc(np.array([1, 2]), np.array([True, True])) is None
-    labels = {"a": np.array([0, 1, 1, -1]), "b": np.array([0, 1, 4, 9]), "c": np.array([1, 1, 1, 1])}
+    labels = {
+        "a": np.array([0, 1, 1, -1]),
+        "b": np.array([0, 1, 4, 9]),
+        "c": np.array([1, 1, 1, 1]),
+    }
     (ab, ac, _) = ranks.correlations(labels)
     # a = 0 1 1, b = 0 1 4: Σ(a − ⅔)(b − 5/3) = 5/3 over √(2/3 · 26/3); ranks 1 2.5 2.5 and 1 2 3: 1.5 over √(1.5 · 2)
     assert ab == {
@@ -203,11 +257,17 @@ def relevance_of(click, *, ids=None, tags=None, number=None):
     hashes = np.random.default_rng(9).integers(0, 2**63, n).astype(np.uint64)
     ids = np.zeros(n) if ids is None else ids
     tags = np.zeros((n, 3)) if tags is None else tags
-    dense = np.zeros((n, 1), np.float32) if number is None else np.array(number, np.float32)[:, None]
+    dense = (
+        np.zeros((n, 1), np.float32) if number is None else np.array(number, np.float32)[:, None]
+    )
     labels = {"click": click.astype(np.int8), "seconds": np.ones(n, np.float32)}
-    rows = SplitRows(np.column_stack([ids, tags]).astype(np.int32), dense, labels, np.zeros(n, np.int64), hashes)
+    rows = SplitRows(
+        np.column_stack([ids, tags]).astype(np.int32), dense, labels, np.zeros(n, np.int64), hashes
+    )
     found = relevance.relevance(spec, rows)
-    assert [list(by_label) for by_label in found.values()] == [["click"]] * 3  # numbers are no classes
+    assert [list(by_label) for by_label in found.values()] == [
+        ["click"]
+    ] * 3  # numbers are no classes
     return {name: by_label["click"] for name, by_label in found.items()}
 
 
@@ -217,8 +277,15 @@ def clicks(n=50_000, rate=0.04, seed=1):
 
 def test_features_of_no_use_have_an_auc_of_a_half():
     rng, click = np.random.default_rng(2), clicks()
-    found = relevance_of(click, ids=rng.integers(1, 50_001, 50_000), tags=rng.integers(0, 30, (50_000, 3)), number=rng.normal(size=50_000))
-    assert found == {name: pytest.approx(0.5, abs=0.03) for name in found}  # 0.007 is a standard error
+    found = relevance_of(
+        click,
+        ids=rng.integers(1, 50_001, 50_000),
+        tags=rng.integers(0, 30, (50_000, 3)),
+        number=rng.normal(size=50_000),
+    )
+    assert found == {
+        name: pytest.approx(0.5, abs=0.03) for name in found
+    }  # 0.007 is a standard error
     in_sample = np.bincount(rng.integers(1, 50_001, 50_000), click, 50_001)
     assert in_sample.max() >= 1  # and such means would give the label away
     unique = relevance_of(click, ids=np.arange(1, 50_001))
@@ -233,7 +300,9 @@ def test_a_leaked_label_stands_out(turned):
     assert relevance_of(click, ids=1 + rng.integers(0, 1000, 50_000) + 1000 * leaked)["user"] > 0.99
     assert relevance_of(click, number=leaked)["number"] > 0.99
     assert relevance_of(click, number=leaked + rng.normal(0, 0.1, 50_000))["number"] > 0.99
-    assert relevance_of(click, number=np.where(leaked, rng.normal(size=50_000), NAN))["number"] > 0.99
+    assert (
+        relevance_of(click, number=np.where(leaked, rng.normal(size=50_000), NAN))["number"] > 0.99
+    )
     tags = rng.integers(1, 50, (50_000, 3)) * [1, 1, 0] + np.outer(leaked, [0, 0, 99])
     assert relevance_of(click, tags=tags)["tags"] > 0.99
 
@@ -258,15 +327,22 @@ def test_suspects_are_named_with_the_remedy():
     (text,) = relevance.suspects(found, counts)
     assert text.startswith("features.paid alone predicts label 'convert' with an AUC of 0.997: ")
     assert "remove it from the features" in text
-    assert relevance.suspects(found, {"convert": {"positive": 3, "negative": 500}}) == []  # three rows prove nothing
+    assert (
+        relevance.suspects(found, {"convert": {"positive": 3, "negative": 500}}) == []
+    )  # three rows prove nothing
 
 
 def test_a_vocabulary_without_values_is_a_warning():
-    described = {"relevance": {"user": {"click": 0.99}}, "labels": {"train": {"click": {"positive": 9, "negative": 9}}}}
+    described = {
+        "relevance": {"user": {"click": 0.99}},
+        "labels": {"train": {"click": {"positive": 9, "negative": 9}}},
+    }
     described["features"] = {"user": {"missing": 0}}
     leak, empty = publish.warnings(SPEC, described, Fitted(vocabularies={"user": []}))
     assert leak.startswith("features.user alone predicts label 'click' with an AUC of 0.990")
-    assert empty.startswith("features.user.min_count = 2: no value of the training split is seen so often")
+    assert empty.startswith(
+        "features.user.min_count = 2: no value of the training split is seen so often"
+    )
 
 
 @pytest.mark.parametrize(
@@ -280,12 +356,24 @@ def test_a_vocabulary_without_values_is_a_warning():
 def test_counts_that_do_not_add_up_stop_the_job(section, key, expected):
     config = make_config(Path("logs"))
     manifest = {
-        "rows": {"impressions_read": 3, "examples_written": 2, "rejected": 0, "dropped_immature": 0, "sampled_out": 1},
+        "rows": {
+            "impressions_read": 3,
+            "examples_written": 2,
+            "rejected": 0,
+            "dropped_immature": 0,
+            "sampled_out": 1,
+        },
         "shards": {"train": [{"rows": 1}], "eval": [{"rows": 1}]},
         "events": {"click": {"matched": 2}, "convert": {"orphan": 1}},
-        "inputs": {"clicks": {"rows_read": 3, "rejected": {"bad": 1}}, "conversions": {"rows_read": 1, "rejected": {}}},
+        "inputs": {
+            "clicks": {"rows_read": 3, "rejected": {"bad": 1}},
+            "conversions": {"rows_read": 1, "rejected": {}},
+        },
     }
-    described = {"rows": {"train": 1, "eval": 1}, "days": {"2026-09-21": {"rows": 1}, "2026-09-22": {"rows": 1}}}
+    described = {
+        "rows": {"train": 1, "eval": 1},
+        "days": {"2026-09-21": {"rows": 1}, "2026-09-22": {"rows": 1}},
+    }
     publish._check_reconciled(config, manifest, described)
     whole = manifest | {"days": described["days"]}
     whole[section][key] = {"days": {"rows": 5}, "events": {}}.get(section, 0)
@@ -300,7 +388,14 @@ def impressions(evaluation):
     """500 training rows, and 100 rows of the last day as `evaluation` makes them."""
     rng = np.random.default_rng(0)
     rows = [
-        {"id": f"t{n}", "ts": T0 + n, "user": f"u{rng.integers(40)}", "recent": ["u1"], "price": float(rng.normal()), "age": n % 50}
+        {
+            "id": f"t{n}",
+            "ts": T0 + n,
+            "user": f"u{rng.integers(40)}",
+            "recent": ["u1"],
+            "price": float(rng.normal()),
+            "age": n % 50,
+        }
         for n in range(500)
     ]
     return rows + [{"id": f"e{n}", "ts": T0 + 10 * 86_400 + n} | evaluation(n) for n in range(100)]
@@ -309,7 +404,12 @@ def impressions(evaluation):
 def test_whatever_the_model_uses_comes_from_the_training_split_only(tmp_path):
     evaluations = {
         "alike": lambda n: {"user": "u1", "recent": [], "price": 0.5, "age": 30},
-        "unlike": lambda n: {"user": f"new-{n // 2}", "recent": ["z"] * 2, "price": 1e30 * (-1) ** n, "age": -1e6 if n % 2 else None},
+        "unlike": lambda n: {
+            "user": f"new-{n // 2}",
+            "recent": ["z"] * 2,
+            "price": 1e30 * (-1) ** n,
+            "age": -1e6 if n % 2 else None,
+        },
     }
     features = {
         **FEATURES,
@@ -318,31 +418,70 @@ def test_whatever_the_model_uses_comes_from_the_training_split_only(tmp_path):
     }
     found = []
     for name, evaluation in evaluations.items():
-        write_logs(tmp_path / name, impressions(evaluation), [{"id": f"t{n}", "ts": T0 + 600 + n, "seconds": n} for n in range(0, 500, 9)])
-        (tmp_path / name / "clicks.jsonl").open("a").write(json.dumps({"id": "e1", "ts": T0 + 12 * 86_400, "seconds": 1}) + "\n")
-        logs = {s: {"files": f"{tmp_path}/{name}/{s}*", "id": "id", "time": "ts"} for s in ("impressions", "clicks")}
+        write_logs(
+            tmp_path / name,
+            impressions(evaluation),
+            [{"id": f"t{n}", "ts": T0 + 600 + n, "seconds": n} for n in range(0, 500, 9)],
+        )
+        (tmp_path / name / "clicks.jsonl").open("a").write(
+            json.dumps({"id": "e1", "ts": T0 + 12 * 86_400, "seconds": 1}) + "\n"
+        )
+        logs = {
+            s: {"files": f"{tmp_path}/{name}/{s}*", "id": "id", "time": "ts"}
+            for s in ("impressions", "clicks")
+        }
         _, rows = run(
-            tmp_path / name, logs=logs, features=features, labels=LABELS, tasks={"ctr": {"label": "click"}}, split={"eval": {"last": "1d"}}
+            tmp_path / name,
+            logs=logs,
+            features=features,
+            labels=LABELS,
+            tasks={"ctr": {"label": "click"}},
+            split={"eval": {"last": "1d"}},
         )
         assert sum(row["split"] == "eval" for row in rows.values()) == 100
         data = tmp_path / name / "data"
         statistics_ = json.loads((data / "statistics.json").read_text())
-        of_training = {n: {k: v for k, v in one.items() if k != "valid"} for n, one in statistics_["features"].items()}
-        found.append(((data / "fitted.json").read_bytes(), of_training, statistics_["relevance"], statistics_["correlations"]))
+        of_training = {
+            n: {k: v for k, v in one.items() if k != "valid"}
+            for n, one in statistics_["features"].items()
+        }
+        found.append(
+            (
+                (data / "fitted.json").read_bytes(),
+                of_training,
+                statistics_["relevance"],
+                statistics_["correlations"],
+            )
+        )
     assert found[0] == found[1]
     fitted = Fitted.load(data / "fitted.json")
     assert len(fitted.vocabularies["user"]) == 40
-    assert (len(fitted.boundaries["age"]), set(fitted.moments), set(fitted.ranges)) == (3, {"price", "size"}, {"price", "size"})
+    assert (len(fitted.boundaries["age"]), set(fitted.moments), set(fitted.ranges)) == (
+        3,
+        {"price", "size"},
+        {"price", "size"},
+    )
 
 
 def test_all_files_are_the_same_whatever_the_workers(tmp_path):
     rng, digests = np.random.default_rng(0), []
     rows = [
-        {"id": f"i{n}", "ts": T0 + n, "user": f"u{rng.integers(300)}", "tags": ["a"], "price": float(rng.normal())} for n in range(2000)
+        {
+            "id": f"i{n}",
+            "ts": T0 + n,
+            "user": f"u{rng.integers(300)}",
+            "tags": ["a"],
+            "price": float(rng.normal()),
+        }
+        for n in range(2000)
     ]
-    for number, args in enumerate([[], ["--runner=apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner"]]):
+    for number, args in enumerate(
+        [[], ["--runner=apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner"]]
+    ):
         folder = tmp_path / str(number)
-        write_logs(folder, rows[:1000], [{"id": "i3", "ts": T0 + 9}, {"id": "none", "ts": T0 + 10**6}])
+        write_logs(
+            folder, rows[:1000], [{"id": "i3", "ts": T0 + 9}, {"id": "none", "ts": T0 + 10**6}]
+        )
         write_logs(folder / "more", rows[1000:])
         (folder / "more" / "impressions.jsonl").rename(folder / "impressions-2.jsonl")
 

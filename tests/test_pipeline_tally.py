@@ -25,7 +25,9 @@ def profile_of(texts):
 
 
 def same(a, b):
-    return (a.rows, a.missing, a.top) == (b.rows, b.missing, b.top) and np.array_equal(a.smallest, b.smallest)
+    return (a.rows, a.missing, a.top) == (b.rows, b.missing, b.top) and np.array_equal(
+        a.smallest, b.smallest
+    )
 
 
 def test_a_profile_of_literal_texts():
@@ -36,15 +38,27 @@ def test_a_profile_of_literal_texts():
 
 def test_lists_count_rows_without_any_value():
     column = pa.array([["a", "b"], [], None, ["", "a"]], pa.list_(pa.string()))
-    spec = Spec.parse(TABLE | {"features": {"tags": {"kind": "categorical", "buckets": 50, "max_length": 2}}})
+    spec = Spec.parse(
+        TABLE | {"features": {"tags": {"kind": "categorical", "buckets": 50, "max_length": 2}}}
+    )
     encoded = arrays.encode(spec, {"tags": column})
     profile = sketches.profile_texts(encoded.hashed["tags"], encoded.ids)
-    assert (profile.rows, profile.missing, profile.distinct, profile.top) == (4, 2, 2, {"a": 2, "b": 1})
+    assert (profile.rows, profile.missing, profile.distinct, profile.top) == (
+        4,
+        2,
+        2,
+        {"a": 2, "b": 1},
+    )
 
 
 def test_integers_that_are_ids_as_they_are():
     profile = sketches.profile_integers(np.array([[0], [1], [8], [8]], np.int32))
-    assert (profile.rows, profile.missing, profile.distinct, profile.top) == (4, 1, 2, {"0": 1, "7": 2})
+    assert (profile.rows, profile.missing, profile.distinct, profile.top) == (
+        4,
+        1,
+        2,
+        {"0": 1, "7": 2},
+    )
 
 
 @pytest.mark.parametrize("values", [100, 2047])
@@ -55,8 +69,12 @@ def test_distinct_is_exact_where_few(values):
 @pytest.mark.parametrize("values", [5_000, 200_000])
 def test_distinct_is_estimated_where_many(values):
     texts = [f"v{n}" for n in range(values)]
-    batches = [profile_of(texts[start : start + 65_536]) for start in range(0, values, 40_000)]  # they overlap
-    assert sketches.fold_profiles(batches).distinct == pytest.approx(values, rel=0.1)  # 4.5 standard errors
+    batches = [
+        profile_of(texts[start : start + 65_536]) for start in range(0, values, 40_000)
+    ]  # they overlap
+    assert sketches.fold_profiles(batches).distinct == pytest.approx(
+        values, rel=0.1
+    )  # 4.5 standard errors
 
 
 def test_profiles_fold_alike_in_any_order_and_grouping():
@@ -87,28 +105,44 @@ def test_features_of_one_table_are_counted_together_and_crosses_are_readable():
         "place": {"kind": "categorical", "identity": True, "buckets": 5},
     }
     spec = Spec.parse(TABLE | {"features": features})
-    raw = {"item": ["a:1", "日"], "recent": [["日", "c"], []], "color": ["é", None], "ts": [0, 7200], "place": [3, None]}
-    encoded = arrays.encode(spec, {c: pa.array(raw[c], arrays.ARROW_TYPES[t]) for c, t in spec.columns.items()})
+    raw = {
+        "item": ["a:1", "日"],
+        "recent": [["日", "c"], []],
+        "color": ["é", None],
+        "ts": [0, 7200],
+        "place": [3, None],
+    }
+    encoded = arrays.encode(
+        spec, {c: pa.array(raw[c], arrays.ARROW_TYPES[t]) for c, t in spec.columns.items()}
+    )
     profiles = tally._profiles(spec, encoded.hashed, encoded.ids)
     content = tally.profiles_json(spec, Tally("table", profiles=profiles))
     assert list(content) == list(spec.coded)
     assert content["item"]["distinct"] == content["recent"]["distinct"] == 2
     together = content["item"]["collisions"]
-    assert {key: together[key] for key in ("buckets", "expected_share", "buckets_for_1_percent")} == expected(3, 100)  # a:1, 日, c
+    assert {
+        key: together[key] for key in ("buckets", "expected_share", "buckets_for_1_percent")
+    } == expected(3, 100)  # a:1, 日, c
     assert "collisions" not in content["recent"] | content["hour"] | content["place"]
     assert content["pair"]["top"] == [["a:1 × é", 1]]
     assert (content["hour"]["top"], content["place"]["top"]) == ([["0", 1], ["2", 1]], [["3", 1]])
 
 
 def test_the_raw_sample_is_the_same_in_every_order():
-    raw = pa.table({"id": [f"i{n % 900}" for n in range(1000)], "x": [n * 7 % 13 for n in range(1000)]})  # 100 ids come twice
+    raw = pa.table(
+        {"id": [f"i{n % 900}" for n in range(1000)], "x": [n * 7 % 13 for n in range(1000)]}
+    )  # 100 ids come twice
     expected = tally.smallest(raw)
     assert len(expected) == tally.SAMPLE_ROWS
     for seed in range(3):
         shuffled = raw.take(pa.array(np.random.default_rng(seed).permutation(1000)))
         assert tally.smallest(shuffled).equals(expected)
-        assert tally.smallest(shuffled, hashing.fingerprint64(shuffled["id"].combine_chunks())).equals(expected)
-        halves = pa.concat_tables([tally.smallest(shuffled.slice(0, 400)), tally.smallest(shuffled.slice(400))])
+        assert tally.smallest(
+            shuffled, hashing.fingerprint64(shuffled["id"].combine_chunks())
+        ).equals(expected)
+        halves = pa.concat_tables(
+            [tally.smallest(shuffled.slice(0, 400)), tally.smallest(shuffled.slice(400))]
+        )
         assert tally.smallest(halves).equals(expected)
 
 
@@ -121,5 +155,15 @@ def test_totals_by_stream():
     ]
     totals, sample = tally.fold_tallies(tallies)
     assert sample is None
-    assert tally.tally_json(totals["table"]) == {"rows_read": 6, "rejected": {"bad": 2}, "last_time": 9, "lookup_misses": {"items": 3}}
-    assert tally.tally_json(totals["clicks"]) == {"rows_read": 3, "rejected": {"id is missing": 1}, "last_time": 5, "lookup_misses": {}}
+    assert tally.tally_json(totals["table"]) == {
+        "rows_read": 6,
+        "rejected": {"bad": 2},
+        "last_time": 9,
+        "lookup_misses": {"items": 3},
+    }
+    assert tally.tally_json(totals["clicks"]) == {
+        "rows_read": 3,
+        "rejected": {"id is missing": 1},
+        "last_time": 5,
+        "lookup_misses": {},
+    }

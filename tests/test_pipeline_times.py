@@ -47,12 +47,19 @@ BAD_TIMES = [
 def test_every_format_of_time_agrees(tmp_path, kind):
     for number, time in enumerate(GOOD_TIMES):
         (tmp_path / str(number)).mkdir()
-        rows, rejected, _ = read_file(write(tmp_path / str(number), kind, [{"id": "a", "ts": time}]), {})
+        rows, rejected, _ = read_file(
+            write(tmp_path / str(number), kind, [{"id": "a", "ts": time}]), {}
+        )
         assert ([r["time"] for r in rows.values()], rejected) == ([T0 * 10**6], []), time
 
 
 def test_numbers_of_all_kinds_in_one_time_column(tmp_path):
-    rows, rejected, _ = read_file(write(tmp_path, "jsonl", [{"id": "a", "ts": t} for t in (T0, T0 + 0.25, T0 * 1000, "?", None)]), {})
+    rows, rejected, _ = read_file(
+        write(
+            tmp_path, "jsonl", [{"id": "a", "ts": t} for t in (T0, T0 + 0.25, T0 * 1000, "?", None)]
+        ),
+        {},
+    )
     assert [r["time"] for r in rows.values()] == [T0 * 10**6, T0 * 10**6 + 250_000, T0 * 10**6]
     assert [line for line, _ in rejected] == [4, 5]
 
@@ -70,7 +77,10 @@ def test_arrow_timestamps_agree(tmp_path, unit, zone):
 
 def test_dates_are_midnight(tmp_path):
     midnight = (T0 - T0 % 86_400) * 10**6
-    assert read_file(write(tmp_path, "csv", [{"id": "a", "ts": "2026-09-21"}]), {})[0][2]["time"] == midnight
+    assert (
+        read_file(write(tmp_path, "csv", [{"id": "a", "ts": "2026-09-21"}]), {})[0][2]["time"]
+        == midnight
+    )
     path = write(tmp_path, "parquet", [{"id": "a", "ts": T0 // 86_400}], {"ts": pa.date32()})
     assert read_file(path, {})[0][1]["time"] == midnight
 
@@ -79,9 +89,16 @@ def test_dates_are_midnight(tmp_path):
 def test_bad_times_are_rejected_one_by_one(tmp_path, kind):
     for number, time in enumerate(BAD_TIMES):
         (tmp_path / str(number)).mkdir()
-        path = write(tmp_path / str(number), kind, [{"id": "a", "ts": T0 if type(time) is not str else str(T0)}, {"id": "b", "ts": time}])
+        path = write(
+            tmp_path / str(number),
+            kind,
+            [{"id": "a", "ts": T0 if type(time) is not str else str(T0)}, {"id": "b", "ts": time}],
+        )
         rows, rejected, _ = read_file(path, {})
-        assert ([r["id"] for r in rows.values()], rejected) == (["a"], [(first_line(kind) + 1, "ts is not a time")]), time
+        assert ([r["id"] for r in rows.values()], rejected) == (
+            ["a"],
+            [(first_line(kind) + 1, "ts is not a time")],
+        ), time
 
 
 def test_bad_times_in_parquet(tmp_path):

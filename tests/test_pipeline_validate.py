@@ -9,7 +9,9 @@ from pipeline.rows.read import Wanted, key, read_source, wanted
 from pipeline.sources.files import find
 
 PAIRED = Wanted((("tags", "texts"), ("w", "numbers")), paired={"w": "tags"})
-SPLIT_PAIRED = Wanted((("tags", "text"), ("w", "text")), paired={"w": "tags"}, separators={"tags": "|"})
+SPLIT_PAIRED = Wanted(
+    (("tags", "text"), ("w", "text")), paired={"w": "tags"}, separators={"tags": "|"}
+)
 
 
 def test_integers_within_bounds(tmp_path):
@@ -20,16 +22,43 @@ def test_integers_within_bounds(tmp_path):
 
 
 def test_weights_as_many_as_values(tmp_path):
-    pairs = [(["a", "b"], [1, 2.5]), (["a"], []), ([], []), (["a"], None), (None, [1.5]), (None, None), (["a"], [None])]
-    path = write(tmp_path, "jsonl", [{"id": "a", "ts": T0, "tags": tags, "w": weights} for tags, weights in pairs])
+    pairs = [
+        (["a", "b"], [1, 2.5]),
+        (["a"], []),
+        ([], []),
+        (["a"], None),
+        (None, [1.5]),
+        (None, None),
+        (["a"], [None]),
+    ]
+    path = write(
+        tmp_path,
+        "jsonl",
+        [{"id": "a", "ts": T0, "tags": tags, "w": weights} for tags, weights in pairs],
+    )
     rows, rejected, _ = read_file(path, PAIRED)
     assert list(rows) == [1, 3, 4, 6, 7]
-    assert rejected == [(2, "w has not as many values as tags"), (5, "w has not as many values as tags")]
+    assert rejected == [
+        (2, "w has not as many values as tags"),
+        (5, "w has not as many values as tags"),
+    ]
 
 
 def test_weights_as_texts(tmp_path):
-    pairs = [("a|b", "1|2.5"), ("a|b", "1"), ("a|b", "1|x"), ("a|b", "1|"), ("a", ""), ("", "1"), ("", "")]
-    path = write(tmp_path, "csv", [{"id": "a", "ts": T0, "tags": tags, "w": weights} for tags, weights in pairs])
+    pairs = [
+        ("a|b", "1|2.5"),
+        ("a|b", "1"),
+        ("a|b", "1|x"),
+        ("a|b", "1|"),
+        ("a", ""),
+        ("", "1"),
+        ("", ""),
+    ]
+    path = write(
+        tmp_path,
+        "csv",
+        [{"id": "a", "ts": T0, "tags": tags, "w": weights} for tags, weights in pairs],
+    )
     rows, rejected, _ = read_file(path, SPLIT_PAIRED)
     assert list(rows) == [2, 5, 6, 8]
     assert rejected == [
@@ -42,7 +71,12 @@ def test_weights_as_texts(tmp_path):
 def test_numbers_of_labels(tmp_path):
     numbers = Wanted((("n", "number"), ("m", "number")), nonnegative=("n", "m"))
     path = write(
-        tmp_path, "csv", [{"id": "a", "ts": T0, "n": n, "m": m} for n, m in [(0, 1), (-0.5, 1), (1, -1), ("", 1), (1, ""), ("nan", 1)]]
+        tmp_path,
+        "csv",
+        [
+            {"id": "a", "ts": T0, "n": n, "m": m}
+            for n, m in [(0, 1), (-0.5, 1), (1, -1), ("", 1), (1, ""), ("nan", 1)]
+        ],
     )
     rows, rejected, _ = read_file(path, numbers)
     assert list(rows) == [2, 5, 6, 7]
@@ -54,7 +88,13 @@ def test_one_column_in_two_raw_types(tmp_path, kind):
     path = write(tmp_path, kind, [{"id": str(i), "ts": T0, "n": n} for i, n in enumerate([1, 20])])
     stream = Stream(files=str(path), id="id", time="ts")
     (source,) = find("files", "impressions", stream, stream.files)
-    (batch,) = (b for b in read_source(source, stream, Wanted((("n", "text"), ("n", "number"), ("ts", "time")))) if len(b.places))
+    (batch,) = (
+        b
+        for b in read_source(
+            source, stream, Wanted((("n", "text"), ("n", "number"), ("ts", "time")))
+        )
+        if len(b.places)
+    )
     assert batch.columns[key("n", "text")].to_pylist() == ["1", "20"]
     assert batch.columns[key("n", "number")].to_pylist() == [1.0, 20.0]
     assert batch.columns[key("ts", "time")].to_pylist() == [T0, T0]
@@ -62,7 +102,10 @@ def test_one_column_in_two_raw_types(tmp_path, kind):
 
 
 def test_what_is_wanted_of_each_stream(tmp_path):
-    streams = {n: {"files": f"{tmp_path}/{n}*", "id": "id", "time": "ts"} for n in ("impressions", "clicks")}
+    streams = {
+        n: {"files": f"{tmp_path}/{n}*", "id": "id", "time": "ts"}
+        for n in ("impressions", "clicks")
+    }
     streams["clicks"]["key"] = "click_id"
     config = make_config(
         tmp_path,
@@ -70,7 +113,13 @@ def test_what_is_wanted_of_each_stream(tmp_path):
         features={
             "user": {"kind": "categorical", "buckets": 9},
             "place": {"kind": "categorical", "identity": True, "buckets": 11, "column": "pos"},
-            "tags": {"kind": "categorical", "buckets": 9, "max_length": 2, "weights": "w", "separator": "|"},
+            "tags": {
+                "kind": "categorical",
+                "buckets": 9,
+                "max_length": 2,
+                "weights": "w",
+                "separator": "|",
+            },
             "price": {"kind": "numeric"},
             "hour": {"kind": "time", "part": "hour", "column": "ts"},
         },
@@ -84,11 +133,30 @@ def test_what_is_wanted_of_each_stream(tmp_path):
         split={"eval": {"fraction": 0.5, "by": "user"}},
     )
     rows = wanted(config, "impressions")
-    features = {("user", "text"), ("pos", "integer"), ("tags", "text"), ("w", "text"), ("price", "number"), ("ts", "time")}
-    assert set(rows.columns) == features | {("sold", "text"), ("part", "number"), ("whole", "number")}
+    features = {
+        ("user", "text"),
+        ("pos", "integer"),
+        ("tags", "text"),
+        ("w", "text"),
+        ("price", "number"),
+        ("ts", "time"),
+    }
+    assert set(rows.columns) == features | {
+        ("sold", "text"),
+        ("part", "number"),
+        ("whole", "number"),
+    }
     assert len(set(rows.columns)) == len(rows.columns)
-    assert (rows.bounds, rows.paired, rows.separators) == ({"pos": (0, 9)}, {"w": "tags"}, {"tags": "|"})
+    assert (rows.bounds, rows.paired, rows.separators) == (
+        {"pos": (0, 9)},
+        {"w": "tags"},
+        {"tags": "|"},
+    )
     assert rows.nonnegative == ("part", "whole")
     events = wanted(config, "clicks")
-    assert set(events.columns) == {("seconds", "number"), ("length", "number"), ("click_id", "text")}
+    assert set(events.columns) == {
+        ("seconds", "number"),
+        ("length", "number"),
+        ("click_id", "text"),
+    }
     assert events.nonnegative == ("seconds", "length")

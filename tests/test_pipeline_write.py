@@ -51,9 +51,30 @@ EXPECTED = {
         {"dense": [-2.0, NAN, NAN, NAN], "ids": [99, 0, 0, 0, 2**31 - 2], **BOTH[2]},
     ],
     "columns": [
-        {"last": [1], "price": [1.5], "tags": [127, 128, 999], "tags_weights": [0.5, 0.25, 2.0], "user": [7], **BOTH[0]},
-        {"last": [], "price": [], "tags": [5, 6], "tags_weights": [1.0, 3.0], "user": [0], **BOTH[1]},
-        {"last": [2**31 - 2], "price": [-2.0], "tags": [], "tags_weights": [], "user": [99], **BOTH[2]},
+        {
+            "last": [1],
+            "price": [1.5],
+            "tags": [127, 128, 999],
+            "tags_weights": [0.5, 0.25, 2.0],
+            "user": [7],
+            **BOTH[0],
+        },
+        {
+            "last": [],
+            "price": [],
+            "tags": [5, 6],
+            "tags_weights": [1.0, 3.0],
+            "user": [0],
+            **BOTH[1],
+        },
+        {
+            "last": [2**31 - 2],
+            "price": [-2.0],
+            "tags": [],
+            "tags_weights": [],
+            "user": [99],
+            **BOTH[2],
+        },
     ],
 }
 LAYOUTS = pytest.mark.parametrize("layout", EXPECTED)
@@ -62,7 +83,11 @@ COMPRESSIONS = pytest.mark.parametrize("compression", ["none", "gzip"])
 
 def records(path, compression="none"):
     """The records of a shard; tf.data checks the framing and both checksums."""
-    return list(tf.data.TFRecordDataset(str(path), "GZIP" if compression == "gzip" else "").as_numpy_iterator())
+    return list(
+        tf.data.TFRecordDataset(
+            str(path), "GZIP" if compression == "gzip" else ""
+        ).as_numpy_iterator()
+    )
 
 
 @LAYOUTS
@@ -77,14 +102,19 @@ def test_tfx_decodes_it(tmp_path, layout):
 def test_tensorflow_parses_it(tmp_path, layout, compression):
     write.write_shard(tmp_path / "a", SPEC, ROWS, layout=layout, compression=compression)
     kinds = {"id": tf.string} | dict.fromkeys(["click", "ids", "last", "tags", "user"], tf.int64)
-    wanted = {name: tf.io.RaggedFeature(kinds.get(name, tf.float32)) for name in EXPECTED[layout][0]}
+    wanted = {
+        name: tf.io.RaggedFeature(kinds.get(name, tf.float32)) for name in EXPECTED[layout][0]
+    }
     for name, values in tf.io.parse_example(records(tmp_path / "a", compression), wanted).items():
         np.testing.assert_equal(values.to_list(), [row[name] for row in EXPECTED[layout]])
 
 
 def test_tensorflow_parses_packed_into_fixed_shapes(tmp_path):
     write.write_shard(tmp_path / "a", SPEC, ROWS)
-    wanted = {"ids": tf.io.FixedLenFeature([5], tf.int64), "dense": tf.io.FixedLenFeature([4], tf.float32)}
+    wanted = {
+        "ids": tf.io.FixedLenFeature([5], tf.int64),
+        "dense": tf.io.FixedLenFeature([4], tf.float32),
+    }
     parsed = tf.io.parse_example(records(tmp_path / "a"), wanted)
     np.testing.assert_array_equal(parsed["ids"], ROWS.ids)
     np.testing.assert_array_equal(parsed["dense"], ROWS.dense)
@@ -94,8 +124,12 @@ def test_tensorflow_parses_packed_into_fixed_shapes(tmp_path):
 def test_tfx_reads_it_by_its_schema(tmp_path, layout):
     write.write_shard(tmp_path / "a", SPEC, ROWS, layout=layout)
     schema = text_format.Parse(write.schema_text(SPEC, layout, weighted=True), schema_pb2.Schema())
-    source = tf_example_record.TFExampleRecord(str(tmp_path / "a"), schema=schema, telemetry_descriptors=["test"])
-    (batch,) = source.RecordBatches(dataset_options.RecordBatchesOptions(batch_size=3, shuffle=False, num_epochs=1))
+    source = tf_example_record.TFExampleRecord(
+        str(tmp_path / "a"), schema=schema, telemetry_descriptors=["test"]
+    )
+    (batch,) = source.RecordBatches(
+        dataset_options.RecordBatchesOptions(batch_size=3, shuffle=False, num_epochs=1)
+    )
     np.testing.assert_equal(batch.to_pylist(), EXPECTED[layout])
     tensors = source.TensorAdapter().ToBatchTensors(batch)
     assert {name for name, tensor in tensors.items() if isinstance(tensor, tf.SparseTensor)} == (
@@ -108,27 +142,59 @@ def test_tfx_reads_it_by_its_schema(tmp_path, layout):
 
 def test_the_schema_of_packed():
     schema = text_format.Parse(write.schema_text(SPEC), schema_pb2.Schema())
-    assert {f.name: [dim.size for dim in f.shape.dim] for f in schema.feature if f.HasField("shape")} == (
-        {"ids": [5], "dense": [4], "spent": [], "click": [], "id": []}
-    )
-    assert {f.name: (f.int_domain.min, f.int_domain.max) for f in schema.feature if f.HasField("int_domain")} == {"click": (-1, 1)}
+    assert {
+        f.name: [dim.size for dim in f.shape.dim] for f in schema.feature if f.HasField("shape")
+    } == ({"ids": [5], "dense": [4], "spent": [], "click": [], "id": []})
+    assert {
+        f.name: (f.int_domain.min, f.int_domain.max)
+        for f in schema.feature
+        if f.HasField("int_domain")
+    } == {"click": (-1, 1)}
     assert {f.presence.min_fraction for f in schema.feature} == {1.0}
 
 
 def test_the_schema_of_columns():
-    schema = text_format.Parse(write.schema_text(SPEC, "columns", weighted=True), schema_pb2.Schema())
-    lists = {f.name: (f.value_count.min, f.value_count.max) for f in schema.feature if f.HasField("value_count")}
-    domains = {f.name: (f.int_domain.min, f.int_domain.max) for f in schema.feature if f.HasField("int_domain")}
+    schema = text_format.Parse(
+        write.schema_text(SPEC, "columns", weighted=True), schema_pb2.Schema()
+    )
+    lists = {
+        f.name: (f.value_count.min, f.value_count.max)
+        for f in schema.feature
+        if f.HasField("value_count")
+    }
+    domains = {
+        f.name: (f.int_domain.min, f.int_domain.max)
+        for f in schema.feature
+        if f.HasField("int_domain")
+    }
     assert lists == {"tags": (0, 3), "tags_weights": (0, 3), "last": (0, 1), "price": (0, 1)}
-    assert domains == {"user": (0, 99), "tags": (0, 999), "click": (-1, 1)}  # what min_count leaves of `last` is not known yet
-    assert {f.name for f in schema.feature if f.HasField("shape")} == {"user", "spent", "click", "weight", "id"}
+    assert domains == {
+        "user": (0, 99),
+        "tags": (0, 999),
+        "click": (-1, 1),
+    }  # what min_count leaves of `last` is not known yet
+    assert {f.name for f in schema.feature if f.HasField("shape")} == {
+        "user",
+        "spent",
+        "click",
+        "weight",
+        "id",
+    }
 
 
 def test_an_example_on_paper():
     # Example {features: {entry: {key: "x", value: {int64_list: {value: [5, 300]}}}}, the entry of "y" with an empty float_list}
-    columns = [write.Column("y", write.FLOAT, pa.array([b""])), write.Column("x", write.INT, pa.array([b"\x05\xac\x02"]))]
-    x, y = b"\x0a\x0c\x0a\x01x\x12\x07\x1a\x05\x0a\x03\x05\xac\x02", b"\x0a\x07\x0a\x01y\x12\x02\x12\x00"
-    assert write.encode_examples(columns).to_pylist() == [b"\x0a\x17" + x + y]  # in the order of the names
+    columns = [
+        write.Column("y", write.FLOAT, pa.array([b""])),
+        write.Column("x", write.INT, pa.array([b"\x05\xac\x02"])),
+    ]
+    x, y = (
+        b"\x0a\x0c\x0a\x01x\x12\x07\x1a\x05\x0a\x03\x05\xac\x02",
+        b"\x0a\x07\x0a\x01y\x12\x02\x12\x00",
+    )
+    assert write.encode_examples(columns).to_pylist() == [
+        b"\x0a\x17" + x + y
+    ]  # in the order of the names
 
 
 @LAYOUTS
@@ -144,13 +210,23 @@ def test_ids_at_the_limits_of_their_bytes():
     for given in (rows, rows[:3]):  # with and without an id that needs five bytes
         lists = write.encode_examples([write.Column("ids", write.INT, write._varints(given.ids))])
         examples = [tf.train.Example.FromString(e) for e in lists.to_pylist()]
-        assert [list(e.features.feature["ids"].int64_list.value) for e in examples] == limits[: len(given)]
+        assert [list(e.features.feature["ids"].int64_list.value) for e in examples] == limits[
+            : len(given)
+        ]
 
 
-@pytest.mark.parametrize(("features", "packed"), [(["user", "last"], {"ids"}), (["price"], {"dense"})])
+@pytest.mark.parametrize(
+    ("features", "packed"), [(["user", "last"], {"ids"}), (["price"], {"dense"})]
+)
 def test_what_a_spec_lacks_is_left_out(tmp_path, features, packed):
     spec = spec_of(*features)
-    rows = write.Rows(ROWS.ids[:, : spec.ids_width], ROWS.dense[:, : spec.dense_width], ROWS.labels, None, ROWS.row_ids)
+    rows = write.Rows(
+        ROWS.ids[:, : spec.ids_width],
+        ROWS.dense[:, : spec.dense_width],
+        ROWS.labels,
+        None,
+        ROWS.row_ids,
+    )
     for layout, names in [("packed", packed), ("columns", set(features))]:
         write.write_shard(tmp_path / layout, spec, rows, layout=layout)
         found = tf.train.Example.FromString(records(tmp_path / layout)[0]).features.feature
@@ -164,9 +240,16 @@ def test_the_same_bytes_however_many_rows_at_once(tmp_path, monkeypatch, layout,
     told = []
     for at_once in (3, 3, 2, 1):
         monkeypatch.setattr(write, "ROWS_AT_ONCE", at_once)
-        told.append(write.write_shard(tmp_path / "train" / "a", SPEC, ROWS, layout=layout, compression=compression))
+        told.append(
+            write.write_shard(
+                tmp_path / "train" / "a", SPEC, ROWS, layout=layout, compression=compression
+            )
+        )
     written = (tmp_path / "train" / "a").read_bytes()
-    assert told == [{"rows": 3, "bytes": len(written), "sha256": hashlib.sha256(written).hexdigest()}] * 4
+    assert (
+        told
+        == [{"rows": 3, "bytes": len(written), "sha256": hashlib.sha256(written).hexdigest()}] * 4
+    )
 
 
 def test_gzip_holds_the_same_records_and_no_time(tmp_path):

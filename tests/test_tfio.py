@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tensorflow_io", reason="tensorflow-io loads into TensorFlow 2.16 alone: make test-tfio")
+pytest.importorskip(
+    "tensorflow_io", reason="tensorflow-io loads into TensorFlow 2.16 alone: make test-tfio"
+)
 
 import tensorflow as tf
 
@@ -44,12 +46,17 @@ def ids(data, split):
 def test_the_shards_are_read_where_they_are(tmp_path, config):
     spec = load(config).spec
     here, there = (Data(source, spec) for source in (GIVEN / "data", URI))
-    assert [ids(here, split) for split in ("train", "eval")] == [ids(there, split) for split in ("train", "eval")]
+    assert [ids(here, split) for split in ("train", "eval")] == [
+        ids(there, split) for split in ("train", "eval")
+    ]
     assert not list((tmp_path / "cache").rglob("*.tfrecord"))
 
 
 def test_what_is_not_there_names_both_ways(config):
-    with pytest.raises(FunnelError, match=r"s3://logs/nothing/manifest.json: cannot be read .*pyarrow.fs.*requirements-tfio.txt"):
+    with pytest.raises(
+        FunnelError,
+        match=r"s3://logs/nothing/manifest.json: cannot be read .*pyarrow.fs.*requirements-tfio.txt",
+    ):
         Data("s3://logs/nothing", load(config).spec)
 
 
@@ -57,14 +64,21 @@ def test_the_command_trains_and_exports(tmp_path, config):
     assert main(["train", str(config)]) == 0
     assert main(["export", str(config)]) == 0
     assert not list((tmp_path / "cache").rglob("*.tfrecord"))
-    assert [json.loads(line)["step"] for line in (tmp_path / "run/model/metrics.jsonl").read_text().splitlines()] == [3, 6]
+    assert [
+        json.loads(line)["step"]
+        for line in (tmp_path / "run/model/metrics.jsonl").read_text().splitlines()
+    ] == [3, 6]
     (version,) = (tmp_path / "run/export").iterdir()
     assert "serving_default" in tf.saved_model.load(str(version)).signatures
 
 
 def weights(run):
     reader = tf.train.load_checkpoint(str(run / "model/checkpoints"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name.startswith("state/")}
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if name.startswith("state/")
+    }
 
 
 def test_a_cut_training_ends_with_the_same_weights(tmp_path, config):

@@ -18,7 +18,11 @@ def ask() -> None:
     cache. glibc reads its tunables before a process's first line: hence the new start.
     """
     told = os.environ.get("GLIBC_TUNABLES", "")
-    on_request = ENABLED.exists() and "[madvise]" in ENABLED.read_text() and platform.libc_ver()[0] == "glibc"
+    on_request = (
+        ENABLED.exists()
+        and "[madvise]" in ENABLED.read_text()
+        and platform.libc_ver()[0] == "glibc"
+    )
     if on_request and TUNABLE not in told:
         os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, [told, f"{TUNABLE}=1"]))
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

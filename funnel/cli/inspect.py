@@ -24,7 +24,9 @@ LISTED = 4  # values of a list
 def show(run: Path) -> None:
     """Rows, inputs, events, statistics, metrics; what is not there yet is left out."""
     if not (run / "data" / "manifest.json").exists() and not (run / "summary.json").exists():
-        raise FunnelError(f"{run}: holds neither data/manifest.json nor summary.json, so it is no run's directory; see `funnel run --help`")
+        raise FunnelError(
+            f"{run}: holds neither data/manifest.json nor summary.json, so it is no run's directory; see `funnel run --help`"
+        )
     if (run / "data" / "manifest.json").exists():
         manifest = read_manifest(run / "data")
         show_rows(manifest)
@@ -37,16 +39,29 @@ def show(run: Path) -> None:
 def show_rows(manifest: dict) -> None:
     """How every row and every event is accounted for."""
     rows = manifest["rows"]
-    table("Impressions", ["read", "= written", "+ rejected", "+ immature", "+ sampled out"], [[rows[k] for k in ROW_KEYS]])
+    table(
+        "Impressions",
+        ["read", "= written", "+ rejected", "+ immature", "+ sampled out"],
+        [[rows[k] for k in ROW_KEYS]],
+    )
     inputs = [
-        [name, i["files"], i["rows_read"], _counts(i["rejected"]), _counts(i["lookup_misses"])] for name, i in manifest["inputs"].items()
+        [name, i["files"], i["rows_read"], _counts(i["rejected"]), _counts(i["lookup_misses"])]
+        for name, i in manifest["inputs"].items()
     ]
     table("Inputs", ["stream", "files", "rows", "rejected", "not found in look-ups"], inputs)
     if manifest["events"]:
         kinds = list(next(iter(manifest["events"].values())))
-        table("Events", ["label", *kinds], [[label, *(counts[k] for k in kinds)] for label, counts in manifest["events"].items()])
+        table(
+            "Events",
+            ["label", *kinds],
+            [[label, *(counts[k] for k in kinds)] for label, counts in manifest["events"].items()],
+        )
     dates = {"dates": manifest["dates"]} if manifest["dates"] else {}
-    calendar = [[name.replace("_", " "), time] for name, time in (dates | manifest["calendar"]).items() if time]
+    calendar = [
+        [name.replace("_", " "), time]
+        for name, time in (dates | manifest["calendar"]).items()
+        if time
+    ]
     if calendar:
         table("Calendar (UTC)", ["", "time"], calendar)
 
@@ -54,8 +69,14 @@ def show_rows(manifest: dict) -> None:
 def show_examples(run: Path, count: int) -> None:
     """The first training examples: a column each, a line for each label and feature."""
     examples = first_examples(run / "data", read_manifest(run / "data"), count)
-    lines = [[name, *(_value(e.get(name)) for e in examples)] for name in (examples[0] if examples else {}) if name != "id"]
-    title = "Training examples: labels, then ids and raw numbers by feature (– is unknown or missing)"
+    lines = [
+        [name, *(_value(e.get(name)) for e in examples)]
+        for name in (examples[0] if examples else {})
+        if name != "id"
+    ]
+    title = (
+        "Training examples: labels, then ids and raw numbers by feature (– is unknown or missing)"
+    )
     table(title, ["id", *(escape(e["id"]) for e in examples)], lines)
 
 
@@ -72,23 +93,49 @@ def _value(value: Value | tuple) -> str:
 def show_metrics(run: Path) -> None:
     """The evaluation: a column for each task and joint, so that it fits a narrow terminal."""
     evaluation = summary.read(run).get("evaluation", {})
-    keys = ("rows", "auc", "auc_entire_space", "logloss", "mse", "mae", "calibration", "precision", "recall", "accuracy", "threshold")
+    keys = (
+        "rows",
+        "auc",
+        "auc_entire_space",
+        "logloss",
+        "mse",
+        "mae",
+        "calibration",
+        "precision",
+        "recall",
+        "accuracy",
+        "threshold",
+    )
     keys = [k for k in keys if any(k in result for result in evaluation.values())]
     if evaluation:
-        table("Evaluation", ["", *evaluation], [[k.replace("_", " "), *(r.get(k) for r in evaluation.values())] for k in keys])
+        table(
+            "Evaluation",
+            ["", *evaluation],
+            [[k.replace("_", " "), *(r.get(k) for r in evaluation.values())] for k in keys],
+        )
 
 
 def show_outcome(run: Path, config: Path) -> None:
     """The end of a run: rows, metrics, where everything lies, and what to try next."""
     outcome = summary.read(run)
-    table("Impressions", ["read", "= written", "+ rejected", "+ immature", "+ sampled out"], [[outcome["rows"][k] for k in ROW_KEYS]])
+    table(
+        "Impressions",
+        ["read", "= written", "+ rejected", "+ immature", "+ sampled out"],
+        [[outcome["rows"][k] for k in ROW_KEYS]],
+    )
     show_metrics(run)
-    places = [["model", outcome["export"]["path"]], ["report", run / "report.html"], ["summary", run / "summary.json"]]
+    places = [
+        ["model", outcome["export"]["path"]],
+        ["report", run / "report.html"],
+        ["summary", run / "summary.json"],
+    ]
     table("Where", ["", "path"], places)
     funnel = "funnel" if shutil.which("funnel") else os.path.relpath(sys.argv[0])
     if not funnel.endswith("funnel"):
         funnel = "python -m funnel"
-    console.print(f"Next: [bold]{funnel} inspect {run}[/bold], or [bold]{funnel} run {config} --set model.sharing=ple[/bold]")
+    console.print(
+        f"Next: [bold]{funnel} inspect {run}[/bold], or [bold]{funnel} run {config} --set model.sharing=ple[/bold]"
+    )
 
 
 def _counts(counts: dict[str, int]) -> str:

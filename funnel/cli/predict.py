@@ -29,7 +29,12 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
     settings = config.preprocess
     stream = settings.logs[settings.rows].model_copy(update={"time": None})  # a score needs no time
     connect()
-    sources = find("--input" if inputs else f"logs.{settings.rows}.files", settings.rows, stream, list(inputs or [stream.files]))
+    sources = find(
+        "--input" if inputs else f"logs.{settings.rows}.files",
+        settings.rows,
+        stream,
+        list(inputs or [stream.files]),
+    )
     model = Run(config).estimator.load()
     score = tf.function(model.scores, reduce_retracing=True, autograph=False)
     rejects: list[Reject] = []
@@ -43,7 +48,9 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
                 columns = arrays.served(config.spec, batch.raw(config.spec.request_columns))
                 encoded = arrays.encode(config.spec, columns)
                 scores = score(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
-                table = pa.table({"id": batch.columns["id"]} | {name: p.numpy() for name, p in scores.items()})
+                table = pa.table(
+                    {"id": batch.columns["id"]} | {name: p.numpy() for name, p in scores.items()}
+                )
                 writer = writer or pq.ParquetWriter(unfinished, table.schema)
                 writer.write_table(table)
                 rows += len(table)
@@ -57,7 +64,9 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
     return rows
 
 
-def _batches(sources: list[Source], stream: Stream, config: Config, progress: Callable[..., None]) -> Iterator[Batch]:
+def _batches(
+    sources: list[Source], stream: Stream, config: Config, progress: Callable[..., None]
+) -> Iterator[Batch]:
     """The columns that a request sends, those of the stream's look-up tables among them."""
     wanted = wanted_features(config.spec, config.spec.request_columns)
     lookups = resolve("--input", stream, sources[0], wanted.columns)

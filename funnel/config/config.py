@@ -76,11 +76,17 @@ class Config:
 
     @property
     def spec(self) -> Spec:
-        return Spec.parse({key: getattr(self.sections, key) for key in ("features", "labels", "tasks")})
+        return Spec.parse(
+            {key: getattr(self.sections, key) for key in ("features", "labels", "tasks")}
+        )
 
     @property
     def simulate(self) -> SimulateConfig | None:
-        return None if self.sections.simulate is None else SimulateConfig.parse(self.sections.simulate, "simulate")
+        return (
+            None
+            if self.sections.simulate is None
+            else SimulateConfig.parse(self.sections.simulate, "simulate")
+        )
 
     @property
     def logs(self) -> Path:
@@ -90,7 +96,9 @@ class Config:
     @property
     def preprocess(self) -> PreprocessConfig:
         sections = self.sections
-        streams = {name: Stream.parse(stream, f"logs.{name}") for name, stream in sections.logs.items()}
+        streams = {
+            name: Stream.parse(stream, f"logs.{name}") for name, stream in sections.logs.items()
+        }
         return PreprocessConfig(
             logs=streams,
             spec=self.spec,
@@ -132,7 +140,9 @@ class Config:
         for key in self.sections.train:
             if key not in known:
                 raise FunnelError(f"train: unknown key '{key}': {nearest(key, known)}")
-        return {key: value for key, value in self.sections.train.items() if key in part.model_fields}
+        return {
+            key: value for key, value in self.sections.train.items() if key in part.model_fields
+        }
 
     @property
     def evaluation(self) -> EvaluationConfig:
@@ -148,12 +158,22 @@ class Config:
 
     def resolved(self, train: TrainConfig | None = None) -> dict[str, Any]:
         """Every setting with its defaults filled in, as the file would write it; `train` with what suits the data, once that is known."""
-        preprocess = self.preprocess.model_dump(exclude_none=True, mode="json", exclude={"spec"}) if self.sections.logs else {}
+        preprocess = (
+            self.preprocess.model_dump(exclude_none=True, mode="json", exclude={"spec"})
+            if self.sections.logs
+            else {}
+        )
         spec = self.spec.model_dump(exclude_none=True, mode="json")
-        simulate = {"simulate": self.simulate.model_dump(exclude_none=True, mode="json")} if self.simulate else {}
+        simulate = (
+            {"simulate": self.simulate.model_dump(exclude_none=True, mode="json")}
+            if self.simulate
+            else {}
+        )
         rest = {"model": self.model, "train": train or self.train, "evaluation": self.evaluation}
         rest |= {"exporters": self.exporters, "warm_start": self.warm_start}
-        dumped = {name: part.model_dump(exclude_none=True, mode="json") for name, part in rest.items()}
+        dumped = {
+            name: part.model_dump(exclude_none=True, mode="json") for name, part in rest.items()
+        }
         dumped["train"] |= self.run_config.model_dump(exclude_none=True, mode="json")
         source = {"data": self.sections.data} if self.sections.data else {}
         return {"run": str(self.run)} | source | simulate | preprocess | spec | dumped
@@ -169,7 +189,9 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
     try:
         content = tomllib.loads(path.read_text())
     except OSError as error:
-        raise FunnelError(f"{path}: cannot be read ({error.strerror}); copy examples/ads.toml to begin") from None
+        raise FunnelError(
+            f"{path}: cannot be read ({error.strerror}); copy examples/ads.toml to begin"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FunnelError(f"{path}: is not TOML: {error}") from None
     for override in overrides:
@@ -188,9 +210,13 @@ def _override(content: dict[str, Any], override: str) -> None:
     for depth, parent in enumerate(parents):
         at = at.setdefault(parent, {})
         if not isinstance(at, dict):
-            raise FunnelError(f"--set {override}: {'.'.join(parents[: depth + 1])} is {at!r}, which holds no keys")
+            raise FunnelError(
+                f"--set {override}: {'.'.join(parents[: depth + 1])} is {at!r}, which holds no keys"
+            )
     if not parents and last not in Sections.model_fields:
-        raise FunnelError(f"--set {override}: unknown section '{last}': {nearest(last, Sections.model_fields)}")
+        raise FunnelError(
+            f"--set {override}: unknown section '{last}': {nearest(last, Sections.model_fields)}"
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -30,7 +30,9 @@ class EvaluationConfig(Settings):
     @model_validator(mode="after")
     def _stops_by_evaluations(self) -> Self:
         if self.early_stopping and not self.every:
-            raise ValueError("early_stopping looks at evaluations during training: say with `every` after how many steps they are made")
+            raise ValueError(
+                "early_stopping looks at evaluations during training: say with `every` after how many steps they are made"
+            )
         return self
 
 

@@ -21,7 +21,9 @@ from features.errors import FunnelError, nearest
 from funnel.console import console
 
 Metrics = dict[str, float]
-Summary = dict[str, dict[str, Metrics]]  # {setting: {metric: {mean, deviation, median, interval, n}}}
+Summary = dict[
+    str, dict[str, Metrics]
+]  # {setting: {metric: {mean, deviation, median, interval, n}}}
 CONFIDENCE = 0.95
 
 
@@ -42,11 +44,15 @@ class Experiment:
 
     def describe(self, setting: str) -> dict[str, Any]:
         """What a result depends on besides the seed: values that JSON holds."""
-        raise TypeError(f"{type(self).__name__} must say what a result depends on: give it describe(setting)")
+        raise TypeError(
+            f"{type(self).__name__} must say what a result depends on: give it describe(setting)"
+        )
 
     def measure(self, settings: Sequence[str], seed: int) -> Iterator[tuple[str, Metrics]]:
         """(setting, its metrics) of settings of one group, each as soon as it is measured."""
-        raise TypeError(f"{type(self).__name__} must say how it measures: give it measure(settings, seed)")
+        raise TypeError(
+            f"{type(self).__name__} must say how it measures: give it measure(settings, seed)"
+        )
 
     def show(self, results: Results) -> None:
         """Prints the table."""
@@ -62,7 +68,11 @@ class Results:
 
     def __init__(self, experiment: Experiment) -> None:
         self.path = experiment.out / "results.jsonl"
-        self.of = {setting: experiment.describe(setting) for group in experiment.groups for setting in group}
+        self.of = {
+            setting: experiment.describe(setting)
+            for group in experiment.groups
+            for setting in group
+        }
         self.found: dict[str, dict[int, Metrics]] = {setting: {} for setting in self.of}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for line in self._whole_lines():
@@ -102,8 +112,15 @@ class Results:
 
     def summary(self) -> Summary:
         """Of the settings that have results, over all their seeds."""
-        metrics = {setting: next(iter(by_seed.values())) for setting, by_seed in self.found.items() if by_seed}
-        return {setting: {name: statistics(self.values(setting, name)) for name in names} for setting, names in metrics.items()}
+        metrics = {
+            setting: next(iter(by_seed.values()))
+            for setting, by_seed in self.found.items()
+            if by_seed
+        }
+        return {
+            setting: {name: statistics(self.values(setting, name)) for name in names}
+            for setting, names in metrics.items()
+        }
 
 
 def statistics(values: Sequence[float]) -> Metrics:
@@ -111,7 +128,13 @@ def statistics(values: Sequence[float]) -> Metrics:
     n = len(values)
     deviation = float(np.std(values, ddof=1)) if n > 1 else 0.0
     half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / n**0.5 if n > 1 else 0.0
-    return {"mean": float(np.mean(values)), "deviation": deviation, "median": float(np.median(values)), "interval": half, "n": n}
+    return {
+        "mean": float(np.mean(values)),
+        "deviation": deviation,
+        "median": float(np.median(values)),
+        "interval": half,
+        "n": n,
+    }
 
 
 def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary:
@@ -119,19 +142,29 @@ def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary
 
     Raises FunnelError for an unknown setting, and where `out` holds results of other options.
     """
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each training's graph: one more function traced anew
+    logging.getLogger("tensorflow").setLevel(
+        logging.ERROR
+    )  # it warns of each training's graph: one more function traced anew
     results = Results(experiment)
     for setting in only:
         if setting not in results.found:
-            raise FunnelError(f"--only {setting}: is no setting of this experiment: {nearest(setting, results.found)}")
+            raise FunnelError(
+                f"--only {setting}: is no setting of this experiment: {nearest(setting, results.found)}"
+            )
     for seed in range(1, seeds + 1):
         for group in experiment.groups:
             missing = [s for s in group if s in (only or group) and seed not in results.found[s]]
             for setting, metrics in experiment.measure(missing, seed) if missing else ():
                 results.add(setting, seed, metrics)
-                console.print(f"· seed {seed}  {setting}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+                console.print(
+                    f"· seed {seed}  {setting}: "
+                    + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+                )
     summary = results.summary()
-    _replace(experiment.out / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+    _replace(
+        experiment.out / "summary.json",
+        (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode(),
+    )
     unfinished = experiment.out / ".plot.png"
     experiment.draw(results).savefig(unfinished)
     os.replace(unfinished, experiment.out / "plot.png")

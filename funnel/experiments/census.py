@@ -42,7 +42,11 @@ PUBLISHED = {  # AUC of income / never married
     "single_task": {"MMoE paper": ".9337 / .9922", "PLE paper": ".9445 / .9923"},
     "shared_bottom": {"MMoE paper": ".9295 / .9921", "community": ".9478 / .9947"},
     "moe": {"MMoE paper": ".9319 / .9923"},
-    "mmoe": {"MMoE paper": ".9359 / .9927", "PLE paper": ".9393 / .9928", "community": ".9463 / .9937"},
+    "mmoe": {
+        "MMoE paper": ".9359 / .9927",
+        "PLE paper": ".9393 / .9928",
+        "community": ".9463 / .9937",
+    },
     "cgc": {"community": ".9471 / .9947"},
     "ple": {"PLE paper": ".9522 / .9945", "community": ".9480 / .9947"},
     "cross_stitch": {"MMoE paper": ".9361 / .9922"},
@@ -82,7 +86,13 @@ class Census(Experiment):
         for sharing in settings:
             config = self._load(sharing, seed)
             found = train(config, data)
-            yield sharing, {task: result["auc"] for task, result in evaluate(config.spec, found, found).items()}
+            yield (
+                sharing,
+                {
+                    task: result["auc"]
+                    for task, result in evaluate(config.spec, found, found).items()
+                },
+            )
 
     def _load(self, sharing: str, seed: int) -> Config:
         own = f"model.sharing={{ name = '{sharing}', {OPTIONS[sharing]} }}"
@@ -91,7 +101,10 @@ class Census(Experiment):
     def _data(self) -> Path:
         """Preprocessed rows of the configuration, made if they are not there."""
         data, config = self.out / "data", load(self.config or CONFIG)
-        if not (data / "manifest.json").exists() or read_manifest(data)["fingerprint"] != config.spec.fingerprint:
+        if (
+            not (data / "manifest.json").exists()
+            or read_manifest(data)["fingerprint"] != config.spec.fingerprint
+        ):
             preprocess(config.preprocess, data)
         return data
 
@@ -100,8 +113,17 @@ class Census(Experiment):
         tasks = list(next(iter(summary.values()), {}))
         rows = []
         for sharing, found in summary.items():
-            published = "\n".join(f"{source} {aucs}" for source, aucs in PUBLISHED.get(sharing, {}).items())
-            rows.append([sharing, found[tasks[0]]["n"], *(spread(found[task]) for task in tasks), published or None])
+            published = "\n".join(
+                f"{source} {aucs}" for source, aucs in PUBLISHED.get(sharing, {}).items()
+            )
+            rows.append(
+                [
+                    sharing,
+                    found[tasks[0]]["n"],
+                    *(spread(found[task]) for task in tasks),
+                    published or None,
+                ]
+            )
         rows += [[sharing, *[None] * (2 + len(tasks))] for sharing in self.left_out]
         table("Test AUC, mean ± deviation", ["sharing", "seeds", *tasks, "published"], rows)
         for sharing, reason in self.left_out.items():

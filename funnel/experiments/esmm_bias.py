@@ -68,7 +68,9 @@ class ESMMBias(Experiment):
 
     def describe(self, setting: str) -> dict[str, Any]:
         config = self._load(setting, 0, Path("."))
-        return options(config) | flat("simulate", config.simulate.model_dump(mode="json", exclude={"out", "seed"}))
+        return options(config) | flat(
+            "simulate", config.simulate.model_dump(mode="json", exclude={"out", "seed"})
+        )
 
     def measure(self, settings: Sequence[str], seed: int) -> Iterator[tuple[str, Metrics]]:
         with tempfile.TemporaryDirectory() as folder:
@@ -82,11 +84,24 @@ class ESMMBias(Experiment):
     def _load(self, setting: str, seed: int, folder: Path) -> Config:
         """The configuration with its logs in `folder`; the seed draws the logs and the first weights."""
         selection, method = setting.split("/")
-        streams = [f"logs.{s}.files={folder}/logs/{s}/*/*" for s in ("impressions", "clicks", "conversions")]
-        own = [f"simulate.impressions={self.impressions}", f"simulate.out={folder}/logs", f"simulate.seed={seed}", f"train.seed={seed}"]
-        config = load(self.config or CONFIG, [f"run={folder}", *own, *streams, *OPTIONS, *SELECTIONS[selection], *METHODS[method]])
+        streams = [
+            f"logs.{s}.files={folder}/logs/{s}/*/*"
+            for s in ("impressions", "clicks", "conversions")
+        ]
+        own = [
+            f"simulate.impressions={self.impressions}",
+            f"simulate.out={folder}/logs",
+            f"simulate.seed={seed}",
+            f"train.seed={seed}",
+        ]
+        config = load(
+            self.config or CONFIG,
+            [f"run={folder}", *own, *streams, *OPTIONS, *SELECTIONS[selection], *METHODS[method]],
+        )
         if not any(task.given for task in config.spec.tasks.values()):
-            raise FunnelError(f"{self.config or CONFIG}: no task has `given`, so there is no selection to measure; see {CONFIG}")
+            raise FunnelError(
+                f"{self.config or CONFIG}: no task has `given`, so there is no selection to measure; see {CONFIG}"
+            )
         return config
 
     def show(self, results: Results) -> None:
@@ -97,9 +112,29 @@ class ESMMBias(Experiment):
             mine, base = results.found[setting], results.found[f"{selection}/clicks_only"]
             gains = [mine[seed]["auc"] - base[seed]["auc"] for seed in mine if seed in base]
             gain = _with_interval(statistics(gains)) if gains and mine is not base else None
-            rows.append([selection, method, found["auc"]["n"], *(_with_interval(found[metric]) for metric in METRICS), gain])
-        header = ["selection by", "method", "seeds", "AUC", "clicked", "unclicked", "AUC − clicks_only"]
-        table("p(convert | click), mean ± half of its 95 % interval: AUC over all impressions, prediction ÷ truth", header, rows)
+            rows.append(
+                [
+                    selection,
+                    method,
+                    found["auc"]["n"],
+                    *(_with_interval(found[metric]) for metric in METRICS),
+                    gain,
+                ]
+            )
+        header = [
+            "selection by",
+            "method",
+            "seeds",
+            "AUC",
+            "clicked",
+            "unclicked",
+            "AUC − clicks_only",
+        ]
+        table(
+            "p(convert | click), mean ± half of its 95 % interval: AUC over all impressions, prediction ÷ truth",
+            header,
+            rows,
+        )
 
     def draw(self, results: Results) -> Figure:
         """A panel for each metric: the mean of each method with its interval, by selection."""
@@ -107,13 +142,32 @@ class ESMMBias(Experiment):
         summary = results.summary()
         for axis, (metric, title) in zip(axes, METRICS.items(), strict=True):
             for place, selection in enumerate(SELECTIONS):
-                found = {i: summary[s][metric] for i, m in enumerate(METHODS) if (s := f"{selection}/{m}") in summary}
+                found = {
+                    i: summary[s][metric]
+                    for i, m in enumerate(METHODS)
+                    if (s := f"{selection}/{m}") in summary
+                }
                 at = [i + 0.2 * (place - 0.5) for i in found]
-                means, halves = [f["mean"] for f in found.values()], [f["interval"] for f in found.values()]
-                axis.errorbar(at, means, halves, fmt="o", markersize=4, capsize=4, label=f"selection by {selection}")
+                means, halves = (
+                    [f["mean"] for f in found.values()],
+                    [f["interval"] for f in found.values()],
+                )
+                axis.errorbar(
+                    at,
+                    means,
+                    halves,
+                    fmt="o",
+                    markersize=4,
+                    capsize=4,
+                    label=f"selection by {selection}",
+                )
             if metric != "auc":
                 axis.axhline(1, color="lightgray", zorder=0)
-            axis.set(title=title.replace(", ", ",\n"), xticks=range(len(METHODS)), xticklabels=[m.replace("_", "\n") for m in METHODS])
+            axis.set(
+                title=title.replace(", ", ",\n"),
+                xticks=range(len(METHODS)),
+                xticklabels=[m.replace("_", "\n") for m in METHODS],
+            )
             axis.title.set_fontsize(10)
         axes[0].legend(fontsize=8)
         return drawn

@@ -67,7 +67,9 @@ class Task:
 
     def rows(self, count: int, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """x [count, 100] and y [count, 2] of batch `number`, the same for every p but for w_2."""
-        drawn = tf.random.stateless_normal([count, WIDTH + len(HEADS)], tf.stack([self.seed, number]))
+        drawn = tf.random.stateless_normal(
+            [count, WIDTH + len(HEADS)], tf.stack([self.seed, number])
+        )
         x, noise = drawn[:, :WIDTH], drawn[:, WIDTH:]
         z = x @ tf.constant(self.weights, tf.float32)
         i = tf.range(1, SINES + 1, dtype=tf.float32)
@@ -84,7 +86,9 @@ class Learner:
         shared = kind(options, HEADS)(x)
         outputs = [keras.layers.Dense(1)(MLP([TOWER_UNITS])(shared[head])) for head in HEADS]
         self.model = keras.Model(x, keras.layers.Concatenate()(outputs))
-        self.optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(steps.learning_rate, steps.steps))
+        self.optimizer = keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(steps.learning_rate, steps.steps)
+        )
         self.optimizer.build(self.model.trainable_variables)
 
     def step(self, x: tf.Tensor, y: tf.Tensor) -> None:
@@ -122,18 +126,26 @@ class MMoESynthetic(Experiment):
 
     def __post_init__(self) -> None:
         if self.config:
-            raise FunnelError(f"--config {self.config}: mmoe-synthetic draws its own data and reads no configuration; leave it out")
+            raise FunnelError(
+                f"--config {self.config}: mmoe-synthetic draws its own data and reads no configuration; leave it out"
+            )
 
     @property
     def groups(self) -> list[list[str]]:
         return [[f"{model}@{p}" for model in MODELS] for p in CORRELATIONS]
 
     def describe(self, setting: str) -> dict[str, Any]:
-        return asdict(self.training) | {"options": MODELS[setting.split("@")[0]][1], "sines": SINES, "noise": NOISE}
+        return asdict(self.training) | {
+            "options": MODELS[setting.split("@")[0]][1],
+            "sines": SINES,
+            "noise": NOISE,
+        }
 
     def measure(self, settings: Sequence[str], seed: int) -> Iterator[tuple[str, Metrics]]:
         p = settings[0].split("@")[1]
-        losses = train([setting.split("@")[0] for setting in settings], float(p), seed, self.training)
+        losses = train(
+            [setting.split("@")[0] for setting in settings], float(p), seed, self.training
+        )
         for model, loss in losses.items():
             yield f"{model}@{p}", {"loss": loss, "stuck": float(loss > STUCK)}
 
@@ -145,8 +157,21 @@ class MMoESynthetic(Experiment):
                 if found:
                     loss, stuck = found["loss"], found["stuck"]
                     counted = f"{round(stuck['mean'] * stuck['n'])} of {stuck['n']}"
-                    rows.append([model, str(p), spread(loss, 3), f"{loss['median']:.3f}", counted, f"{PUBLISHED[model][p]:.3f}"])
-        table("Final loss", ["model", "p", "mean ± deviation", "median", f"loss > {STUCK}", "paper"], rows)
+                    rows.append(
+                        [
+                            model,
+                            str(p),
+                            spread(loss, 3),
+                            f"{loss['median']:.3f}",
+                            counted,
+                            f"{PUBLISHED[model][p]:.3f}",
+                        ]
+                    )
+        table(
+            "Final loss",
+            ["model", "p", "mean ± deviation", "median", f"loss > {STUCK}", "paper"],
+            rows,
+        )
 
     def draw(self, results: Results) -> Figure:
         """Every seed a point, the median a line, by p; the paper's figures crosses."""
@@ -156,13 +181,23 @@ class MMoESynthetic(Experiment):
             found = [results.values(f"{model}@{p}", "loss") for p in CORRELATIONS]
             colour = f"C{place}"
             axis.plot(
-                at, [np.median(losses) if losses else np.nan for losses in found], color=colour, marker="_", markersize=14, label=model
+                at,
+                [np.median(losses) if losses else np.nan for losses in found],
+                color=colour,
+                marker="_",
+                markersize=14,
+                label=model,
             )
             for where, losses in zip(at, found, strict=True):
                 axis.plot([where] * len(losses), losses, ".", color=colour, alpha=0.45)
             axis.plot(at, [published[p] for p in CORRELATIONS], "x", color=colour)
         axis.plot([], [], "x", color="gray", label="the paper's mean")
-        axis.set(yscale="log", xlabel="p, the cosine of the tasks' weights", ylabel="final loss", xticks=range(len(CORRELATIONS)))
+        axis.set(
+            yscale="log",
+            xlabel="p, the cosine of the tasks' weights",
+            ylabel="final loss",
+            xticks=range(len(CORRELATIONS)),
+        )
         axis.set_xticklabels([str(p) for p in CORRELATIONS])
         axis.set_title("Every seed (points) and their median (lines)")
         drawn.legend(loc="outside right upper", fontsize=8)

@@ -14,7 +14,10 @@ from funnel.config.config import Config
 from funnel.training import Run
 from model.training.defaults import RULE
 
-SAME_NUMBERS = ["train.precision=float32", "train.xla=false"]  # else the machine chooses, and its results are its own
+SAME_NUMBERS = [
+    "train.precision=float32",
+    "train.xla=false",
+]  # else the machine chooses, and its results are its own
 
 
 def train(config: Config, data: Path) -> dict[str, np.ndarray]:
@@ -28,13 +31,21 @@ def train(config: Config, data: Path) -> dict[str, np.ndarray]:
 
 def options(config: Config) -> dict[str, Any]:
     """All that a training's result depends on but its seed and its rows, as {"section.key": value}; features by their fingerprint."""
-    train = config.train.model_dump(mode="json", exclude_none=True, exclude={"seed"}) | {"rule": RULE}
-    return {"spec": config.spec.fingerprint} | flat("model", config.model.model_dump(mode="json", exclude_none=True)) | flat("train", train)
+    train = config.train.model_dump(mode="json", exclude_none=True, exclude={"seed"}) | {
+        "rule": RULE
+    }
+    return (
+        {"spec": config.spec.fingerprint}
+        | flat("model", config.model.model_dump(mode="json", exclude_none=True))
+        | flat("train", train)
+    )
 
 
 def flat(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
     """{"a": {"b": 1}} → {"<name>.a.b": 1}."""
     found: dict[str, Any] = {}
     for key, value in section.items():
-        found |= flat(f"{name}.{key}", value) if isinstance(value, Mapping) else {f"{name}.{key}": value}
+        found |= (
+            flat(f"{name}.{key}", value) if isinstance(value, Mapping) else {f"{name}.{key}": value}
+        )
     return found

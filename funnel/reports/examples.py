@@ -24,7 +24,11 @@ def first_examples(data: Path, manifest: dict, count: int) -> list[dict[str, Val
     spec = Spec.load(data / "spec.json")
     shards = (data / shard["file"] for shard in manifest["shards"]["train"])
     chosen = list(itertools.islice(itertools.chain.from_iterable(map(records, shards)), count))
-    decoded = example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(chosen).to_pylist() if chosen else []
+    decoded = (
+        example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(chosen).to_pylist()
+        if chosen
+        else []
+    )
     by_name = _unpacked if manifest["layout"] == "packed" else _named
     return [_row(spec, row) | by_name(spec, row) for row in decoded]
 
@@ -41,7 +45,11 @@ def records(path: Path) -> Iterator[bytes]:
 def _row(spec: Spec, row: dict) -> dict[str, Value]:
     """What every layout writes alike; −1 is an unknown label."""
     labels = {name: None if row[name][0] == -1 else row[name][0] for name in spec.labels}
-    return {"id": row["id"][0].decode()} | labels | ({"weight": row["weight"][0]} if row.get("weight") else {})
+    return (
+        {"id": row["id"][0].decode()}
+        | labels
+        | ({"weight": row["weight"][0]} if row.get("weight") else {})
+    )
 
 
 def _unpacked(spec: Spec, row: dict) -> dict[str, Value]:
@@ -56,12 +64,17 @@ def _unpacked(spec: Spec, row: dict) -> dict[str, Value]:
 
 
 def _named(spec: Spec, row: dict) -> dict[str, Value]:
-    values = {name: _value(spec, name, row.get(name) or [], row.get(f"{name}_weights")) for name in spec.id_slots}
+    values = {
+        name: _value(spec, name, row.get(name) or [], row.get(f"{name}_weights"))
+        for name in spec.id_slots
+    }
     return values | {name: (row.get(name) or [None])[0] for name in spec.dense_slots}
 
 
 def _value(spec: Spec, name: str, ids: list[int], weights: list[float] | None) -> Value:
     if spec.features[name].max_length is None:
         return ids[0] or None
-    present = [(id_, weight) for id_, weight in zip(ids, weights or [None] * len(ids), strict=True) if id_]
+    present = [
+        (id_, weight) for id_, weight in zip(ids, weights or [None] * len(ids), strict=True) if id_
+    ]
     return [id_ if weight is None else (id_, weight) for id_, weight in present]

@@ -34,12 +34,21 @@ def write_report(run: Path) -> Path:
     """Writes report.html from what the stages left behind."""
     data, results = run / "data", summary.read(run)
     gates = results.get("health", {}).get("gates")
-    environment = Environment(loader=PackageLoader("funnel.reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("funnel.reports"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["text"] = text
     page = environment.get_template("report.html").render(
         name=run.name,
         summary=results,
-        columns={title: key for title, key in COLUMNS.items() if any(key in m for m in results["evaluation"].values())},
+        columns={
+            title: key
+            for title, key in COLUMNS.items()
+            if any(key in m for m in results["evaluation"].values())
+        },
         manifest=json.loads((data / "manifest.json").read_text()),
         statistics=json.loads((data / "statistics.json").read_text()),
         losses=_losses_plot(run / "model" / "metrics.jsonl"),
@@ -56,7 +65,9 @@ def _losses_plot(path: Path) -> str:
     points = [line for line in lines if "loss" in line]
     figure, axes = _figure(1)
     for name in points[-1]["loss"] if points else []:
-        axes[0].plot([p["step"] for p in points], [p["loss"][name] for p in points], marker=".", label=name)
+        axes[0].plot(
+            [p["step"] for p in points], [p["loss"][name] for p in points], marker=".", label=name
+        )
     axes[0].set(xlabel="step", ylabel="loss", title="Loss by objective")
     axes[0].legend()
     return _embedded(figure)
@@ -83,11 +94,18 @@ def _gates_plot(gates: dict[str, dict]) -> str:
     for gate, one in gates.items():
         level, _, head = gate.partition("/")
         levels.setdefault(level, {})[head] = one
-    experts = {level: list(dict.fromkeys(name for one in own.values() for name in one["weights"])) for level, own in levels.items()}
+    experts = {
+        level: list(dict.fromkeys(name for one in own.values() for name in one["weights"]))
+        for level, own in levels.items()
+    }
     heights = [len(own) + 2.2 for own in levels.values()]
     width = min(13.0, 3.2 + 0.8 * max(map(len, experts.values())))
     figure = Figure(figsize=(width, 0.45 * sum(heights)), layout="constrained", dpi=110)
-    for axis, level in zip(figure.subplots(len(levels), 1, squeeze=False, height_ratios=heights)[:, 0], levels, strict=True):
+    for axis, level in zip(
+        figure.subplots(len(levels), 1, squeeze=False, height_ratios=heights)[:, 0],
+        levels,
+        strict=True,
+    ):
         _heat_map(axis, level, levels[level], experts[level])
     return _embedded(figure)
 
@@ -95,13 +113,25 @@ def _gates_plot(gates: dict[str, dict]) -> str:
 def _heat_map(axis: Axes, level: str, gates: dict[str, dict], experts: list[str]) -> None:
     grid = [[one["weights"].get(name, float("nan")) for name in experts] for one in gates.values()]
     axis.imshow(grid, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axis.set_xticks(range(len(experts)), [name.partition("/")[2] for name in experts], rotation=30, ha="right")
-    axis.set_yticks(range(len(gates)), [f"{head}, entropy {one['entropy']:.2f}" for head, one in gates.items()])
+    axis.set_xticks(
+        range(len(experts)), [name.partition("/")[2] for name in experts], rotation=30, ha="right"
+    )
+    axis.set_yticks(
+        range(len(gates)), [f"{head}, entropy {one['entropy']:.2f}" for head, one in gates.items()]
+    )
     axis.set(title=level.replace("_", " "))
     for row, one in enumerate(gates.values()):
         for name, weight in one["weights"].items():
             color = "white" if weight > 0.6 else "black"
-            axis.text(experts.index(name), row, f"{weight:.2f}", ha="center", va="center", color=color, fontsize=8)
+            axis.text(
+                experts.index(name),
+                row,
+                f"{weight:.2f}",
+                ha="center",
+                va="center",
+                color=color,
+                fontsize=8,
+            )
 
 
 def _figure(count: int) -> tuple:

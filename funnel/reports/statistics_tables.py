@@ -24,15 +24,34 @@ def show(statistics: dict) -> None:
 def show_labels(statistics: dict) -> None:
     """Counts and rates by split, and how labels go together."""
     means = statistics["means"]
-    header = ["split, label", "positive", "negative", "unknown", "rate", *(["mean"] if any(means.values()) else [])]
+    header = [
+        "split, label",
+        "positive",
+        "negative",
+        "unknown",
+        "rate",
+        *(["mean"] if any(means.values()) else []),
+    ]
     lines = [
-        [f"{split} {name}", *counts.values(), statistics["rates"][split][name], means[split].get(name)][: len(header)]
+        [
+            f"{split} {name}",
+            *counts.values(),
+            statistics["rates"][split][name],
+            means[split].get(name),
+        ][: len(header)]
         for split, by_name in statistics["labels"].items()
         for name, counts in by_name.items()
     ]
-    table("Labels (rows written; a rate is of known rows, or of the positives of the label before)", header, lines)
+    table(
+        "Labels (rows written; a rate is of known rows, or of the positives of the label before)",
+        header,
+        lines,
+    )
     if statistics["correlations"]:
-        lines = [[", ".join(c["labels"]), c["rows"], c["pearson"], c["spearman"]] for c in statistics["correlations"]]
+        lines = [
+            [", ".join(c["labels"]), c["rows"], c["pearson"], c["spearman"]]
+            for c in statistics["correlations"]
+        ]
         title = f"Correlation of labels (where both are known, of {statistics['sample_rows']:,} sampled training rows)"
         table(title, ["labels", "rows", "Pearson", "Spearman"], lines)
 
@@ -42,7 +61,11 @@ def show_days(days: dict) -> None:
     if not days:
         return
     latest = list(days.items())[-DAYS:]
-    title = "Days (UTC, rows written)" if len(days) == len(latest) else f"Days (UTC, rows written; the last {DAYS} of {len(days)})"
+    title = (
+        "Days (UTC, rows written)"
+        if len(days) == len(latest)
+        else f"Days (UTC, rows written; the last {DAYS} of {len(days)})"
+    )
     labels = list(latest[0][1]["labels"])
     lines = [[day, one["rows"], *(_funnel(one, label) for label in labels)] for day, one in latest]
     table(title, ["day", "rows", *labels], lines)
@@ -56,21 +79,46 @@ def show_features(features: dict) -> None:
     """Coded features over all valid rows, numbers over the training rows."""
     coded = {name: one["valid"] for name, one in features.items() if "valid" in one}
     if coded:
-        lines = [[n, _share(one["missing"] / one["rows"]), _distinct(one), *_top(one)] for n, one in coded.items()]
+        lines = [
+            [n, _share(one["missing"] / one["rows"]), _distinct(one), *_top(one)]
+            for n, one in coded.items()
+        ]
         header = ["feature", "missing", "distinct", *(f"{n}. value" for n in range(1, TOP + 1))]
         table("Coded features (all valid rows)", header, lines)
     hashed = {name: one["collisions"] for name, one in coded.items() if "collisions" in one}
     if hashed:
-        lines = [[n, one["buckets"], _share(one["expected_share"]), one["buckets_for_1_percent"]] for n, one in hashed.items()]
-        table("Hash collisions", ["feature", "buckets", "values that share theirs", "buckets for under 1 %"], lines)
+        lines = [
+            [n, one["buckets"], _share(one["expected_share"]), one["buckets_for_1_percent"]]
+            for n, one in hashed.items()
+        ]
+        table(
+            "Hash collisions",
+            ["feature", "buckets", "values that share theirs", "buckets for under 1 %"],
+            lines,
+        )
     show_groups({name: one["frequent"] for name, one in hashed.items() if one["frequent"]})
     numbers = {name: one for name, one in features.items() if "quantiles" in one}
     if numbers:
-        lines = [[n, o["count"], o["missing"], *map(_digits, (o["min"], o["max"], o["mean"], o["deviation"]))] for n, o in numbers.items()]
+        lines = [
+            [
+                n,
+                o["count"],
+                o["missing"],
+                *map(_digits, (o["min"], o["max"], o["mean"], o["deviation"])),
+            ]
+            for n, o in numbers.items()
+        ]
         header = ["feature", "rows", "missing", "min", "max", "mean", "deviation"]
         table("Numbers (training rows; mean and deviation after transform)", header, lines)
-        lines = [[name, *(_digits(one["quantiles"].get(q)) for q in QUANTILES)] for name, one in numbers.items()]
-        table("Quantiles (sampled training rows)", ["feature", *(q.removeprefix("p") + " %" for q in QUANTILES)], lines)
+        lines = [
+            [name, *(_digits(one["quantiles"].get(q)) for q in QUANTILES)]
+            for name, one in numbers.items()
+        ]
+        table(
+            "Quantiles (sampled training rows)",
+            ["feature", *(q.removeprefix("p") + " %" for q in QUANTILES)],
+            lines,
+        )
 
 
 def show_groups(groups: dict[str, list]) -> None:
@@ -92,9 +140,16 @@ def show_relevance(statistics: dict) -> None:
     labels = list(next(iter(by_feature.values()), {}))
     if not labels:
         return
-    ranked = sorted(by_feature.items(), key=lambda item: -max((v for v in item[1].values() if v is not None), default=0))
+    ranked = sorted(
+        by_feature.items(),
+        key=lambda item: -max((v for v in item[1].values() if v is not None), default=0),
+    )
     lines = [[name, *(_auc(aucs[label]) for label in labels)] for name, aucs in ranked]
-    table("What each feature alone tells (AUC, cross-fitted on sampled training rows)", ["feature", *labels], lines)
+    table(
+        "What each feature alone tells (AUC, cross-fitted on sampled training rows)",
+        ["feature", *labels],
+        lines,
+    )
 
 
 def _auc(value: float | None) -> str | None:
@@ -109,7 +164,9 @@ def _distinct(one: dict) -> str:
 
 def _top(one: dict) -> list[str | None]:
     """The most frequent values and their shares of the rows, as many as there are columns."""
-    shown = [f"{escape(_cut(text))} {_share(count / one['rows'])}" for text, count in one["top"][:TOP]]
+    shown = [
+        f"{escape(_cut(text))} {_share(count / one['rows'])}" for text, count in one["top"][:TOP]
+    ]
     return [*shown, *[None] * (TOP - len(shown))]
 
 
@@ -123,7 +180,13 @@ def _share(value: float | None) -> str | None:
     if value is None:
         return "–"
     percent = 100 * value
-    return f"{percent:.0f} %" if percent >= 99.5 or percent == 0 else f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
+    return (
+        f"{percent:.0f} %"
+        if percent >= 99.5 or percent == 0
+        else f"{percent:.1f} %"
+        if percent >= 1
+        else f"{percent:.2g} %"
+    )
 
 
 def _digits(value: float | None) -> str | None:

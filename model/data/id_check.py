@@ -30,7 +30,9 @@ def checked(batches: tf.data.Dataset, spec: Spec, fitted: Fitted) -> tf.data.Dat
 
     def check(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         bad = (batch["ids"] < 0) | (batch["ids"] >= rows)
-        with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(bad), [_said(batch["ids"], bad, texts, rows)])]):
+        with tf.control_dependencies(
+            [tf.debugging.Assert(~tf.reduce_any(bad), [_said(batch["ids"], bad, texts, rows)])]
+        ):
             return batch | {"ids": tf.identity(batch["ids"])}
 
     return batches.map(check, num_parallel_calls=1)
@@ -39,7 +41,10 @@ def checked(batches: tf.data.Dataset, spec: Spec, fitted: Fitted) -> tf.data.Dat
 def _said(ids: tf.Tensor, bad: tf.Tensor, names: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """What is wrong with the first bad id; "" where there is none."""
     row, slot = tf.unstack(tf.concat([tf.where(bad), tf.zeros([1, 2], tf.int64)], 0)[0])
-    value, limit = tf.as_string(ids[row, slot]) if ids.shape[0] != 0 else "", tf.as_string(rows[slot])
+    value, limit = (
+        tf.as_string(ids[row, slot]) if ids.shape[0] != 0 else "",
+        tf.as_string(rows[slot]),
+    )
     return tf.strings.join(
         [
             "features.",
@@ -64,4 +69,6 @@ def explained() -> Iterator[None]:
             raise
         raise FunnelError(said.group()) from None
     except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
-        raise FunnelError(f"the input cannot be read: {error.message.splitlines()[0]}; preprocess again, or copy the files whole") from None
+        raise FunnelError(
+            f"the input cannot be read: {error.message.splitlines()[0]}; preprocess again, or copy the files whole"
+        ) from None

@@ -47,9 +47,13 @@ class Data:
             path = self.directory / shard["file"]
             size = path.stat().st_size if path.exists() else None
             if size != shard["bytes"]:
-                raise FunnelError(f"{path}: has {size} bytes, its manifest says {shard['bytes']}; preprocess again, or copy it whole")
+                raise FunnelError(
+                    f"{path}: has {size} bytes, its manifest says {shard['bytes']}; preprocess again, or copy it whole"
+                )
         if not self.rows(split):
-            raise FunnelError(f"{self.directory}: its {split} split is empty; choose another split.eval and preprocess again")
+            raise FunnelError(
+                f"{self.directory}: its {split} split is empty; choose another split.eval and preprocess again"
+            )
 
     @property
     def sample(self) -> Path:
@@ -61,9 +65,14 @@ class Data:
 
     def held_out(self, share: float) -> np.ndarray:
         """How many rows of each training shard are held out: its first ones, which are those of the smallest hash."""
-        return np.array([math.ceil(share * shard["rows"]) for shard in self.manifest["shards"]["train"]], np.int64)
+        return np.array(
+            [math.ceil(share * shard["rows"]) for shard in self.manifest["shards"]["train"]],
+            np.int64,
+        )
 
-    def train_input(self, *, batch_size: int, shuffle_buffer: int, seed: int, held_out: float = 0.0) -> InputFn:
+    def train_input(
+        self, *, batch_size: int, shuffle_buffer: int, seed: int, held_out: float = 0.0
+    ) -> InputFn:
         """An input_fn of endless full batches, shuffled again each epoch. The files' rows are in random order already: of large splits
         those that lie side by side are moved together. The share `held_out` of the rows is left out.
         """
@@ -71,24 +80,38 @@ class Data:
         skipped = self.held_out(held_out)
 
         def input_fn(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            own = self._own(context, "train"), skipped[context.input_pipeline_id :: context.num_input_pipelines]
+            own = (
+                self._own(context, "train"),
+                skipped[context.input_pipeline_id :: context.num_input_pipelines],
+            )
             files = tf.data.Dataset.from_tensor_slices(own).shuffle(len(own[0]), seed)
-            rows = files.interleave(lambda file, out: self._records(file).skip(out).batch(block), cycle_length=READ_AT_ONCE)
+            rows = files.interleave(
+                lambda file, out: self._records(file).skip(out).batch(block),
+                cycle_length=READ_AT_ONCE,
+            )
             rows = rows.shuffle(-(-shuffle_buffer // block), seed).repeat()
-            return self._parsed(rows.rebatch(batch_size // context.num_input_pipelines, drop_remainder=True))
+            return self._parsed(
+                rows.rebatch(batch_size // context.num_input_pipelines, drop_remainder=True)
+            )
 
         return input_fn
 
     def eval_input(self, *, batch_size: int) -> InputFn:
         """An input_fn of every row of the eval split once, in order; the last batch may be smaller."""
-        return lambda context: self._parsed(self._records(self._own(context, "eval")).batch(batch_size))
+        return lambda context: self._parsed(
+            self._records(self._own(context, "eval")).batch(batch_size)
+        )
 
     def held_out_input(self, *, batch_size: int, held_out: float) -> InputFn:
         """An input_fn of the held-out training rows once, in order; the last batch may be smaller."""
 
         def input_fn(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            files = tf.data.Dataset.from_tensor_slices((self._own(context, "train"), self.held_out(held_out)))
-            return self._parsed(files.flat_map(lambda file, out: self._records(file).take(out)).batch(batch_size))
+            files = tf.data.Dataset.from_tensor_slices(
+                (self._own(context, "train"), self.held_out(held_out))
+            )
+            return self._parsed(
+                files.flat_map(lambda file, out: self._records(file).take(out)).batch(batch_size)
+            )
 
         return input_fn
 
@@ -101,10 +124,16 @@ class Data:
                 f"preprocess with output.shards = {workers} or more"
             )
         own = shards[context.input_pipeline_id :: workers]
-        return self.remote.stage(own) if self.remote else [str(self.directory / shard["file"]) for shard in own]
+        return (
+            self.remote.stage(own)
+            if self.remote
+            else [str(self.directory / shard["file"]) for shard in own]
+        )
 
     def _records(self, files: list[str] | tf.Tensor) -> tf.data.Dataset:
-        return tf.data.TFRecordDataset(files, compression_type=COMPRESSION_TYPES[self.manifest["compression"]])
+        return tf.data.TFRecordDataset(
+            files, compression_type=COMPRESSION_TYPES[self.manifest["compression"]]
+        )
 
     def _parsed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         return batches.map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -112,12 +141,17 @@ class Data:
     def parse(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Examples [B] → {"ids": [B, S], "dense": [B, D], "id": [B], each label: [B]}, and "weight" where rows have one."""
         layout: dict[str, object] = {
-            name: tf.io.FixedLenFeature([], tf.float32 if label.is_number else tf.int64) for name, label in self.spec.labels.items()
+            name: tf.io.FixedLenFeature([], tf.float32 if label.is_number else tf.int64)
+            for name, label in self.spec.labels.items()
         }
         layout["id"] = tf.io.FixedLenFeature([], tf.string)
         if self.manifest["weighted"]:
             layout["weight"] = tf.io.FixedLenFeature([], tf.float32, 1.0)
-        features = _packed_features(self.spec) if self.manifest["layout"] == "packed" else _column_features(self.spec)
+        features = (
+            _packed_features(self.spec)
+            if self.manifest["layout"] == "packed"
+            else _column_features(self.spec)
+        )
         parsed = tf.io.parse_example(examples, layout | features)
         rows = tf.size(examples)
         if self.manifest["layout"] == "packed":
@@ -128,7 +162,9 @@ class Data:
 
 def _packed_features(spec: Spec) -> dict[str, tf.io.FixedLenFeature]:
     ids = {"ids": tf.io.FixedLenFeature([spec.ids_width], tf.int64)} if spec.ids_width else {}
-    return ids | ({"dense": tf.io.FixedLenFeature([spec.dense_width], tf.float32)} if spec.dense_width else {})
+    return ids | (
+        {"dense": tf.io.FixedLenFeature([spec.dense_width], tf.float32)} if spec.dense_width else {}
+    )
 
 
 def _column_features(spec: Spec) -> dict[str, tf.io.RaggedFeature]:
@@ -137,7 +173,9 @@ def _column_features(spec: Spec) -> dict[str, tf.io.RaggedFeature]:
     return ids | {name: tf.io.RaggedFeature(tf.float32) for name in numbers}
 
 
-def _from_columns(spec: Spec, columns: dict[str, tf.RaggedTensor], rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _from_columns(
+    spec: Spec, columns: dict[str, tf.RaggedTensor], rows: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The columns layout as ids [B, S] and dense [B, D] of the packed one: ids padded with 0, numbers with NaN, weights with 1."""
 
     def padded(name: str, length: int, padding: float) -> tf.Tensor:
@@ -145,5 +183,9 @@ def _from_columns(spec: Spec, columns: dict[str, tf.RaggedTensor], rows: tf.Tens
 
     ids = [padded(name, slots.length, 0) for name, slots in spec.id_slots.items()]
     dense = [padded(name, 1, float("nan")) for name in spec.dense_slots]
-    dense += [padded(f"{name}_weights", slots.length, 1.0) for name, slots in spec.weight_slots.items()]
-    return tf.concat([tf.zeros([rows, 0], tf.int64), *ids], 1), tf.concat([tf.zeros([rows, 0]), *dense], 1)
+    dense += [
+        padded(f"{name}_weights", slots.length, 1.0) for name, slots in spec.weight_slots.items()
+    ]
+    return tf.concat([tf.zeros([rows, 0], tf.int64), *ids], 1), tf.concat(
+        [tf.zeros([rows, 0]), *dense], 1
+    )

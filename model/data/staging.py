@@ -20,7 +20,12 @@ from pyarrow import fs
 
 from features.errors import FunnelError
 
-SMALL = ("manifest.json", "fitted.json", "spec.json", "sample.parquet")  # fetched whenever the directory is opened
+SMALL = (
+    "manifest.json",
+    "fitted.json",
+    "spec.json",
+    "sample.parquet",
+)  # fetched whenever the directory is opened
 COPIES_AT_ONCE = 8
 CHUNK = 1 << 22  # bytes
 GIB = 1 << 30
@@ -34,7 +39,11 @@ def is_remote(uri: str | Path) -> bool:
 def cache_root() -> Path:
     """Where remote data is kept: $FUNNEL_CACHE, or funnel/ in the user's cache."""
     own = os.environ.get("FUNNEL_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "funnel"
+    return (
+        Path(own)
+        if own
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "funnel"
+    )
 
 
 class RemoteDirectory:
@@ -67,14 +76,21 @@ class RemoteDirectory:
                 missing = [shard for shard in shards if not self._has(shard)]
                 self._make_room(sum(shard["bytes"] for shard in missing))
                 with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-                    list(pool.map(lambda shard: self._copy(shard["file"], shard["sha256"]), missing))
+                    list(
+                        pool.map(lambda shard: self._copy(shard["file"], shard["sha256"]), missing)
+                    )
         return [str(self.directory / shard["file"]) for shard in shards]
 
     def _has(self, shard: Mapping[str, Any]) -> bool:
         """Whether a checked copy is there: its name carries the checksum where the content may have changed since."""
         path = self.directory / shard["file"]
         noted = path.with_name(f"{path.name}.sha256")
-        return path.exists() and path.stat().st_size == shard["bytes"] and noted.exists() and noted.read_text() == shard["sha256"]
+        return (
+            path.exists()
+            and path.stat().st_size == shard["bytes"]
+            and noted.exists()
+            and noted.read_text() == shard["sha256"]
+        )
 
     def _copy(self, file: str, sha256: str | None = None) -> None:
         """Fetches a file, which appears whole or not at all."""
@@ -87,11 +103,15 @@ class RemoteDirectory:
                     digest.update(chunk)
                     target.write(chunk)
             if sha256 not in (None, digest.hexdigest()):
-                raise FunnelError(f"{self.uri}/{file}: its sha256 is {digest.hexdigest()}, its manifest says {sha256}; upload it again")
+                raise FunnelError(
+                    f"{self.uri}/{file}: its sha256 is {digest.hexdigest()}, its manifest says {sha256}; upload it again"
+                )
             beside.rename(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
-                raise FunnelError(f"{self.directory}: no space is left for {file}: free some, or set FUNNEL_CACHE elsewhere") from None
+                raise FunnelError(
+                    f"{self.directory}: no space is left for {file}: free some, or set FUNNEL_CACHE elsewhere"
+                ) from None
             raise FunnelError(
                 f"{self.uri}/{file}: cannot be read ({error}). Remote data is staged by pyarrow.fs (s3://, gs://, hdfs:// and their "
                 "usual credentials; AWS_ENDPOINT_URL for a server of your own) into $FUNNEL_CACHE, or read in place where tensorflow-io "
@@ -113,7 +133,10 @@ class RemoteDirectory:
         root, bound = self.directory.parent, self.cache_gib * GIB
         if _size(root) + wanted > bound:
             self._remove_stale()
-        others = sorted((p for p in root.iterdir() if (p / ".lock").exists()), key=lambda p: (p / ".lock").stat().st_mtime)
+        others = sorted(
+            (p for p in root.iterdir() if (p / ".lock").exists()),
+            key=lambda p: (p / ".lock").stat().st_mtime,
+        )
         sizes = {other: _size(other) for other in others}
         for other in others:
             if sum(sizes.values()) + wanted <= bound:

@@ -31,7 +31,11 @@ class MetricsLog:
         if progress.metrics is not None:
             line |= {"evaluation": progress.metrics}
         else:
-            line |= {"loss": progress.losses, "weight": progress.weights, "learning_rate": progress.learning_rates}
+            line |= {
+                "loss": progress.losses,
+                "weight": progress.weights,
+                "learning_rate": progress.learning_rates,
+            }
             line |= {"rows_per_second": progress.rows_per_second, "waiting": progress.waiting}
             line |= {"touched": progress.touched, "entropy": progress.entropies}
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,10 +69,17 @@ def last_fall(path: Path, every: int) -> tuple[int, float, float] | None:
 
     Windows are `every` steps; None where there are not two of them.
     """
-    reports = [line for line in (_lines(path) if path.exists() else []) if "loss" in line and line["step"] % every == 0]
+    reports = [
+        line
+        for line in (_lines(path) if path.exists() else [])
+        if "loss" in line and line["step"] % every == 0
+    ]
     if len(reports) < 2 or None in (*reports[-1]["loss"].values(), *reports[-2]["loss"].values()):
         return None
-    before, last = (sum(line["weight"][name] * loss for name, loss in line["loss"].items()) for line in reports[-2:])
+    before, last = (
+        sum(line["weight"][name] * loss for name, loss in line["loss"].items())
+        for line in reports[-2:]
+    )
     return reports[-1]["step"], before, last
 
 
@@ -91,9 +102,15 @@ class TensorBoard:
         if progress.metrics is not None:
             groups = {f"metric/{task}": own for task, own in progress.metrics.items()}
         else:
-            groups = {"loss": progress.losses, "weight": progress.weights, "learning_rate": progress.learning_rates}
+            groups = {
+                "loss": progress.losses,
+                "weight": progress.weights,
+                "learning_rate": progress.learning_rates,
+            }
             groups |= {"entropy": progress.entropies, "touched": progress.touched}
-            groups |= {"speed": {"rows_per_second": progress.rows_per_second, "waiting": progress.waiting}}
+            groups |= {
+                "speed": {"rows_per_second": progress.rows_per_second, "waiting": progress.waiting}
+            }
         self._writer = self._writer or tf.summary.create_file_writer(str(self.directory))
         with self._writer.as_default(step=progress.step):
             for group, values in groups.items():
@@ -114,7 +131,9 @@ class Profile:
 
     def __init__(self, directory: Path, first: int, last: int) -> None:
         if not 1 <= first <= last:
-            raise FunnelError(f"profile = [{first}, {last}]: must be [first step, last step], with 1 ≤ first ≤ last")
+            raise FunnelError(
+                f"profile = [{first}, {last}]: must be [first step, last step], with 1 ≤ first ≤ last"
+            )
         self.directory, self.cuts, self._running = directory, (first - 1, last), False
 
     def __call__(self, progress: Progress) -> None:
@@ -151,13 +170,17 @@ class EarlyStopping:
         self._noted: int | None = None
 
     def __call__(self, progress: Progress) -> bool:
-        if progress.metrics is not None and progress.step != self._noted:  # one that is made up may be in the log already
+        if (
+            progress.metrics is not None and progress.step != self._noted
+        ):  # one that is made up may be in the log already
             self._note(progress.step, progress.metrics)
         return self.missed >= self.patience
 
     def _note(self, step: int, metrics: dict) -> None:
         value, self._noted = self.metric.of(metrics), step
-        if value is not None and (self.best is None or self.sign * (value - self.best) > self.min_delta):
+        if value is not None and (
+            self.best is None or self.sign * (value - self.best) > self.min_delta
+        ):
             self.best, self.best_step, self.missed = value, step, 0
         else:
             self.missed += 1

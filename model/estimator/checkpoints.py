@@ -14,7 +14,9 @@ from features.errors import FunnelError
 from model.estimator import iterator_state as positions
 
 NAME = "ckpt"
-TABLE_END = 0xDB4775248B80FB57.to_bytes(8, "little")  # of LevelDB's format, in which TensorFlow writes an index
+TABLE_END = 0xDB4775248B80FB57.to_bytes(
+    8, "little"
+)  # of LevelDB's format, in which TensorFlow writes an index
 READ_ERRORS = (tf.errors.OpError, OSError, ValueError, AssertionError, LookupError)
 
 
@@ -26,9 +28,21 @@ class Checkpoints:
     """
 
     def __init__(
-        self, directory: Path, state: Mapping[str, tf.Variable], *, keep: int, background: bool = False, worker: int = 0, workers: int = 1
+        self,
+        directory: Path,
+        state: Mapping[str, tf.Variable],
+        *,
+        keep: int,
+        background: bool = False,
+        worker: int = 0,
+        workers: int = 1,
     ) -> None:
-        self.directory, self.state, self.worker, self.workers = directory, dict(state), worker, workers
+        self.directory, self.state, self.worker, self.workers = (
+            directory,
+            dict(state),
+            worker,
+            workers,
+        )
         self.background = background and _fits_twice(self.state)
         self._copies: dict[str, tf.Variable] = {}
         self._manager = _manager(directory, self._written(), keep) if worker == 0 else None
@@ -38,7 +52,9 @@ class Checkpoints:
     def _written(self) -> dict[str, tf.Variable]:
         """What is written: the variables or, in the background, their copies."""
         if self.background:
-            self._copies = {name: tf.Variable(v.read_value(), trainable=False) for name, v in self.state.items()}
+            self._copies = {
+                name: tf.Variable(v.read_value(), trainable=False) for name, v in self.state.items()
+            }
         return self._copies or self.state
 
     def save(self, step: int, batches: Any, barrier: Callable[[], None] = lambda: None) -> None:
@@ -49,7 +65,12 @@ class Checkpoints:
         """
         self.close()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._guarded(step, lambda: positions.write(_position(self.directory / f"{NAME}-{step}", self.worker), batches))
+        self._guarded(
+            step,
+            lambda: positions.write(
+                _position(self.directory / f"{NAME}-{step}", self.worker), batches
+            ),
+        )
         barrier()
         if self.worker == 0:
             for name, copy in self._copies.items():
@@ -82,7 +103,9 @@ class Checkpoints:
             last = listed(self.directory)
             if self.worker == 0:
                 _remove_unlisted(self.directory, last, step)
-            kept = f"the last good one is {Path(last[-1]).name}" if last else "there is none before it"
+            kept = (
+                f"the last good one is {Path(last[-1]).name}" if last else "there is none before it"
+            )
             said = str(error).splitlines()[0][:200]
             raise FunnelError(
                 f"{self.directory}: the checkpoint of step {step} cannot be written ({said}); {kept}: free space, run again"
@@ -133,7 +156,10 @@ def _ended(index: Path) -> bool:
 
 
 def first_readable(
-    directory: Path, read: Callable[[str], None], warn: Callable[[str], None], remedy: str = "train anew with --force"
+    directory: Path,
+    read: Callable[[str], None],
+    warn: Callable[[str], None],
+    remedy: str = "train anew with --force",
 ) -> str | None:
     """Calls `read` with the newest checkpoint's path, with the one before where that fails, and so on; returns the one that was read.
 
@@ -148,7 +174,9 @@ def first_readable(
             reason = str(error).splitlines()[0][:200]
             warn(f"{path} cannot be read ({reason}): taking the one before")
     if paths:
-        raise FunnelError(f"{directory}: none of its {len(paths)} checkpoints can be read ({reason}); {remedy}")
+        raise FunnelError(
+            f"{directory}: none of its {len(paths)} checkpoints can be read ({reason}); {remedy}"
+        )
     return None
 
 
@@ -158,7 +186,10 @@ def latest_complete(directory: Path, workers: int) -> str | None:
     def look(path: str) -> None:
         tf.train.load_checkpoint(path)  # reads its index
         data = list(directory.glob(f"{Path(path).name}.data-*"))
-        if not data or not all(file.stat().st_size for file in [*data, *(_position(path, worker) for worker in range(workers))]):
+        if not data or not all(
+            file.stat().st_size
+            for file in [*data, *(_position(path, worker) for worker in range(workers))]
+        ):
             raise OSError(f"{path} lacks its data")
 
     return first_readable(directory, look, lambda line: None)
@@ -182,10 +213,14 @@ def step_of(path: str) -> int:
     return int(path.rsplit("-", 1)[1])
 
 
-def _manager(directory: Path, state: Mapping[str, tf.Variable], keep: int) -> tf.train.CheckpointManager:
+def _manager(
+    directory: Path, state: Mapping[str, tf.Variable], keep: int
+) -> tf.train.CheckpointManager:
     _write_list(directory)
     checkpoint = tf.train.Checkpoint(state=tracked(state))
-    return tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=keep, checkpoint_name=NAME)
+    return tf.train.CheckpointManager(
+        checkpoint, str(directory), max_to_keep=keep, checkpoint_name=NAME
+    )
 
 
 def _write_list(directory: Path) -> None:
@@ -195,7 +230,10 @@ def _write_list(directory: Path) -> None:
         return
     indices = [path.with_name(path.name + ".index") for path in paths]
     times = [index.stat().st_mtime if index.exists() else 1.0 for index in indices]
-    lines = [f'model_checkpoint_path: "{paths[-1].name}"', *(f'all_model_checkpoint_paths: "{path.name}"' for path in paths)]
+    lines = [
+        f'model_checkpoint_path: "{paths[-1].name}"',
+        *(f'all_model_checkpoint_paths: "{path.name}"' for path in paths),
+    ]
     lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
     unfinished = directory / "checkpoint.unfinished"
     unfinished.write_text("\n".join(lines) + "\n")
@@ -222,7 +260,11 @@ def _remove_unlisted(directory: Path, paths: list[str], newest: int) -> None:
     steps = {step_of(path) for path in paths}
     for path in directory.glob(f"{NAME}-*"):
         number = path.name.removeprefix(f"{NAME}-").split(".")[0].split("_")[0]
-        if number.isdecimal() and int(number) <= newest and (int(number) not in steps or path.name.endswith("_temp")):
+        if (
+            number.isdecimal()
+            and int(number) <= newest
+            and (int(number) not in steps or path.name.endswith("_temp"))
+        ):
             tf.io.gfile.rmtree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
 
 

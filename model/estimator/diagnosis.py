@@ -25,7 +25,9 @@ def check_finite(config: RankingConfig, trainer: Trainer, fitted: Fitted, stretc
     if bad is None and stretch.finite:
         return
     cause = find_cause(config, fitted, stretch.last)
-    found = [i for i, [theirs] in enumerate(gathered(trainer.strategy, int(cause is not None))) if theirs]
+    found = [
+        i for i, [theirs] in enumerate(gathered(trainer.strategy, int(cause is not None))) if theirs
+    ]
     what = "gradients are not finite" if bad is None else f"the loss of {bad} is {losses[bad]}"
     rates = f"lower train.learning_rate = {config.train.learning_rate} or train.embedding_learning_rate = "
     rates += f"{config.train.embedding_learning_rate}"
@@ -41,7 +43,9 @@ def check_finite(config: RankingConfig, trainer: Trainer, fitted: Fitted, stretc
 
 def _spoilt(trainer: Trainer) -> str:
     """Whose gradients are not finite: a step makes such weights so. Those nearest the losses come first, since what lies before follows."""
-    trained = {name: v for name, v in trainer.model.state.items() if not name.startswith("untrained_")}
+    trained = {
+        name: v for name, v in trainer.model.state.items() if not name.startswith("untrained_")
+    }
     bad = [name for name, v in reversed(trained.items()) if not tf.reduce_all(tf.math.is_finite(v))]
     if not bad:
         return "of which weights is not known, since the step was not taken: train.precision = 'float32' shows it"
@@ -53,7 +57,11 @@ def _spoilt(trainer: Trainer) -> str:
 def find_cause(config: RankingConfig, fitted: Fitted, batch: dict[str, tf.Tensor]) -> str | None:
     """The first label, weight or feature slot of a batch that is not finite once it was normalised, with its row."""
     spec = config.spec
-    numbers = {f"label '{name}'": batch[name].numpy() for name, label in spec.labels.items() if label.is_number}
+    numbers = {
+        f"label '{name}'": batch[name].numpy()
+        for name, label in spec.labels.items()
+        if label.is_number
+    }
     numbers |= {"weight": batch["weight"].numpy()} if "weight" in batch else {}
     normalised = graph.normalise(spec, fitted, batch["dense"]).numpy()
     numbers |= {f"feature '{name}'": normalised[:, i] for i, name in enumerate(spec.numeric)}
@@ -63,6 +71,10 @@ def find_cause(config: RankingConfig, fitted: Fitted, batch: dict[str, tf.Tensor
         bad = np.argwhere(~np.isfinite(values))
         if len(bad):
             row = int(bad[0][0])
-            shown = f"; its id is {batch['id'].numpy()[row].decode(errors='replace')!r}" if "id" in batch else ""
+            shown = (
+                f"; its id is {batch['id'].numpy()[row].decode(errors='replace')!r}"
+                if "id" in batch
+                else ""
+            )
             return f"{name} is {values[tuple(bad[0])]} in row {row} of the batch{shown}: clip or transform it, or drop such rows"
     return None

@@ -30,7 +30,9 @@ class HeldOutLoss:
         """[objectives, 2]: Σ of the losses and of the rows."""
         predictions = self.model(batch["ids"], batch["dense"])
         objectives = self.model.funnel.objectives(predictions, batch)
-        return tf.stack([tf.stack(objective.sums(batch.get("weight", 1.0))) for objective in objectives])
+        return tf.stack(
+            [tf.stack(objective.sums(batch.get("weight", 1.0))) for objective in objectives]
+        )
 
     def __call__(self, dataset: tf.data.Dataset, weights: Mapping[str, float]) -> float:
         losses, rows = sum(self._sums(batch).numpy().astype(np.float64) for batch in dataset).T
@@ -47,8 +49,22 @@ class EarlyStop:
     evaluations, so that a training that was killed goes on as it would have.
     """
 
-    def __init__(self, folder: Path, dataset: Callable[[], tf.data.Dataset], *, every: int, last: int, say: Callable[[str], None]) -> None:
-        self.folder, self.dataset, self.every, self.last, self.say = folder, dataset, every, last, say
+    def __init__(
+        self,
+        folder: Path,
+        dataset: Callable[[], tf.data.Dataset],
+        *,
+        every: int,
+        last: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.folder, self.dataset, self.every, self.last, self.say = (
+            folder,
+            dataset,
+            every,
+            last,
+            say,
+        )
         self.cuts = (*range(every, last, every), last)
         self.losses: dict[int, float] = {}
         self._trainer: Trainer | None = None
@@ -59,7 +75,9 @@ class EarlyStop:
             self._trainer, self._loss = trainer, HeldOutLoss(trainer.model)
         log = self.folder / "losses.jsonl"
         lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-        self.losses = {line["step"]: line["loss"] for line in lines if line["step"] <= trainer.reached}
+        self.losses = {
+            line["step"]: line["loss"] for line in lines if line["step"] <= trainer.reached
+        }
 
     @property
     def best(self) -> int:
@@ -78,7 +96,11 @@ class EarlyStop:
         if missed:
             self._checkpoint.read(str(self.folder / "best")).assert_consumed()
         low = f"the held-out loss was lowest at step {self.best:,}: {self.losses[self.best]:.4f}"
-        self.say(f"{low}, whose weights are kept" if missed else f"{low}, and still falling at the end: more epochs may help")
+        self.say(
+            f"{low}, whose weights are kept"
+            if missed
+            else f"{low}, and still falling at the end: more epochs may help"
+        )
         return missed >= PATIENCE
 
     def _note(self, step: int, loss: float) -> None:
@@ -87,7 +109,9 @@ class EarlyStop:
         self.folder.mkdir(parents=True, exist_ok=True)
         if lowest:
             self._checkpoint.write(str(self.folder / "best"))
-        lines = "".join(json.dumps({"step": s, "loss": value}) + "\n" for s, value in self.losses.items())
+        lines = "".join(
+            json.dumps({"step": s, "loss": value}) + "\n" for s, value in self.losses.items()
+        )
         unfinished = self.folder / ".losses.jsonl"
         unfinished.write_text(lines)
         os.replace(unfinished, self.folder / "losses.jsonl")
@@ -95,4 +119,6 @@ class EarlyStop:
     @property
     def _checkpoint(self) -> tf.train.Checkpoint:
         """Of all that a checkpoint holds but the step, which goes on."""
-        return tf.train.Checkpoint(state=tracked({name: v for name, v in self._trainer.state.items() if name != "step"}))
+        return tf.train.Checkpoint(
+            state=tracked({name: v for name, v in self._trainer.state.items() if name != "step"})
+        )

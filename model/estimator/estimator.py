@@ -18,7 +18,14 @@ from model import calibration
 from model.base_rates import BaseRates
 from model.calibration import CalibrationMap
 from model.data.id_check import checked, explained
-from model.estimator.checkpoints import Checkpoints, first_readable, latest_complete, listed, read_into, step_of
+from model.estimator.checkpoints import (
+    Checkpoints,
+    first_readable,
+    latest_complete,
+    listed,
+    read_into,
+    step_of,
+)
 from model.estimator.diagnosis import check_finite
 from model.estimator.identity import Identity, RankingConfig
 from model.estimator.warm_start import WarmStart
@@ -31,7 +38,13 @@ from model.serving.export import Export, export
 from model.training.config import RunConfig
 from model.training.interrupts import Interrupts
 from model.training.progress import Action, Progress, Reporter
-from model.training.strategy import check_agreement, check_restored, input_context, least, make_strategy
+from model.training.strategy import (
+    check_agreement,
+    check_restored,
+    input_context,
+    least,
+    make_strategy,
+)
 from model.training.trainer import Trainer
 from model.training.workers import worker, workers
 
@@ -82,23 +95,40 @@ class RankingEstimator:
         warn: Say = print,
         inform: Say = print,
     ) -> None:
-        self.config, self.model_dir, self.run_config = config, Path(model_dir), run_config or RunConfig()
+        self.config, self.model_dir, self.run_config = (
+            config,
+            Path(model_dir),
+            run_config or RunConfig(),
+        )
         self.anew, self.warm_start, self.warn, self.inform = anew, warm_start, warn, inform
         self.held_out_input = held_out_input
         self.identity = Identity(self.model_dir)
         self._session: _Session | None = None
         if warm_start is not None and warm_start.model_dir.resolve() == self.model_dir.resolve():
-            raise FunnelError(f"{self.model_dir}: is both trained and started from; give another run directory, or no warm start")
+            raise FunnelError(
+                f"{self.model_dir}: is both trained and started from; give another run directory, or no warm start"
+            )
         known = None if anew else self.identity.known()
         begins = warm_start is not None and known is None
-        self.fitted = warm_start.fitted(config) if begins else config.fitted if anew else self.identity.fitted(config)
+        self.fitted = (
+            warm_start.fitted(config)
+            if begins
+            else config.fitted
+            if anew
+            else self.identity.fitted(config)
+        )
 
     @property
     def checkpoint_dir(self) -> Path:
         return self.model_dir / "checkpoints"
 
     def train(
-        self, input_fn: InputFn, *, steps: int | None = None, max_steps: int | None = None, actions: Sequence[Action] = ()
+        self,
+        input_fn: InputFn,
+        *,
+        steps: int | None = None,
+        max_steps: int | None = None,
+        actions: Sequence[Action] = (),
     ) -> Trained:
         """Trains `steps` more, or until step `max_steps`, from the latest checkpoint if there is one.
 
@@ -107,7 +137,9 @@ class RankingEstimator:
         time with a checkpoint.
         """
         if (steps is None) == (max_steps is None):
-            raise FunnelError(f"train(steps = {steps}, max_steps = {max_steps}): give one of them, how many more or until which")
+            raise FunnelError(
+                f"train(steps = {steps}, max_steps = {max_steps}): give one of them, how many more or until which"
+            )
         session, self._session = self._session, None  # not kept where an error ends the training
         if session is None or session.input_fn is not input_fn:
             session = self._begin(input_fn)
@@ -133,11 +165,17 @@ class RankingEstimator:
         for line in BaseRates(config.spec, self.fitted.outcomes).warnings():
             self.warn(line)
         self.inform(f"training in {trainer.mode}, replicas: {trainer.replicas}")
-        others = {"mode": mode, "fitted": self.fitted.model_dump(mode="json"), "run": run.model_dump(mode="json", exclude={"cache_gib"})}
+        others = {
+            "mode": mode,
+            "fitted": self.fitted.model_dump(mode="json"),
+            "run": run.model_dump(mode="json", exclude={"cache_gib"}),
+        }
         check_agreement(strategy, config.identity | config.course | others)
         if not self.anew:
             self.identity.check_course(config, mode)
-        batches = iter(checked(input_fn(input_context(strategy)), config.spec, self.fitted).prefetch(READY))
+        batches = iter(
+            checked(input_fn(input_context(strategy)), config.spec, self.fitted).prefetch(READY)
+        )
         begins = self.anew or not listed(self.checkpoint_dir)
         if begins and self.warm_start:
             self.warm_start.apply(trainer.state, config.spec, self.fitted, self.warn)
@@ -168,15 +206,30 @@ class RankingEstimator:
         cuts = sorted({cut for action in actions for cut in getattr(action, "cuts", ())})
         with Interrupts() as interrupts:
             while step < total and ended == "steps":
-                until = min(_next(step, run.log_every), _next(step, run.checkpoint_every), total, step + reporter.within(RESPONSIVE))
-                until = least(trainer.strategy, min([until, *(cut for cut in cuts if cut > step)]))  # paces and cuts are each worker's own
+                until = min(
+                    _next(step, run.log_every),
+                    _next(step, run.checkpoint_every),
+                    total,
+                    step + reporter.within(RESPONSIVE),
+                )
+                until = least(
+                    trainer.strategy, min([until, *(cut for cut in cuts if cut > step)])
+                )  # paces and cuts are each worker's own
                 step = self._stretch(session, until - step, reporter)
-                ended = "data" if step < until else "signal" if trainer.any_worker(interrupts.asked) else "steps"
+                ended = (
+                    "data"
+                    if step < until
+                    else "signal"
+                    if trainer.any_worker(interrupts.asked)
+                    else "steps"
+                )
                 last = ended != "steps" or step == total
                 told = last or step % run.log_every == 0 or trainer.any_worker(step in cuts)
                 asked = told and trainer.any_worker(reporter.tell(actions))
                 ended = "action" if asked and ended == "steps" else ended
-                due = run.checkpoint_minutes is not None and trainer.any_worker(time.monotonic() - saved_at >= 60 * run.checkpoint_minutes)
+                due = run.checkpoint_minutes is not None and trainer.any_worker(
+                    time.monotonic() - saved_at >= 60 * run.checkpoint_minutes
+                )
                 if step > saved and (last or asked or due or step % run.checkpoint_every == 0):
                     session.checkpoints.save(step, session.batches, trainer.barrier)
                     saved, saved_at = step, time.monotonic()
@@ -207,10 +260,16 @@ class RankingEstimator:
         """The model of the latest checkpoint, calibrated, on one device. Raises FunnelError when there is none."""
         seed = self.identity.seed(self.config)
         model = RankingModel(self.config.spec, self.config.model, self.fitted, seed)
-        found = first_readable(self.checkpoint_dir, lambda path: read_into(model.state, path, partly=True), self.warn)
+        found = first_readable(
+            self.checkpoint_dir, lambda path: read_into(model.state, path, partly=True), self.warn
+        )
         if found is None:
-            raise FunnelError(f"{self.checkpoint_dir}: holds no checkpoint; run `funnel train` first")
-        calibrated = [task for task, declared in self.config.spec.tasks.items() if declared.calibrate]
+            raise FunnelError(
+                f"{self.checkpoint_dir}: holds no checkpoint; run `funnel train` first"
+            )
+        calibrated = [
+            task for task, declared in self.config.spec.tasks.items() if declared.calibrate
+        ]
         if calibrated:
             model.calibration = self._calibration(model, step_of(found), calibrated[0])
         return model
@@ -237,15 +296,24 @@ class RankingEstimator:
 
     def _scores(self, model: RankingModel, input_fn: InputFn) -> dict[str, np.ndarray]:
         """What a model says of the input's rows, and what is known of them."""
-        score = tf.function(lambda batch: model.scores(batch["ids"], batch["dense"]), autograph=False)
+        score = tf.function(
+            lambda batch: model.scores(batch["ids"], batch["dense"]), autograph=False
+        )
         kept = ["id", "weight", *self.config.spec.labels]
         with explained():
-            batches = [{k: batch[k] for k in kept if k in batch} | score(batch) for batch in self._rows(input_fn)]
-        return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
+            batches = [
+                {k: batch[k] for k in kept if k in batch} | score(batch)
+                for batch in self._rows(input_fn)
+            ]
+        return {
+            name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]
+        }
 
     def _rows(self, input_fn: InputFn) -> tf.data.Dataset:
         """All rows of an input, in this process alone."""
-        return checked(input_fn(tf.distribute.InputContext()), self.config.spec, self.fitted).prefetch(READY)
+        return checked(
+            input_fn(tf.distribute.InputContext()), self.config.spec, self.fitted
+        ).prefetch(READY)
 
     def evaluate(self, input_fn: InputFn) -> dict[str, dict[str, float | None]]:
         """Metrics of the latest checkpoint on the input's rows, by task and joint."""
@@ -276,7 +344,11 @@ class RankingEstimator:
             weights, sums = tf.nest.map_structure(lambda t: t.numpy(), observe(batch))
             gates.add(weights, len(batch["ids"]))
             layers.add(sums, len(batch["ids"]))
-        found = {"gates": gates.summary(), "layers": layers.summary(), "embeddings": model.untouched()}
+        found = {
+            "gates": gates.summary(),
+            "layers": layers.summary(),
+            "embeddings": model.untouched(),
+        }
         warnings = gate_alarms(found["gates"]) + alarms(found["layers"], found["embeddings"])
         found["alarms"] = warnings
         (self.model_dir / "health.json").write_text(json.dumps(found, indent=1) + "\n")

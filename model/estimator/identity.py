@@ -41,28 +41,53 @@ class RankingConfig:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, data: Data, model: ModelConfig, train: TrainConfig, earlier: Mapping[str, float] | None = None) -> RankingConfig:
+    def of(
+        cls,
+        data: Data,
+        model: ModelConfig,
+        train: TrainConfig,
+        earlier: Mapping[str, float] | None = None,
+    ) -> RankingConfig:
         """The configuration over a preprocessed directory: what `train` leaves open is what suits its rows,
         or `earlier`, what was chosen for the run of a warm start.
         """
         shards = "".join(shard["sha256"] for shard in data.manifest["shards"]["train"])
         rates = BaseRates(data.spec, data.fitted.outcomes)
-        suiting = suited(train, data.rows("train"), rates, lambda share: int(data.held_out(share).sum()), earlier)
+        suiting = suited(
+            train, data.rows("train"), rates, lambda share: int(data.held_out(share).sum()), earlier
+        )
         named = hashlib.sha256(shards.encode()).hexdigest()[:16]
-        return cls(data.spec, model, suiting.train, data.fitted, named, data.sample, suiting.held_out, suiting.chosen, suiting.notes)
+        return cls(
+            data.spec,
+            model,
+            suiting.train,
+            data.fitted,
+            named,
+            data.sample,
+            suiting.held_out,
+            suiting.chosen,
+            suiting.notes,
+        )
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint's meaning depends on. Thresholds are read by metrics alone."""
         return {
-            "spec": self.spec.model_dump(mode="json", exclude_none=True, exclude={"tasks": {"__all__": {"threshold"}}}),
+            "spec": self.spec.model_dump(
+                mode="json", exclude_none=True, exclude={"tasks": {"__all__": {"threshold"}}}
+            ),
             "model": self.model.model_dump(mode="json"),
         }
 
     @property
     def course(self) -> dict[str, Any]:
         """What the course of a training depends on, besides its identity and the mode that precision and xla come to on its machine."""
-        return {"train": self.train.model_dump(mode="json", exclude={"steps", "epochs", "precision", "xla"}) | {"data": self.data}}
+        return {
+            "train": self.train.model_dump(
+                mode="json", exclude={"steps", "epochs", "precision", "xla"}
+            )
+            | {"data": self.data}
+        }
 
 
 class Identity:
@@ -78,7 +103,9 @@ class Identity:
         try:
             return json.loads(self.path.read_text())
         except ValueError as error:
-            raise FunnelError(f"{self.path}: is no JSON ({error}); put back a copy of it, or train anew with --force") from None
+            raise FunnelError(
+                f"{self.path}: is no JSON ({error}); put back a copy of it, or train anew with --force"
+            ) from None
 
     def fitted(self, config: RankingConfig) -> Fitted:
         """What the checkpoints took from their training split; the configuration's own without any. Raises FunnelError when they are of

@@ -16,7 +16,9 @@ DIGEST = 32  # bytes of a SHA-256; TensorFlow checks its own files alone
 
 def write(path: Path, batches: Any) -> None:
     """Writes the place of the iterator `batches`, whole or not at all. Raises what TensorFlow or the disk says."""
-    state = tf.raw_ops.SerializeIterator(resource_handle=batches._iterator_resource, external_state_policy=2)  # fails if there is any
+    state = tf.raw_ops.SerializeIterator(
+        resource_handle=batches._iterator_resource, external_state_policy=2
+    )  # fails if there is any
     content = tf.io.serialize_tensor(state).numpy()
     unfinished = path.with_name(path.name + ".unfinished")
     with unfinished.open("wb") as file:
@@ -37,7 +39,10 @@ def read(path: Path) -> bytes:
 def move(batches: Any, content: bytes, checkpoint: str) -> None:
     """Moves the iterator `batches` to the place that was read beside a checkpoint. Raises FunnelError when it is one in another input."""
     try:
-        tf.raw_ops.DeserializeIterator(resource_handle=batches._iterator_resource, serialized=tf.io.parse_tensor(content, tf.variant))
+        tf.raw_ops.DeserializeIterator(
+            resource_handle=batches._iterator_resource,
+            serialized=tf.io.parse_tensor(content, tf.variant),
+        )
     except tf.errors.OpError as error:
         said = error.message.split("} ", 1)[-1].split(". ")[0]
         raise FunnelError(

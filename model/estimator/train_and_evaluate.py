@@ -15,7 +15,9 @@ from model.training.progress import Action, Progress
 from model.training.workers import worker
 
 Metrics = dict[str, dict[str, float | None]]
-Exporter = Callable[[RankingEstimator, Metrics, int, bool], Path | None]  # (estimator, metrics, step, at the end?) → what it published
+Exporter = Callable[
+    [RankingEstimator, Metrics, int, bool], Path | None
+]  # (estimator, metrics, step, at the end?) → what it published
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class EvalSpec:
     actions: Sequence[Action] = ()
 
 
-def train_and_evaluate(estimator: RankingEstimator, train_spec: TrainSpec, eval_spec: EvalSpec) -> tuple[Trained, Metrics | None]:
+def train_and_evaluate(
+    estimator: RankingEstimator, train_spec: TrainSpec, eval_spec: EvalSpec
+) -> tuple[Trained, Metrics | None]:
     """Trains to `max_steps` and evaluates on the way; returns how training ended and the last metrics, None where a signal came first.
 
     An action that returns True, at a report or at an evaluation, ends the training: the exporters are then called for the end. After a
@@ -48,7 +52,9 @@ def train_and_evaluate(estimator: RankingEstimator, train_spec: TrainSpec, eval_
     if eval_spec.every_steps < 1:
         raise FunnelError(f"EvalSpec.every_steps = {eval_spec.every_steps}: must be at least 1")
     every, metrics = eval_spec.every_steps, None
-    trained = estimator.train(train_spec.input_fn, steps=0)  # from which step it goes on is known once it is restored
+    trained = estimator.train(
+        train_spec.input_fn, steps=0
+    )  # from which step it goes on is known once it is restored
     evaluated, step = _Evaluated(estimator.model_dir / "evaluated.json"), trained.step
     due = step > 0 and (step % every == 0 or step >= train_spec.max_steps)
     missed = estimator.agreed(due and evaluated.step < step)
@@ -56,18 +62,24 @@ def train_and_evaluate(estimator: RankingEstimator, train_spec: TrainSpec, eval_
     while True:
         if not missed:
             until = min((step // every + 1) * every, train_spec.max_steps)
-            trained = estimator.train(train_spec.input_fn, max_steps=until, actions=train_spec.actions)
+            trained = estimator.train(
+                train_spec.input_fn, max_steps=until, actions=train_spec.actions
+            )
         if trained.ended == "signal":
             return trained, metrics
         step, metrics, missed = trained.step, estimator.evaluate(eval_spec.input_fn), False
         new = evaluated.step < step  # else nothing was left to train
-        asked = estimator.agreed(new and _tell(trained.report, metrics, [*train_spec.actions, *eval_spec.actions]))
+        asked = estimator.agreed(
+            new and _tell(trained.report, metrics, [*train_spec.actions, *eval_spec.actions])
+        )
         ended = "action" if asked and trained.ended == "steps" else trained.ended
         final = ended != "steps" or step >= train_spec.max_steps
         for exporter in eval_spec.exporters if worker() == 0 else ():
             exporter(estimator, metrics, step, final)
         evaluated.until(step)
-        estimator.agreed(False)  # no worker goes, and takes the others down, while the first exports
+        estimator.agreed(
+            False
+        )  # no worker goes, and takes the others down, while the first exports
         if final:
             return dataclasses.replace(trained, ended=ended), metrics
 
@@ -90,5 +102,7 @@ class _Evaluated:
 def _tell(report: Progress, metrics: Metrics, actions: Sequence[Action]) -> bool:
     """Gives the metrics to the actions; whether one of them ends the training."""
     progress = dataclasses.replace(report, metrics=metrics)
-    asked = [action(progress) for action in actions]  # all of them, even where the first ends the training
+    asked = [
+        action(progress) for action in actions
+    ]  # all of them, even where the first ends the training
     return any(asked)

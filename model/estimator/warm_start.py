@@ -20,9 +20,16 @@ from model.estimator.checkpoints import first_readable
 from model.estimator.identity import Identity, RankingConfig
 from model.wide import wide_ranges
 
-READING = {"pooling", "serve", "max_length", "weights"}  # of a feature: how its rows are read, not what they mean
+READING = {
+    "pooling",
+    "serve",
+    "max_length",
+    "weights",
+}  # of a feature: how its rows are read, not what they mean
 REMEDY = "give another run's model directory, or start without"
-_TABLE = re.compile(r"(slots/)?(?P<kind>embeddings_\d+|wide)/(?P<dim>\d+)(/|$)")  # tables and their optimizer's slots
+_TABLE = re.compile(
+    r"(slots/)?(?P<kind>embeddings_\d+|wide)/(?P<dim>\d+)(/|$)"
+)  # tables and their optimizer's slots
 NEVER = ("step",)  # the new run counts its own
 
 
@@ -70,14 +77,27 @@ class WarmStart:
         kept = {}
         for part in ("moments", "ranges", "boundaries", "vocabularies"):
             new, old = getattr(config.fitted, part), getattr(self.old_fitted, part)
-            kept[part] = {name: old[name] if name in same and name in old else value for name, value in new.items()}
+            kept[part] = {
+                name: old[name] if name in same and name in old else value
+                for name, value in new.items()
+            }
         return Fitted(**kept, outcomes=config.fitted.outcomes)
 
-    def apply(self, state: Mapping[str, tf.Variable], spec: Spec, fitted: Fitted, warn: Callable[[str], None]) -> None:
+    def apply(
+        self,
+        state: Mapping[str, tf.Variable],
+        spec: Spec,
+        fitted: Fitted,
+        warn: Callable[[str], None],
+    ) -> None:
         """Fills the variables of a new training, its optimizers' included. What cannot be filled starts anew, and `warn` is told.
         Raises FunnelError where no checkpoint can be read.
         """
-        rows = {name: self._row_map(spec, fitted, name, warn) for name in spec.embedded if spec.owner(name) == name}
+        rows = {
+            name: self._row_map(spec, fitted, name, warn)
+            for name in spec.embedded
+            if spec.owner(name) == name
+        }
         for name in self.spec.features:
             if name not in spec.features:
                 warn(f"warm start: feature '{name}' of {self.model_dir} is gone")
@@ -93,25 +113,37 @@ class WarmStart:
         if first_readable(self.model_dir / "checkpoints", read, warn, REMEDY) is None:
             raise self._nothing()
 
-    def _row_map(self, spec: Spec, fitted: Fitted, name: str, warn: Callable[[str], None]) -> tuple[np.ndarray, np.ndarray] | None:
+    def _row_map(
+        self, spec: Spec, fitted: Fitted, name: str, warn: Callable[[str], None]
+    ) -> tuple[np.ndarray, np.ndarray] | None:
         """(rows of the new feature, the old rows that they continue); None, and a line, where the feature starts anew."""
         feature, old = spec.features[name], self.spec.features.get(name)
         if old is None or self.spec.owner(name) != name:
             return warn(f"warm start: feature '{name}' is new: its embeddings start anew")
         mine, theirs = _declared(feature), _declared(old)
-        changed = [f"{key} was {theirs.get(key)} and is {mine.get(key)}" for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
+        changed = [
+            f"{key} was {theirs.get(key)} and is {mine.get(key)}"
+            for key in {**theirs, **mine}
+            if mine.get(key) != theirs.get(key)
+        ]
         if changed:
-            return warn(f"warm start: feature '{name}' has changed ({', '.join(changed)}): its embeddings start anew")
+            return warn(
+                f"warm start: feature '{name}' has changed ({', '.join(changed)}): its embeddings start anew"
+            )
         new_ids, old_ids = fitted.vocabularies.get(name), self.old_fitted.vocabularies.get(name)
         if new_ids is not None:
             _, here, there = np.intersect1d(new_ids, old_ids, return_indices=True)
             added = len(new_ids) - len(here)
             if added:
-                warn(f"warm start: {added} values of feature '{name}' are new: their embeddings start anew")
+                warn(
+                    f"warm start: {added} values of feature '{name}' are new: their embeddings start anew"
+                )
             return np.concatenate([[0, 1], here + 2]), np.concatenate([[0, 1], there + 2])
         count, before = fitted.table_rows(spec, name), self.old_fitted.table_rows(self.spec, name)
         if count != before or fitted.boundaries.get(name) != self.old_fitted.boundaries.get(name):
-            return warn(f"warm start: the boundaries of feature '{name}' have moved: its embeddings start anew")
+            return warn(
+                f"warm start: the boundaries of feature '{name}' have moved: its embeddings start anew"
+            )
         return np.arange(count), np.arange(count)
 
     def _value(
@@ -129,12 +161,22 @@ class WarmStart:
         if table is not None:
             old = _read(reader, name) if _holds(reader, name) else None
             ranges = wide_ranges if table["kind"] == "wide" else row_ranges
-            return None if old is None else self._table(variable, old, spec, fitted, int(table["dim"]), rows, ranges)
+            return (
+                None
+                if old is None
+                else self._table(variable, old, spec, fitted, int(table["dim"]), rows, ranges)
+            )
         if not _holds(reader, name):
             return warn(f"warm start: {name} is new: it starts anew")
         old = _read(reader, name)
         new = self._by_columns(variable, old, spec)
-        return warn(f"warm start: {name} was {list(old.shape)} and is {variable.shape.as_list()}: it starts anew") if new is None else new
+        return (
+            warn(
+                f"warm start: {name} was {list(old.shape)} and is {variable.shape.as_list()}: it starts anew"
+            )
+            if new is None
+            else new
+        )
 
     def _table(
         self,
@@ -163,7 +205,11 @@ class WarmStart:
         shape = tuple(variable.shape)
         if mine == theirs or not shape or len(old.shape) != len(shape):
             return old if old.shape == shape else None
-        axes = [axis for axis in range(len(shape)) if shape[axis] == len(mine) and old.shape[axis] == len(theirs)]
+        axes = [
+            axis
+            for axis in range(len(shape))
+            if shape[axis] == len(mine) and old.shape[axis] == len(theirs)
+        ]
         if any(old.shape[axis] != shape[axis] for axis in range(len(shape)) if axis not in axes):
             return None
         here = [i for i, column in enumerate(mine) if column in theirs]

@@ -38,7 +38,9 @@ class GateSums:
         """By gate the mean weight of each expert, by its name, and the mean over rows of the entropy −Σ_i g_i ln g_i, at most ln n."""
         return {
             gate: {
-                "weights": dict(zip(names, (self._weights[gate] / self.rows).tolist(), strict=True)),
+                "weights": dict(
+                    zip(names, (self._weights[gate] / self.rows).tolist(), strict=True)
+                ),
                 "entropy": self._entropies[gate] / self.rows,
             }
             for gate, names in self.experts.items()

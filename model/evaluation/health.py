@@ -17,7 +17,9 @@ ZERO = 0.9  # of a layer's activations; HoME (Wang et al., KDD 2025) found more 
 DEAD = 0.5  # of a layer's units
 UNTOUCHED = 0.9  # of a feature's rows: fewer are what hashing to many buckets costs,
 MANY = 100_000  # and fewer rows than these cost nothing
-REMEDY = "set {where}.normalize = 'layer' or {where}.activation = 'silu', or lower train.learning_rate"
+REMEDY = (
+    "set {where}.normalize = 'layer' or {where}.activation = 'silu', or lower train.learning_rate"
+)
 UNTOUCHED_REMEDY = "give it fewer buckets, or train on more rows"
 
 

@@ -11,7 +11,14 @@ from features.errors import FunnelError
 Metrics = dict[str, dict[str, float | None]]
 LOWER_IS_BETTER = ("logloss", "mse", "mae")
 HIGHER_IS_BETTER = ("auc", "precision", "recall", "accuracy")
-COMPARISONS = {">=": operator.ge, "≥": operator.ge, "<=": operator.le, "≤": operator.le, ">": operator.gt, "<": operator.lt}
+COMPARISONS = {
+    ">=": operator.ge,
+    "≥": operator.ge,
+    "<=": operator.le,
+    "≤": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,9 @@ class Metric:
     def parse(cls, text: str) -> Metric:
         words = text.split()
         if len(words) != 2:
-            raise FunnelError(f"'{text}' names no metric: write the task and the metric, as in 'ctcvr auc'")
+            raise FunnelError(
+                f"'{text}' names no metric: write the task and the metric, as in 'ctcvr auc'"
+            )
         return cls(*words)
 
     @property
@@ -63,7 +72,9 @@ class Condition:
         try:
             return cls(Metric.parse(match[1]), match[2], float(match[3]))
         except (TypeError, ValueError):
-            raise FunnelError(f"'{text}' is no condition: write one as in 'ctr auc >= 0.7'") from None
+            raise FunnelError(
+                f"'{text}' is no condition: write one as in 'ctr auc >= 0.7'"
+            ) from None
 
     def holds(self, metrics: Metrics) -> bool:
         """Whether it does; where the metric is not defined it does not."""

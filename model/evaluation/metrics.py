@@ -27,7 +27,11 @@ def measure(p: np.ndarray, label: np.ndarray, threshold: float) -> dict[str, flo
     both_classes = 0 < positives < len(label)
     return {
         "auc": float(sk.roc_auc_score(label, p)) if both_classes else None,
-        "logloss": float(sk.log_loss(label, np.clip(p.astype(np.float64), CLIP, 1 - CLIP), labels=[0, 1])) if len(label) else None,
+        "logloss": float(
+            sk.log_loss(label, np.clip(p.astype(np.float64), CLIP, 1 - CLIP), labels=[0, 1])
+        )
+        if len(label)
+        else None,
         "calibration": _ratio(float(p.sum(dtype=np.float64)), positives),
         "precision": _ratio(hits, int(predicted.sum())),
         "recall": _ratio(hits, positives),
@@ -55,32 +59,48 @@ def measure_number(y: np.ndarray, label: np.ndarray) -> dict[str, float | None]:
 def _check_finite(scores: np.ndarray) -> None:
     wrong = int((~np.isfinite(scores)).sum())
     if wrong:
-        raise FunnelError(f"{wrong} of {len(scores)} scores are not finite: training diverged; lower the learning rates")
+        raise FunnelError(
+            f"{wrong} of {len(scores)} scores are not finite: training diverged; lower the learning rates"
+        )
 
 
 def _ratio(above: float, below: float) -> float | None:
     return above / below if below else None
 
 
-def evaluate(spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
+def evaluate(
+    spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float | None]]:
     """Metrics by task and joint, from scores {"p_<name>" or "y_<name>": [n]} and labels {name: [n]}.
 
     A joint's threshold is its chain's product; of one whose label is given outright, its task's.
     """
     thresholds = {task: declared.threshold for task, declared in spec.tasks.items()}
-    thresholds |= {declared.joint: _chain_threshold(spec, task) for task, declared in spec.tasks.items() if declared.joint}
+    thresholds |= {
+        declared.joint: _chain_threshold(spec, task)
+        for task, declared in spec.tasks.items()
+        if declared.joint
+    }
     return {
-        name: measure_number(score, label) if predicts_number(spec, name) else measure(score, label, thresholds[name])
+        name: measure_number(score, label)
+        if predicts_number(spec, name)
+        else measure(score, label, thresholds[name])
         for name, score, label in sample_spaces(spec, scores, labels)
     }
 
 
-def reliability(spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, list[Tenth]]:
+def reliability(
+    spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
+) -> dict[str, list[Tenth]]:
     """By task and joint (mean prediction, mean label, rows) of each tenth of the rows, by prediction."""
     tenths = {}
     for name, score, label in sample_spaces(spec, scores, labels):
         parts = np.array_split(np.argsort(score, kind="stable"), 10)
-        tenths[name] = [(float(score[rows].mean()), float(label[rows].mean()), len(rows)) for rows in parts if len(rows)]
+        tenths[name] = [
+            (float(score[rows].mean()), float(label[rows].mean()), len(rows))
+            for rows in parts
+            if len(rows)
+        ]
     return tenths
 
 
@@ -108,7 +128,9 @@ def predicts_number(spec: Spec, name: str) -> bool:
 
 def _chain_threshold(spec: Spec, task: str) -> float:
     declared, parent = spec.tasks[task], spec.parent(task)
-    return declared.threshold * (1.0 if parent is None or declared.outright else _chain_threshold(spec, parent))
+    return declared.threshold * (
+        1.0 if parent is None or declared.outright else _chain_threshold(spec, parent)
+    )
 
 
 def auc_entire_space(ids: list[bytes], p: np.ndarray, truth: pa.Table) -> float | None:
@@ -116,9 +138,13 @@ def auc_entire_space(ids: list[bytes], p: np.ndarray, truth: pa.Table) -> float 
 
     `truth` has impression_id and converts. Raises FunnelError when an id is not in it.
     """
-    converts = dict(zip(truth["impression_id"].to_pylist(), truth["converts"].to_pylist(), strict=True))
+    converts = dict(
+        zip(truth["impression_id"].to_pylist(), truth["converts"].to_pylist(), strict=True)
+    )
     missing = next((i for i in ids if i.decode() not in converts), None)
     if missing is not None:
-        raise FunnelError(f"impression {missing.decode()!r} is not in the truth: evaluation.truth belongs to other logs")
+        raise FunnelError(
+            f"impression {missing.decode()!r} is not in the truth: evaluation.truth belongs to other logs"
+        )
     label = np.array([converts[i.decode()] for i in ids])
     return measure(p, label, 0.5)["auc"]

@@ -36,7 +36,9 @@ class AITM(Funnel):
         super().__init__(params, spec)
         self.chain = check_chain(spec, "aitm")
         width, later = params.units_of(self.chain[0])[-1], self.chain[1:]
-        self.handed_on = {task: MLP([width], **params.network, name=f"handed_to_{task}") for task in later}
+        self.handed_on = {
+            task: MLP([width], **params.network, name=f"handed_to_{task}") for task in later
+        }
         self.transfers = {task: Transfer(name=f"transfer_{task}") for task in later}
 
     @classmethod
@@ -52,21 +54,38 @@ class AITM(Funnel):
         """Each head is the probability of the chain up to its task."""
         return {task: log_odds(rates.joint(task)) for task in self.chain}
 
-    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+    def predict(
+        self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
+    ) -> dict[str, Prediction]:
         first, z = self.chain[0], {self.chain[0]: towers[self.chain[0]]}
         for before, task in itertools.pairwise(self.chain):
             z[task] = self.transfers[task](self.handed_on[task](z[before]), towers[task])
         chains = {task: from_logit(self.logit(task, z, wide)) for task in self.chain}
-        tasks = {task: quotient(chains[task], chains[before]) for before, task in itertools.pairwise(self.chain)}
-        return {first: chains[first]} | tasks | {self.spec.tasks[task].joint: chains[task] for task in tasks}
+        tasks = {
+            task: quotient(chains[task], chains[before])
+            for before, task in itertools.pairwise(self.chain)
+        }
+        return (
+            {first: chains[first]}
+            | tasks
+            | {self.spec.tasks[task].joint: chains[task] for task in tasks}
+        )
 
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         return self.unweighted_joints(predictions)
 
-    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+    def objectives(
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+    ) -> list[Objective]:
         steps = [self.joint_objective(task, predictions, labels) for task in self.chain]
-        chains = {task: tf.exp(predictions[self.spec.tasks[task].joint or task].log_p) for task in self.chain}
-        excess = {task: tf.nn.relu(chains[task] - chains[before]) for before, task in itertools.pairwise(self.chain)}
+        chains = {
+            task: tf.exp(predictions[self.spec.tasks[task].joint or task].log_p)
+            for task in self.chain
+        }
+        excess = {
+            task: tf.nn.relu(chains[task] - chains[before])
+            for before, task in itertools.pairwise(self.chain)
+        }
         return steps + [self._calibrator(task, e) for task, e in excess.items()]
 
     def _calibrator(self, task: str, excess: tf.Tensor) -> Objective:

@@ -49,7 +49,10 @@ class Funnel(keras.Layer):
     def __init__(self, params: FunnelParams, spec: Spec) -> None:
         super().__init__(name="funnel", autocast=False)  # the wide part stays in float32
         self.params, self.spec = params, spec
-        self.towers = {head: MLP(params.units_of(head), **params.network, name=f"tower_{head}") for head in self.heads}
+        self.towers = {
+            head: MLP(params.units_of(head), **params.network, name=f"tower_{head}")
+            for head in self.heads
+        }
         self.outputs = {head: _output(head) for head in self.heads}
 
     @classmethod
@@ -64,10 +67,14 @@ class Funnel(keras.Layer):
         if isinstance(params.tower_units, dict):
             for head in heads:
                 if head not in params.tower_units:
-                    raise FunnelError(f"model.funnel.tower_units says nothing of '{head}': give units to each of {', '.join(heads)}")
+                    raise FunnelError(
+                        f"model.funnel.tower_units says nothing of '{head}': give units to each of {', '.join(heads)}"
+                    )
             for head in params.tower_units:
                 if head not in heads:
-                    raise FunnelError(f"model.funnel.tower_units names '{head}', which is no head: {nearest(head, heads)}")
+                    raise FunnelError(
+                        f"model.funnel.tower_units names '{head}', which is no head: {nearest(head, heads)}"
+                    )
 
     def build(self, representations_shape: object, wide_shape: object = None) -> None:
         """Its parts are built where they are called."""
@@ -77,17 +84,26 @@ class Funnel(keras.Layer):
         return self.heads_of(self.params, self.spec)
 
     def call(
-        self, representations: dict[str, tf.Tensor], wide: dict[str, tf.Tensor] | None = None, training: bool | None = None
+        self,
+        representations: dict[str, tf.Tensor],
+        wide: dict[str, tf.Tensor] | None = None,
+        training: bool | None = None,
     ) -> dict[str, Prediction]:
         """`wide` {head: [B]} is added to the heads' logits."""
-        return self.predict({head: self.towers[head](representations[head]) for head in self.heads}, wide or {})
+        return self.predict(
+            {head: self.towers[head](representations[head]) for head in self.heads}, wide or {}
+        )
 
-    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+    def predict(
+        self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
+    ) -> dict[str, Prediction]:
         """{head: its tower's output [B, T]} and what is added to its logit → tasks and joints by name."""
         tasks = {head: from_logit(self.logit(head, towers, wide)) for head in self.heads}
         return tasks | self.joints(tasks)
 
-    def logit(self, head: str, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> tf.Tensor:
+    def logit(
+        self, head: str, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
+    ) -> tf.Tensor:
         """The one number [B] of a head: what its tower ends in, and the wide part."""
         z = self.outputs[head](towers[head])[:, 0]
         return z + wide[head] if wide else z
@@ -104,7 +120,9 @@ class Funnel(keras.Layer):
     def joints(self, tasks: Mapping[str, Probability]) -> dict[str, Probability]:
         """The product along its chain of each task that has a joint."""
         return {
-            declared.joint: self._product(task, tasks) for task, declared in self.spec.tasks.items() if declared.joint and task in tasks
+            declared.joint: self._product(task, tasks)
+            for task, declared in self.spec.tasks.items()
+            if declared.joint and task in tasks
         }
 
     def _product(self, task: str, tasks: Mapping[str, Probability]) -> Probability:
@@ -117,27 +135,53 @@ class Funnel(keras.Layer):
         Here a weight is in the cross-entropy of a task's own output; the joints are the products of what is left.
         """
         weights = {task: declared.positive_weight for task, declared in self.spec.tasks.items()}
-        found = {n: unweighted(p, weights[n]) if n in weights and isinstance(p, Probability) else p for n, p in predictions.items()}
-        return found | self.joints({task: found[task] for task in weights if isinstance(found.get(task), Probability)})
+        found = {
+            n: unweighted(p, weights[n]) if n in weights and isinstance(p, Probability) else p
+            for n, p in predictions.items()
+        }
+        return found | self.joints(
+            {task: found[task] for task in weights if isinstance(found.get(task), Probability)}
+        )
 
     def unweighted_joints(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         """The same where a weight is in the cross-entropy of a task's joint: a task is its joint over the one before."""
         if all(declared.positive_weight == 1 for declared in self.spec.tasks.values()):
             return dict(predictions)
-        chains = {t: unweighted(predictions[d.joint or t], d.positive_weight) for t, d in self.spec.tasks.items()}
+        chains = {
+            t: unweighted(predictions[d.joint or t], d.positive_weight)
+            for t, d in self.spec.tasks.items()
+        }
         parents = {task: self.spec.parent(task) for task in chains}
-        tasks = {t: p if parents[t] is None else quotient(p, chains[parents[t]]) for t, p in chains.items()}
-        return dict(predictions) | tasks | {d.joint: chains[t] for t, d in self.spec.tasks.items() if d.joint}
+        tasks = {
+            t: p if parents[t] is None else quotient(p, chains[parents[t]])
+            for t, p in chains.items()
+        }
+        return (
+            dict(predictions)
+            | tasks
+            | {d.joint: chains[t] for t, d in self.spec.tasks.items() if d.joint}
+        )
 
-    def joint_objective(self, task: str, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> Objective:
+    def joint_objective(
+        self, task: str, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+    ) -> Objective:
         """The cross-entropy of a task's joint over all rows; of a task without one, its own."""
         declared = self.spec.tasks[task]
         name = declared.joint or task
-        return cross_entropy(name, predictions[name], *entire_space(self.spec, task, labels), declared.positive_weight)
+        return cross_entropy(
+            name,
+            predictions[name],
+            *entire_space(self.spec, task, labels),
+            declared.positive_weight,
+        )
 
-    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+    def objectives(
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+    ) -> list[Objective]:
         """What is minimised, from predictions by name and labels [B] by name."""
-        raise TypeError(f"{type(self).__name__} must say what it minimises: give it objectives(predictions, labels)")
+        raise TypeError(
+            f"{type(self).__name__} must say what it minimises: give it objectives(predictions, labels)"
+        )
 
     @classmethod
     def trial(cls, params: FunnelParams, spec: Spec) -> list[tuple[Objective, set[str]]]:
@@ -145,12 +189,20 @@ class Funnel(keras.Layer):
         anything would fix TensorFlow's devices.
         """
         with tf.Graph().as_default():
-            labels = {name: tf.zeros([1], tf.float32 if label.is_number else tf.int64) for name, label in spec.labels.items()}
+            labels = {
+                name: tf.zeros([1], tf.float32 if label.is_number else tf.int64)
+                for name, label in spec.labels.items()
+            }
             funnel = cls(params, spec)
             heads = {head: tf.zeros([1, 1]) for head in funnel.heads}
             found = funnel.objectives(funnel(heads), labels)
-            gradients = [tf.gradients(objective.sums()[0], list(heads.values())) for objective in found]
-        return [(o, {head for head, g in zip(heads, own, strict=True) if g is not None}) for o, own in zip(found, gradients, strict=True)]
+            gradients = [
+                tf.gradients(objective.sums()[0], list(heads.values())) for objective in found
+            ]
+        return [
+            (o, {head for head, g in zip(heads, own, strict=True) if g is not None})
+            for o, own in zip(found, gradients, strict=True)
+        ]
 
 
 def _output(head: str) -> keras.layers.Dense:
@@ -179,7 +231,9 @@ def check_chain(spec: Spec, funnel: str, *, longest: int | None = None) -> list[
             "declare one, as in cvr = { label = 'convert', given = 'click' }, or use funnel 'independent'"
         )
     chain = first[:1]
-    for _ in spec.tasks:  # no `while … :=`: escm2 asks inside the graph, where AutoGraph cannot follow it
+    for _ in (
+        spec.tasks
+    ):  # no `while … :=`: escm2 asks inside the graph, where AutoGraph cannot follow it
         chain += [task for task in spec.tasks if spec.parent(task) == chain[-1]][:1]
     if len(chain) < len(spec.tasks):
         left = next(task for task in spec.tasks if task not in chain)
@@ -188,5 +242,7 @@ def check_chain(spec: Spec, funnel: str, *, longest: int | None = None) -> list[
             "give each task but the first the label of the one before as `given`, or use funnel 'independent'"
         )
     if longest and len(chain) > longest:
-        raise FunnelError(f"model.funnel = '{funnel}' is defined for chains of at most {longest} tasks, and these are {' → '.join(chain)}")
+        raise FunnelError(
+            f"model.funnel = '{funnel}' is defined for chains of at most {longest} tasks, and these are {' → '.join(chain)}"
+        )
     return chain

@@ -33,20 +33,34 @@ class DBMTL(Funnel):
     def __init__(self, params: Params, spec: Spec) -> None:
         super().__init__(params, spec)
         self.chain = check_chain(spec, "dbmtl")
-        self.relations = {task: MLP(params.relation_units, **params.network, name=f"relation_{task}") for task in self.chain}
+        self.relations = {
+            task: MLP(params.relation_units, **params.network, name=f"relation_{task}")
+            for task in self.chain
+        }
 
     @classmethod
     def check(cls, params: Params, spec: Spec) -> None:
         super().check(params, spec)
         check_chain(spec, "dbmtl")
 
-    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+    def predict(
+        self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
+    ) -> dict[str, Prediction]:
         relations: dict[str, tf.Tensor] = {}
         for task in self.chain:
-            relations[task] = self.relations[task](tf.concat([towers[task], *relations.values()], 1))
+            relations[task] = self.relations[task](
+                tf.concat([towers[task], *relations.values()], 1)
+            )
         tasks = {task: from_logit(self.logit(task, relations, wide)) for task in self.heads}
         return tasks | self.joints(tasks)
 
-    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+    def objectives(
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+    ) -> list[Objective]:
         weights = {task: declared.positive_weight for task, declared in self.spec.tasks.items()}
-        return [cross_entropy(task, predictions[task], *own_space(self.spec, task, labels), weights[task]) for task in self.heads]
+        return [
+            cross_entropy(
+                task, predictions[task], *own_space(self.spec, task, labels), weights[task]
+            )
+            for task in self.heads
+        ]

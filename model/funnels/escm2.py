@@ -13,7 +13,16 @@ from features.errors import FunnelError
 from features.spec import Spec
 from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams, check_chain
-from model.objectives import Hidden, Labels, Objective, Prediction, cross_entropy, entire_space, from_logit, own_space
+from model.objectives import (
+    Hidden,
+    Labels,
+    Objective,
+    Prediction,
+    cross_entropy,
+    entire_space,
+    from_logit,
+    own_space,
+)
 
 IMPUTATION = "imputation"
 
@@ -48,14 +57,18 @@ class ESCM2(Funnel):
     def check(cls, params: Params, spec: Spec) -> None:
         super().check(params, spec)
         if IMPUTATION in spec.tasks:
-            raise FunnelError(f"tasks.{IMPUTATION}: funnel 'escm2' has a head of that name: give the task another")
+            raise FunnelError(
+                f"tasks.{IMPUTATION}: funnel 'escm2' has a head of that name: give the task another"
+            )
         check_chain(spec, "escm2", longest=2)
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
         """The imputation begins at what it imputes, the conversion's cross-entropy on clicked rows."""
         click, convert = check_chain(self.spec, "escm2")
         tasks = {click: log_odds(rates.joint(click)), convert: rates.logit(convert)}
-        return tasks | ({IMPUTATION: self._imputed(convert, rates)} if IMPUTATION in self.heads else {})
+        return tasks | (
+            {IMPUTATION: self._imputed(convert, rates)} if IMPUTATION in self.heads else {}
+        )
 
     def _imputed(self, convert: str, rates: BaseRates) -> float:
         """The z of softplus(z) = δ, the mean cross-entropy of the constant."""
@@ -63,25 +76,47 @@ class ESCM2(Funnel):
         rate = p / (p + v * (1 - p))  # of the rows, as the positives' weight has not moved it
         return math.log(math.expm1(-v * rate * math.log(p) - (1 - rate) * math.log1p(-p)))
 
-    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+    def predict(
+        self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
+    ) -> dict[str, Prediction]:
         tasks = {task: from_logit(self.logit(task, towers, wide)) for task in self.spec.tasks}
-        imputed = {IMPUTATION: Hidden(tf.nn.softplus(self.logit(IMPUTATION, towers, wide)))} if IMPUTATION in self.heads else {}
+        imputed = (
+            {IMPUTATION: Hidden(tf.nn.softplus(self.logit(IMPUTATION, towers, wide)))}
+            if IMPUTATION in self.heads
+            else {}
+        )
         return tasks | self.joints(tasks) | imputed
 
-    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+    def objectives(
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+    ) -> list[Objective]:
         click, convert = check_chain(self.spec, "escm2")
-        objectives = [self.joint_objective(click, predictions, labels), *self._counterfactual(click, convert, predictions, labels)]
+        objectives = [
+            self.joint_objective(click, predictions, labels),
+            *self._counterfactual(click, convert, predictions, labels),
+        ]
         whole = self.joint_objective(convert, predictions, labels)
-        return [*objectives, Objective(whole.name, self.params.global_weight * whole.losses, whole.mask)]
+        return [
+            *objectives,
+            Objective(whole.name, self.params.global_weight * whole.losses, whole.mask),
+        ]
 
     def _counterfactual(
-        self, click: str, convert: str, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self,
+        click: str,
+        convert: str,
+        predictions: Mapping[str, Prediction],
+        labels: Mapping[str, Labels],
     ) -> list[Objective]:
         """The conversion's risk and, with the doubly robust estimator, the imputation's."""
         label, clicked = own_space(self.spec, convert, labels)
         _, everyone = entire_space(self.spec, convert, labels)
-        error = cross_entropy(convert, predictions[convert], label, clicked, self.spec.tasks[convert].positive_weight).losses
-        propensity = tf.stop_gradient(tf.maximum(tf.exp(predictions[click].log_p), self.params.propensity_floor))
+        error = cross_entropy(
+            convert, predictions[convert], label, clicked, self.spec.tasks[convert].positive_weight
+        ).losses
+        propensity = tf.stop_gradient(
+            tf.maximum(tf.exp(predictions[click].log_p), self.params.propensity_floor)
+        )
         weight = self.params.counterfactual_weight / propensity
         if IMPUTATION not in predictions:
             return [Objective(convert, weight * error, clicked, over=everyone)]

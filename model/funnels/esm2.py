@@ -41,7 +41,9 @@ class ESM2(Funnel):
             )
         if params.action not in children:
             said = "says nothing" if params.action is None else f"= '{params.action}'"
-            raise FunnelError(f"model.funnel.action {said}: name the task of the action: {nearest(str(params.action), children)}")
+            raise FunnelError(
+                f"model.funnel.action {said}: name the task of the action: {nearest(str(params.action), children)}"
+            )
         heads = cls.heads_of(params, spec)
         for head in heads:
             if heads.count(head) > 1:
@@ -63,21 +65,35 @@ class ESM2(Funnel):
         given = [click, action / click, purchase / click, purchase / click]
         return {head: log_odds(p) for head, p in zip(self.heads, given, strict=True)}
 
-    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+    def predict(
+        self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
+    ) -> dict[str, Prediction]:
         click, action, purchase = _roles(self.params, self.spec)
         y1, y2, y3, y4 = (from_logit(self.logit(head, towers, wide)) for head in self.heads)
         buys = either(y2, y3, y4)
-        joints = {self.spec.tasks[action].joint: joint(y1, y2), self.spec.tasks[purchase].joint: joint(y1, buys)}
+        joints = {
+            self.spec.tasks[action].joint: joint(y1, y2),
+            self.spec.tasks[purchase].joint: joint(y1, buys),
+        }
         return {click: y1, action: y2, purchase: buys} | joints
 
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         return self.unweighted_joints(predictions)
 
-    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
-        return [self.joint_objective(task, predictions, labels) for task in _roles(self.params, self.spec)]
+    def objectives(
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+    ) -> list[Objective]:
+        return [
+            self.joint_objective(task, predictions, labels)
+            for task in _roles(self.params, self.spec)
+        ]
 
 
 def _roles(params: ESM2.Params, spec: Spec) -> tuple[str, str, str]:
     """The tasks of the click, of the action and of the purchase."""
     click = spec.parent(params.action)
-    return click, params.action, next(task for task in spec.tasks if task not in (click, params.action))
+    return (
+        click,
+        params.action,
+        next(task for task in spec.tasks if task not in (click, params.action)),
+    )

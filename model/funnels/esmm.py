@@ -33,10 +33,15 @@ class ESMM(Funnel):
         """p_task = p_joint / p_joint of the task before."""
         chain = check_chain(self.spec, "esmm")
         joints = [rates.joint(task) for task in chain]
-        return {task: log_odds(p / before) for task, p, before in zip(chain, joints, [1.0, *joints], strict=False)}
+        return {
+            task: log_odds(p / before)
+            for task, p, before in zip(chain, joints, [1.0, *joints], strict=False)
+        }
 
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         return self.unweighted_joints(predictions)
 
-    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+    def objectives(
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+    ) -> list[Objective]:
         return [self.joint_objective(task, predictions, labels) for task in self.heads]

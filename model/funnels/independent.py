@@ -54,15 +54,23 @@ class Independent(Funnel):
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
         """A task declared `outright` begins at its joint's rate."""
-        outright = {task: log_odds(rates.joint(task)) for task, d in self.spec.tasks.items() if d.outright}
+        outright = {
+            task: log_odds(rates.joint(task)) for task, d in self.spec.tasks.items() if d.outright
+        }
         return super().starts(rates) | outright
 
-    def predict(self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]) -> dict[str, Prediction]:
+    def predict(
+        self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
+    ) -> dict[str, Prediction]:
         found: dict[str, Prediction] = {}
         for task in self.spec.tasks:
             logit = self.logit(task, towers, wide)
             found[self._name(task)] = Value(logit) if self._is_number(task) else from_logit(logit)
-        own = {task: p for task, p in found.items() if task in self.spec.tasks and isinstance(p, Probability)}
+        own = {
+            task: p
+            for task, p in found.items()
+            if task in self.spec.tasks and isinstance(p, Probability)
+        }
         return found | self.joints(own)
 
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
@@ -71,10 +79,14 @@ class Independent(Funnel):
         own = {name: unweighted(predictions[name], weight) for name, weight in outright.items()}
         return super().unweighted(predictions) | own
 
-    def objectives(self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]) -> list[Objective]:
+    def objectives(
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+    ) -> list[Objective]:
         return [self._objective(task, predictions[self._name(task)], labels) for task in self.heads]
 
-    def _objective(self, task: str, prediction: Prediction, labels: Mapping[str, Labels]) -> Objective:
+    def _objective(
+        self, task: str, prediction: Prediction, labels: Mapping[str, Labels]
+    ) -> Objective:
         declared, name = self.spec.tasks[task], self._name(task)
         if declared.outright:
             label = labels[declared.label]
@@ -83,7 +95,9 @@ class Independent(Funnel):
         if not self._is_number(task):
             return cross_entropy(name, prediction, *space, declared.positive_weight)
         return (
-            huber(name, prediction, *space, declared.huber_delta) if declared.loss == "huber" else squared_error(name, prediction, *space)
+            huber(name, prediction, *space, declared.huber_delta)
+            if declared.loss == "huber"
+            else squared_error(name, prediction, *space)
         )
 
     def _name(self, task: str) -> str:

@@ -20,7 +20,9 @@ class CrossExperts(Network):
     kernel [I, n·I]. Wang et al., DCN V2, WWW 2021, eq. 1.
     """
 
-    def __init__(self, count: int, units: Sequence[int], *, cross_layers: int = 2, **kwargs: Any) -> None:
+    def __init__(
+        self, count: int, units: Sequence[int], *, cross_layers: int = 2, **kwargs: Any
+    ) -> None:
         super().__init__(units, **kwargs)
         self.count, self.cross_layers = count, cross_layers
         self.deep = Experts(count, units, **self.options, name="deep")
@@ -31,14 +33,27 @@ class CrossExperts(Network):
         for layer in range(self.cross_layers):
             joined = layer == 0 and len(shape) == 2
             kernel = (width, n * width) if joined else (n, width, width)
-            draw = each_its_own(n, (width, width) if joined else (1, width, width), axis=int(joined))
-            self.kernels.append(self.add_weight(name=f"cross_{layer}", shape=kernel, initializer=draw, regularizer=self.regularizer))
-            self.biases.append(self.add_weight(name=f"bias_{layer}", shape=(n, 1, width), initializer="zeros"))
+            draw = each_its_own(
+                n, (width, width) if joined else (1, width, width), axis=int(joined)
+            )
+            self.kernels.append(
+                self.add_weight(
+                    name=f"cross_{layer}",
+                    shape=kernel,
+                    initializer=draw,
+                    regularizer=self.regularizer,
+                )
+            )
+            self.biases.append(
+                self.add_weight(name=f"bias_{layer}", shape=(n, 1, width), initializer="zeros")
+            )
         self.deep.build((None, n, width))
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         if len(x.shape) == 2:
-            product = tf.reshape(tf.matmul(x, self.kernels[0]), [-1, self.count, x.shape[-1]])  # [B, n, I]
+            product = tf.reshape(
+                tf.matmul(x, self.kernels[0]), [-1, self.count, x.shape[-1]]
+            )  # [B, n, I]
             crossed = x * (tf.transpose(product, [1, 0, 2]) + self.biases[0]) + x  # [n, B, I]
         else:
             x = tf.transpose(x, [1, 0, 2])  # [n, B, I]

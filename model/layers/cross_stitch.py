@@ -27,10 +27,18 @@ class CrossStitch(keras.Layer):
 
         def start(wanted: Sequence[int], dtype: str | None = None) -> tf.Tensor:
             own = tf.eye(count, dtype=dtype)
-            alpha = own * self.own_share + (1 - own) * (1 - self.own_share) / (count - 1) if count > 1 else own
+            alpha = (
+                own * self.own_share + (1 - own) * (1 - self.own_share) / (count - 1)
+                if count > 1
+                else own
+            )
             return tf.broadcast_to(alpha[:, :, tf.newaxis], wanted) if self.per_unit else alpha
 
-        self.alpha = self.add_weight(name="alpha", shape=(count, count, units) if self.per_unit else (count, count), initializer=start)
+        self.alpha = self.add_weight(
+            name="alpha",
+            shape=(count, count, units) if self.per_unit else (count, count),
+            initializer=start,
+        )
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.einsum("kju,bju->bku" if self.per_unit else "kj,bju->bku", self.alpha, x)

@@ -19,7 +19,14 @@ class Experts(Network):
     own weights, scaled by its own fan-in and fan-out. See Network for the options. `kernel_regularizer` takes the place of an L2.
     """
 
-    def __init__(self, count: int, units: Sequence[int], *, kernel_regularizer: keras.Regularizer | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        count: int,
+        units: Sequence[int],
+        *,
+        kernel_regularizer: keras.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(units, **kwargs)
         self.prepare(count)
         self.count, self.kernel_regularizer = count, keras.regularizers.get(kernel_regularizer)
@@ -31,16 +38,29 @@ class Experts(Network):
         for layer, units in enumerate(self.units):
             joined = layer == 0 and shared_input
             kernel = (width, self.count * units) if joined else (self.count, width, units)
-            draw = each_its_own(self.count, (width, units) if joined else (1, width, units), axis=int(joined))
+            draw = each_its_own(
+                self.count, (width, units) if joined else (1, width, units), axis=int(joined)
+            )
             bias = (self.count * units,) if joined else (self.count, 1, units)
-            self.kernels.append(self.add_weight(name=f"kernel_{layer}", shape=kernel, initializer=draw, regularizer=penalty))
+            self.kernels.append(
+                self.add_weight(
+                    name=f"kernel_{layer}", shape=kernel, initializer=draw, regularizer=penalty
+                )
+            )
             if self.norms:
                 self.norms[layer].build((None, self.count * units))
             else:
-                self.biases.append(self.add_weight(name=f"bias_{layer}", shape=bias, initializer="zeros"))
+                self.biases.append(
+                    self.add_weight(name=f"bias_{layer}", shape=bias, initializer="zeros")
+                )
             width = units
 
-    def call(self, x: tf.Tensor, between: Callable[[int, tf.Tensor], tf.Tensor] | None = None, training: bool | None = None) -> tf.Tensor:
+    def call(
+        self,
+        x: tf.Tensor,
+        between: Callable[[int, tf.Tensor], tf.Tensor] | None = None,
+        training: bool | None = None,
+    ) -> tf.Tensor:
         """`between`(l, h) replaces what layer l of all gave, [B, n, units[l]], by what is read above it."""
         h = x
         for layer in range(len(self.units)):
@@ -50,15 +70,30 @@ class Experts(Network):
 
     def _layer(self, layer: int, x: tf.Tensor, training: bool) -> tf.Tensor:
         """[B, I] where all read the same, or [B, n, I] → [B, n, U]."""
-        kernel, bias, units = self.kernels[layer], self.biases[layer] if self.biases else None, self.units[layer]
+        kernel, bias, units = (
+            self.kernels[layer],
+            self.biases[layer] if self.biases else None,
+            self.units[layer],
+        )
         if len(x.shape) == 2:
             h, before = tf.matmul(x, kernel), None
             h = h if bias is None else add_bias(h, tf.convert_to_tensor(bias), training=training)
         else:
-            own = tf.matmul(tf.transpose(x, [1, 0, 2]), kernel)  # [n, B, U]: a matrix product per expert
-            own = own if bias is None else add_bias(own, tf.convert_to_tensor(bias), training=training)
-            h, before = (tf.reshape(t, [-1, self.count * t.shape[-1]]) for t in (tf.transpose(own, [1, 0, 2]), x))
-        return tf.reshape(self.finish(layer, h, before), [-1, self.count, units])  # the units of an expert are columns of [B, n·U]
+            own = tf.matmul(
+                tf.transpose(x, [1, 0, 2]), kernel
+            )  # [n, B, U]: a matrix product per expert
+            own = (
+                own
+                if bias is None
+                else add_bias(own, tf.convert_to_tensor(bias), training=training)
+            )
+            h, before = (
+                tf.reshape(t, [-1, self.count * t.shape[-1]])
+                for t in (tf.transpose(own, [1, 0, 2]), x)
+            )
+        return tf.reshape(
+            self.finish(layer, h, before), [-1, self.count, units]
+        )  # the units of an expert are columns of [B, n·U]
 
     @property
     def last(self) -> list[keras.Variable]:
@@ -71,7 +106,10 @@ class Experts(Network):
 
 
 def each_its_own(
-    count: int, shape: tuple[int, ...], axis: int, kind: type[keras.Initializer] = keras.initializers.GlorotUniform
+    count: int,
+    shape: tuple[int, ...],
+    axis: int,
+    kind: type[keras.Initializer] = keras.initializers.GlorotUniform,
 ) -> Callable:
     """An initializer that draws `count` kernels of `shape` and joins them: one instance would repeat its values."""
 

@@ -28,13 +28,27 @@ class FMExperts(Network):
 
     def build(self, x_shape: Sequence[int], fields_shape: Sequence[Sequence[int]]) -> None:
         n, last = self.count, self.units[-1]
-        for name, width in (("first_order", x_shape[-1]), ("second_order", sum(shape[-1] for shape in fields_shape))):
+        for name, width in (
+            ("first_order", x_shape[-1]),
+            ("second_order", sum(shape[-1] for shape in fields_shape)),
+        ):
             draw = each_its_own(n, (width, last), axis=1)
-            setattr(self, name, self.add_weight(name=name, shape=(width, n * last), initializer=draw, regularizer=self.regularizer))
+            setattr(
+                self,
+                name,
+                self.add_weight(
+                    name=name,
+                    shape=(width, n * last),
+                    initializer=draw,
+                    regularizer=self.regularizer,
+                ),
+            )
         self.deep.build(x_shape)
 
     def call(self, x: tf.Tensor, fields: Sequence[tf.Tensor]) -> tf.Tensor:
-        pairs = tf.concat([(tf.reduce_sum(v, 1) ** 2 - tf.reduce_sum(v**2, 1)) / 2 for v in fields], 1)  # [B, Σ d]
+        pairs = tf.concat(
+            [(tf.reduce_sum(v, 1) ** 2 - tf.reduce_sum(v**2, 1)) / 2 for v in fields], 1
+        )  # [B, Σ d]
         linear = tf.matmul(x, self.first_order) + tf.matmul(pairs, self.second_order)
         return tf.reshape(linear, [-1, self.count, self.units[-1]]) + self.deep(x)
 

@@ -25,7 +25,9 @@ class Gate(Network):
         super().__init__(units, **kwargs)
         self.count = count
         self.hidden = MLP(units, **self.options, name="hidden")
-        self.dense = keras.layers.Dense(count, use_bias=False, kernel_regularizer=self.regularizer, name="softmax")
+        self.dense = keras.layers.Dense(
+            count, use_bias=False, kernel_regularizer=self.regularizer, name="softmax"
+        )
 
     def build(self, x_shape: Sequence[int], experts_shape: Sequence[int]) -> None:
         self.hidden.build(x_shape)
@@ -50,7 +52,9 @@ def mix(gates: Mapping[str, Gate], x: tf.Tensor, experts: tf.Tensor) -> dict[str
     if any(gate.units for gate in each):
         logits = [gate.dense(gate.hidden(x)) for gate in each]
     else:
-        x, *kernels = (tf.cast(t, each[0].compute_dtype) for t in (x, *(gate.dense.kernel for gate in each)))
+        x, *kernels = (
+            tf.cast(t, each[0].compute_dtype) for t in (x, *(gate.dense.kernel for gate in each))
+        )
         logits = tf.split(tf.matmul(x, tf.concat(kernels, 1)), len(each), 1)
     weights = [tf.nn.softmax(z) for z in logits]
     mixtures = tf.unstack(tf.matmul(tf.stack(weights, 1), experts), axis=1)  # [B, K, n]·[B, n, H]

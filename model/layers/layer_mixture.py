@@ -25,7 +25,11 @@ class LayerMixture(keras.Layer):
         _, count, layers, _ = shape
 
         def start(wanted: Sequence[int], dtype: str | None = None) -> tf.Tensor:
-            row = [(1 - self.last_share) / (layers - 1)] * (layers - 1) + [self.last_share] if layers > 1 else [1.0]
+            row = (
+                [(1 - self.last_share) / (layers - 1)] * (layers - 1) + [self.last_share]
+                if layers > 1
+                else [1.0]
+            )
             return tf.broadcast_to(tf.constant(row, dtype), wanted)
 
         self.beta = self.add_weight(name="beta", shape=(count, layers), initializer=start)

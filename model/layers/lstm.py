@@ -26,23 +26,43 @@ class LSTMExperts(Network):
     with `every_step`, those of every step, [B, n, T, U]. The products with W are one for all experts and steps.
     """
 
-    def __init__(self, count: int, units: Sequence[int], *, lstm_units: int = 32, every_step: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        count: int,
+        units: Sequence[int],
+        *,
+        lstm_units: int = 32,
+        every_step: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(units, **kwargs)
         if units and every_step:
-            raise ValueError(f"every_step = True gives the states of LSTMs alone, but units = {list(units)} asks for an MLP above them")
+            raise ValueError(
+                f"every_step = True gives the states of LSTMs alone, but units = {list(units)} asks for an MLP above them"
+            )
         self.count, self.lstm_units, self.every_step = count, lstm_units, every_step
         self.deep = Experts(count, units, **self.options, name="deep") if units else None
 
-    def build(self, x_shape: Sequence[int], sequence_shape: Sequence[int], present_shape: Sequence[int]) -> None:
+    def build(
+        self, x_shape: Sequence[int], sequence_shape: Sequence[int], present_shape: Sequence[int]
+    ) -> None:
         n, wide, width = self.count, 4 * self.lstm_units, sequence_shape[-1]
         joined = len(sequence_shape) == 3
         shape = (width, n * wide) if joined else (n, width, wide)
         draw = each_its_own(n, (width, wide) if joined else (1, width, wide), axis=int(joined))
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=draw, regularizer=self.regularizer)
-        draw = each_its_own(n, (1, self.lstm_units, wide), axis=0, kind=keras.initializers.Orthogonal)
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=draw, regularizer=self.regularizer
+        )
+        draw = each_its_own(
+            n, (1, self.lstm_units, wide), axis=0, kind=keras.initializers.Orthogonal
+        )
         shape = (n, self.lstm_units, wide)
-        self.recurrent = self.add_weight(name="recurrent", shape=shape, initializer=draw, regularizer=self.regularizer)
-        self.bias = self.add_weight(name="bias", shape=(n, 1, wide), initializer=self._open_forget_gate)
+        self.recurrent = self.add_weight(
+            name="recurrent", shape=shape, initializer=draw, regularizer=self.regularizer
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(n, 1, wide), initializer=self._open_forget_gate
+        )
         if self.deep:
             self.deep.build((None, n, self.lstm_units + x_shape[-1]))
 
@@ -58,7 +78,11 @@ class LSTMExperts(Network):
         if self.every_step:
             return tf.transpose(states, [2, 1, 0, 3])
         last = tf.transpose(states[-1], [1, 0, 2])  # [B, n, U]
-        return self.deep(tf.concat([last, tf.repeat(x[:, tf.newaxis, :], self.count, 1)], 2)) if self.deep else last
+        return (
+            self.deep(tf.concat([last, tf.repeat(x[:, tf.newaxis, :], self.count, 1)], 2))
+            if self.deep
+            else last
+        )
 
     def _read(self, sequence: tf.Tensor) -> tf.Tensor:
         """s_t W + b of all steps, [T, n, B, 4·U]."""
@@ -80,4 +104,8 @@ class LSTMExperts(Network):
         return self.deep.last if self.deep else [self.kernel, self.recurrent, self.bias]
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"count": self.count, "lstm_units": self.lstm_units, "every_step": self.every_step}
+        return super().get_config() | {
+            "count": self.count,
+            "lstm_units": self.lstm_units,
+            "every_step": self.every_step,
+        }

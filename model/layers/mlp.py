@@ -19,7 +19,9 @@ class MLP(Network):
         super().__init__(units, **kwargs)
         self.prepare()
         options = {"use_bias": self.normalize == "none", "kernel_regularizer": self.regularizer}
-        self.dense = [keras.layers.Dense(u, **options, name=f"dense_{i}") for i, u in enumerate(units)]
+        self.dense = [
+            keras.layers.Dense(u, **options, name=f"dense_{i}") for i, u in enumerate(units)
+        ]
 
     def build(self, shape: Sequence[int]) -> None:
         width = shape[-1]

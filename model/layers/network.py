@@ -77,7 +77,9 @@ class Network(keras.Layer):
         layers, self.networks = range(len(self.units)), networks
         self.activate = keras.activations.get(self.activation)
         self.norms = [self._norm(networks, f"norm_{i}") for i in layers if self.normalize != "none"]
-        self.drops = [keras.layers.Dropout(self.dropout, name=f"dropout_{i}") for i in layers if self.dropout]
+        self.drops = [
+            keras.layers.Dropout(self.dropout, name=f"dropout_{i}") for i in layers if self.dropout
+        ]
 
     def _norm(self, networks: int, name: str) -> keras.Layer:
         """Over [B, n·U]. Group normalization with a group per network is layer normalization of

@@ -21,10 +21,23 @@ class Orthogonal(keras.Regularizer):
         self.strength, self.count, self.subspaces, self.l2 = strength, count, subspaces, l2
 
     def __call__(self, kernel: tf.Tensor) -> tf.Tensor:
-        networks = tf.split(kernel, self.count, 1) if len(kernel.shape) == 2 else tf.unstack(kernel)  # [I, U] each
+        networks = (
+            tf.split(kernel, self.count, 1) if len(kernel.shape) == 2 else tf.unstack(kernel)
+        )  # [I, U] each
         cut = [tf.split(network, self.subspaces, 1) for network in networks]
-        products = [tf.matmul(g, h, transpose_a=True) for parts in cut for g, h in itertools.combinations(parts, 2)]
-        return self.strength * tf.add_n([tf.reduce_sum(p**2) for p in products]) + self.l2 * tf.reduce_sum(kernel**2)
+        products = [
+            tf.matmul(g, h, transpose_a=True)
+            for parts in cut
+            for g, h in itertools.combinations(parts, 2)
+        ]
+        return self.strength * tf.add_n(
+            [tf.reduce_sum(p**2) for p in products]
+        ) + self.l2 * tf.reduce_sum(kernel**2)
 
     def get_config(self) -> dict[str, Any]:
-        return {"strength": self.strength, "count": self.count, "subspaces": self.subspaces, "l2": self.l2}
+        return {
+            "strength": self.strength,
+            "count": self.count,
+            "subspaces": self.subspaces,
+            "l2": self.l2,
+        }

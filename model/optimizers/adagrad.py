@@ -23,6 +23,8 @@ class Adagrad(Rule):
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"accumulator": (dim, self.params.initial_accumulator)}
 
-    def __call__(self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, Rows]:
+    def __call__(
+        self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
+    ) -> tuple[tf.Tensor, Rows]:
         a = slots[0] + g * g
         return w - rate * g / (tf.sqrt(a) + self.params.epsilon), (a,)

@@ -24,7 +24,9 @@ class LazyAdam(Rule):
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"moments": (2 * dim, 0.0)}
 
-    def __call__(self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, Rows]:
+    def __call__(
+        self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
+    ) -> tuple[tf.Tensor, Rows]:
         p = self.params
         m, v = tf.split(slots[0], 2, axis=1)
         m += (g - m) * (1 - p.beta_1)

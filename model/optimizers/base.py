@@ -33,6 +33,8 @@ class Rule:
         """{slot: (width, initial value)} for a table of that dim."""
         return {}
 
-    def __call__(self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, Rows]:
+    def __call__(
+        self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
+    ) -> tuple[tf.Tensor, Rows]:
         """`rate` is a scalar or [n, 1]; `step` counts from 1, a float."""
         raise TypeError(f"{type(self).__name__} must say how rows move: give it a __call__")

@@ -51,15 +51,22 @@ class DenseParams(Settings):
         """Keras' signatures know the options of each."""
         if not isinstance(data, dict):
             return data
-        name, options = data.get("name", "adam"), {key: value for key, value in data.items() if key != "name"}
+        name, options = (
+            data.get("name", "adam"),
+            {key: value for key, value in data.items() if key != "name"},
+        )
         if name not in KINDS:
-            raise ValueError(f"name = {name!r} is unknown: {nearest(str(name), KINDS, listed=True)}")
+            raise ValueError(
+                f"name = {name!r} is unknown: {nearest(str(name), KINDS, listed=True)}"
+            )
         for key, value in options.items():
             if key in REFUSED:
                 raise ValueError(f"{key} = {value!r} is not an option here, since {REFUSED[key]}")
         for key in options:
             if key not in _options(name):
-                raise ValueError(f"keras.optimizers.{KINDS[name].__name__} has no option '{key}': {nearest(key, _options(name))}")
+                raise ValueError(
+                    f"keras.optimizers.{KINDS[name].__name__} has no option '{key}': {nearest(key, _options(name))}"
+                )
         _check_effect(name, options)
         return data
 
@@ -68,7 +75,9 @@ class DenseParams(Settings):
         try:
             return KINDS[self.name](**self.model_extra, learning_rate=1.0, name=self.name)
         except (TypeError, ValueError) as error:
-            raise FunnelError(f"train.optimizer = {self.model_dump()}: Keras refuses its options ({error})") from None
+            raise FunnelError(
+                f"train.optimizer = {self.model_dump()}: Keras refuses its options ({error})"
+            ) from None
 
 
 def optimizer_state(optimizer: keras.Optimizer) -> dict[str, tf.Variable]:
@@ -76,13 +85,18 @@ def optimizer_state(optimizer: keras.Optimizer) -> dict[str, tf.Variable]:
     goes by its place among the optimizer's.
     """
     own = f"{optimizer.name}/"
-    return {v.path if v.path.startswith(own) else f"{own}{i}": v.value for i, v in enumerate(optimizer.variables)}
+    return {
+        v.path if v.path.startswith(own) else f"{own}{i}": v.value
+        for i, v in enumerate(optimizer.variables)
+    }
 
 
 def _check_effect(name: str, options: dict[str, Any]) -> None:
     """Raises ValueError for options that Keras takes and then does not use."""
     if name == "sgd" and options.get("nesterov") and not options.get("momentum"):
-        raise ValueError("nesterov = True changes nothing where momentum is 0: give momentum, or remove it")
+        raise ValueError(
+            "nesterov = True changes nothing where momentum is 0: give momentum, or remove it"
+        )
     if name == "ftrl" and options.get("weight_decay"):
         raise ValueError(
             f"weight_decay = {options['weight_decay']!r} does not make FTRL's weights decay, since each step computes "

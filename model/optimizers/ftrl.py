@@ -24,9 +24,14 @@ class FTRL(Rule):
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"accumulator": (dim, self.params.initial_accumulator), "linear": (dim, 0.0)}
 
-    def __call__(self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, Rows]:
+    def __call__(
+        self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
+    ) -> tuple[tf.Tensor, Rows]:
         p, (n, z) = self.params, slots
         grown = n + g * g
         z = z + g - (tf.sqrt(grown) - tf.sqrt(n)) / rate * w
         curvature = (p.beta + tf.sqrt(grown)) / rate + 2 * p.l2
-        return tf.where(abs(z) <= p.l1, tf.zeros_like(z), (tf.sign(z) * p.l1 - z) / curvature), (grown, z)
+        return tf.where(abs(z) <= p.l1, tf.zeros_like(z), (tf.sign(z) * p.l1 - z) / curvature), (
+            grown,
+            z,
+        )

@@ -17,6 +17,8 @@ class RowwiseAdagrad(Adagrad):
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"accumulator": (1, self.params.initial_accumulator)}
 
-    def __call__(self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, Rows]:
+    def __call__(
+        self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
+    ) -> tuple[tf.Tensor, Rows]:
         a = slots[0] + tf.reduce_mean(g * g, 1, keepdims=True)
         return w - rate * g / (tf.sqrt(a) + self.params.epsilon), (a,)

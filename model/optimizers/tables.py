@@ -56,7 +56,13 @@ class TableOptimizer(tf.Module):
             for name, (width, initial) in self.rule.slots(dim).items()
         }
 
-    def apply(self, gradients: Sequence[RowGradients], rate: tf.Tensor, step: tf.Tensor, keep: tf.Tensor | None = None) -> None:
+    def apply(
+        self,
+        gradients: Sequence[RowGradients],
+        rate: tf.Tensor,
+        step: tf.Tensor,
+        keep: tf.Tensor | None = None,
+    ) -> None:
         """Moves this replica's copy of each table; `gradients` are of all replicas. Where `keep` is false nothing moves."""
         each = zip(self.tables, self.slots, self.table_rates, gradients, strict=True)
         for table, slots, table_rate, (rows, sums) in each:
@@ -71,13 +77,19 @@ class TableOptimizer(tf.Module):
             for variable, before, after in zip(variables, [w, *old], [moved, *new], strict=True):
                 after = after if keep is None else tf.where(keep, after, before)
                 # Copies rows as they are: ten times as fast as scattering a difference, or as the fused sparse kernels.
-                tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=after)
+                tf.raw_ops.ResourceScatterUpdate(
+                    resource=variable.handle, indices=rows, updates=after
+                )
 
     def _names(self, by_feature: Mapping[str, float], table: Table) -> bool:
         return any(feature in by_feature for feature in table.begins)
 
-    def _by_feature(self, given: Mapping[str, float], table: Table, rows: tf.Tensor, default: float) -> tf.Tensor:
+    def _by_feature(
+        self, given: Mapping[str, float], table: Table, rows: tf.Tensor, default: float
+    ) -> tf.Tensor:
         """[n, 1]: what is given for the feature that owns each row."""
         begins = tf.constant(list(table.begins.values()), tf.int64)
         owner = tf.searchsorted(begins, rows, side="right") - 1
-        return tf.gather(tf.constant([given.get(feature, default) for feature in table.begins]), owner)[:, tf.newaxis]
+        return tf.gather(
+            tf.constant([given.get(feature, default) for feature in table.begins]), owner
+        )[:, tf.newaxis]

@@ -26,7 +26,9 @@ LOADERS = {  # in the order in which they are asked
 }
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # ends the key of a variable, in which .S stands for /
 PROCESS = Path(__file__).with_name("loaders")
-NOISE = re.compile(r"[IWE]0000 |WARNING: All log")  # TensorFlow's start-up lines, which nothing can silence
+NOISE = re.compile(
+    r"[IWE]0000 |WARNING: All log"
+)  # TensorFlow's start-up lines, which nothing can silence
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,16 @@ class Check:
     def summary(self) -> dict[str, Any]:
         """For JSON; what does not apply is left out."""
         loaders = {
-            name: {key: value for key, value in asdict(loader).items() if value is not None} for name, loader in self.loaders.items()
+            name: {key: value for key, value in asdict(loader).items() if value is not None}
+            for name, loader in self.loaders.items()
         }
         return asdict(self) | {"max_abs_difference": self.max_abs_difference, "loaders": loaders}
 
     @property
     def max_abs_difference(self) -> float:
-        return max(c.max_abs_difference for c in self.loaders.values() if c.max_abs_difference is not None)
+        return max(
+            c.max_abs_difference for c in self.loaders.values() if c.max_abs_difference is not None
+        )
 
 
 def check_loaders(path: Path, inputs: Inputs, expected: Mapping[str, np.ndarray]) -> Check:
@@ -67,7 +72,10 @@ def check_loaders(path: Path, inputs: Inputs, expected: Mapping[str, np.ndarray]
     started, *answers = ask_loaders(path, inputs)
     checks = {}
     for name, title in LOADERS.items():
-        answer = next((a for a in answers if a["loader"] == name), {"error": "its process ended without an answer"})
+        answer = next(
+            (a for a in answers if a["loader"] == name),
+            {"error": "its process ended without an answer"},
+        )
         if "error" in answer:
             said = "\n".join(filter(None, [answer["error"], unreadable_variable(path)]))
             raise FunnelError(f"{path}: {title} fails, so it is not published:\n{said}")
@@ -75,21 +83,28 @@ def check_loaders(path: Path, inputs: Inputs, expected: Mapping[str, np.ndarray]
             checks[name] = LoaderCheck(not_run=answer["absent"])
         else:
             worst = max(
-                _difference(f"{path}: {title}: signature {signature}", scores, expected) for signature, scores in answer["scores"].items()
+                _difference(f"{path}: {title}: signature {signature}", scores, expected)
+                for signature, scores in answer["scores"].items()
             )
             checks[name] = LoaderCheck(worst, answer["seconds"])
     rows = len(next(iter(expected.values())))
     return Check(started["tensorflow"], rows, started["seconds"], checks)
 
 
-def _difference(where: str, scores: Mapping[str, list[float]], expected: Mapping[str, np.ndarray]) -> float:
+def _difference(
+    where: str, scores: Mapping[str, list[float]], expected: Mapping[str, np.ndarray]
+) -> float:
     """The largest difference. A float32 number has seven digits: where it is above 1, the difference is in shares of it."""
     if set(scores) != set(expected):
-        raise FunnelError(f"{where} returns {sorted(scores)}, the checkpoint {sorted(expected)}; not published")
+        raise FunnelError(
+            f"{where} returns {sorted(scores)}, the checkpoint {sorted(expected)}; not published"
+        )
     worst = 0.0
     for name, values in scores.items():
         if np.shape(values) != expected[name].shape:
-            raise FunnelError(f"{where} returns {name} of shape {np.shape(values)}, the checkpoint {expected[name].shape}; not published")
+            raise FunnelError(
+                f"{where} returns {name} of shape {np.shape(values)}, the checkpoint {expected[name].shape}; not published"
+            )
         scale = np.maximum(1, np.abs(expected[name]))
         difference = float(np.max(np.abs(np.array(values) - expected[name]) / scale))
         if not difference <= TOLERANCE:
@@ -124,7 +139,9 @@ def ask_loaders(path: Path, inputs: Inputs) -> list[dict[str, Any]]:
     lifeline, held = os.pipe()
     try:
         command = [sys.executable, "-I", str(PROCESS), str(lifeline)]
-        done = subprocess.run(command, input=request, capture_output=True, text=True, pass_fds=[lifeline], check=False)
+        done = subprocess.run(
+            command, input=request, capture_output=True, text=True, pass_fds=[lifeline], check=False
+        )
     finally:
         os.close(lifeline)
         os.close(held)
@@ -134,7 +151,9 @@ def ask_loaders(path: Path, inputs: Inputs) -> list[dict[str, Any]]:
         said = [line for line in done.stderr.strip().splitlines() if not NOISE.match(line)]
         error = {"error": "\n".join([ended, *said[-5:]])}
         if not answers:
-            raise FunnelError(f"{path}: cannot be checked in a fresh process, so it is not published:\n{error['error']}")
+            raise FunnelError(
+                f"{path}: cannot be checked in a fresh process, so it is not published:\n{error['error']}"
+            )
         asked = list(LOADERS)[len(answers) - 1]
         answers.append({"loader": asked} | error)
     return answers

@@ -36,7 +36,9 @@ class Export:
     check: Check
 
 
-def export(model: RankingModel, sample: Path, export_dir: Path, version: int | None = None) -> Export:
+def export(
+    model: RankingModel, sample: Path, export_dir: Path, version: int | None = None
+) -> Export:
     """Writes export_dir/<version>/ (default: the unix time), checked with the raw rows of the Parquet file `sample`.
 
     Raises FunnelError when the version exists, when its graph reads what no loader fills, or when a loader fails or
@@ -45,7 +47,9 @@ def export(model: RankingModel, sample: Path, export_dir: Path, version: int | N
     version = version or int(time.time())
     final = export_dir / str(version)
     if final.exists():
-        raise FunnelError(f"{final}: exists already, and a published version is never overwritten; give another version, or remove it")
+        raise FunnelError(
+            f"{final}: exists already, and a published version is never overwritten; give another version, or remove it"
+        )
     rows = expressible(model.spec, pq.read_table(sample))
     expected = checkpoint_scores(model, rows)
     with _unfinished(final) as unfinished:
@@ -78,7 +82,10 @@ def _unfinished(final: Path) -> Iterator[Path]:
     Of several processes one at a time exports to a directory: whatever is unfinished there is of one that was killed, and goes.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    unfinished, directory = final.with_name(f".{final.name}.unfinished"), os.open(final.parent, os.O_RDONLY)
+    unfinished, directory = (
+        final.with_name(f".{final.name}.unfinished"),
+        os.open(final.parent, os.O_RDONLY),
+    )
     try:
         if _locked(directory):
             for left in final.parent.glob(".*.unfinished"):

@@ -14,7 +14,12 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from features.errors import FunnelError
 
 # Operations that fill the variable or table which their first input names.
-FILL = {"AssignVariableOp", "InitializeTableV2", "InitializeTableFromTextFileV2", "LookupTableImportV2"}
+FILL = {
+    "AssignVariableOp",
+    "InitializeTableV2",
+    "InitializeTableFromTextFileV2",
+    "LookupTableImportV2",
+}
 INIT = "__saved_model_init_op"
 
 Nodes = Mapping[str, NodeDef]
@@ -38,14 +43,18 @@ def check_graph(path: Path) -> None:
             "could not run them; let the saved root track the raw tf.Variable"
         )
     if unread := sorted(restored - read):
-        raise FunnelError(f"{path}: {', '.join(unread)} is restored, but no signature reads it; let the saved root not track it")
+        raise FunnelError(
+            f"{path}: {', '.join(unread)} is restored, but no signature reads it; let the saved root not track it"
+        )
 
 
 def _meta_graph(path: Path) -> MetaGraphDef:
     try:
         return SavedModel.FromString(path.read_bytes()).meta_graphs[0]
     except (DecodeError, IndexError) as error:
-        raise FunnelError(f"{path}: is not a SavedModel ({error}), so it is not published") from None
+        raise FunnelError(
+            f"{path}: is not a SavedModel ({error}), so it is not published"
+        ) from None
 
 
 def _source(tensor: str) -> str:
@@ -84,7 +93,9 @@ def _called(node: NodeDef) -> Iterator[str]:
 
 def _resource(node: NodeDef) -> str | None:
     """What a node makes a handle of: a variable or a table has a name that all sessions' nodes share."""
-    return (node.attr["shared_name"].s.decode() or node.name) if "shared_name" in node.attr else None
+    return (
+        (node.attr["shared_name"].s.decode() or node.name) if "shared_name" in node.attr else None
+    )
 
 
 def _made(graph: GraphDef, ends: Iterable[str]) -> set[str]:
@@ -103,12 +114,18 @@ def _made(graph: GraphDef, ends: Iterable[str]) -> set[str]:
 def _filled(graph: GraphDef, ends: Iterable[str]) -> Iterator[str]:
     """The variables and tables that are filled by what the ends depend on, in functions too."""
     functions, top = _functions(graph), _named(graph.node)
-    arguments = {f.signature.name: [a.name for a in f.signature.input_arg] for f in graph.library.function}
-    left: list[tuple[Nodes, Iterable[NodeDef], Mapping[str, str | None]]] = [(top, _below(top, ends), {})]
+    arguments = {
+        f.signature.name: [a.name for a in f.signature.input_arg] for f in graph.library.function
+    }
+    left: list[tuple[Nodes, Iterable[NodeDef], Mapping[str, str | None]]] = [
+        (top, _below(top, ends), {})
+    ]
     while left:
         nodes, reached, given = left.pop()
         for node in reached:
-            handles = [_handle(nodes, given, tensor) for tensor in node.input if not tensor.startswith("^")]
+            handles = [
+                _handle(nodes, given, tensor) for tensor in node.input if not tensor.startswith("^")
+            ]
             if node.op in FILL and handles[0]:
                 yield handles[0]
             for name in _called(node):

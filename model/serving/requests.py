@@ -18,11 +18,16 @@ Inputs = dict[str, dict[str, dict[str, Any]]]  # {signature: {input: {"dtype", "
 
 def requests(spec: Spec, rows: pa.Table) -> Inputs:
     """The rows as inputs of every signature, ready for JSON: bytes are {"b64": text}, as in TF Serving's REST API."""
-    dtypes = {input_name(name): graph.DTYPES[raw_type].name for name, raw_type in spec.request_columns.items()}
+    dtypes = {
+        input_name(name): graph.DTYPES[raw_type].name
+        for name, raw_type in spec.request_columns.items()
+    }
     columns = request_columns(spec, rows)
     examples = [{"b64": base64.b64encode(example).decode()} for example in raw_examples(spec, rows)]
     return {
-        "serving_default": {name: {"dtype": dtypes[name], "values": values} for name, values in columns.items()},
+        "serving_default": {
+            name: {"dtype": dtypes[name], "values": values} for name, values in columns.items()
+        },
         "examples": {"examples": {"dtype": "string", "values": examples}},
     }
 
@@ -48,14 +53,21 @@ def request_columns(spec: Spec, rows: pa.Table) -> dict[str, list]:
         nothing = "" if raw_type in ("text", "texts") else float("nan")
         if raw_type in graph.LISTS:
             longest = max([len(v) for v in values if v] + [1])
-            values = [[nothing if one is None else one for one in v or []] + [nothing] * (longest - len(v or [])) for v in values]
+            values = [
+                [nothing if one is None else one for one in v or []]
+                + [nothing] * (longest - len(v or []))
+                for v in values
+            ]
         columns[input_name(name)] = [nothing if v is None else v for v in values]
     return columns
 
 
 def raw_examples(spec: Spec, rows: pa.Table) -> list[bytes]:
     """Raw rows as serialised tf.Examples; what is missing is left out."""
-    return [tf.train.Example(features=_raw_features(spec, row)).SerializeToString() for row in rows.to_pylist()]
+    return [
+        tf.train.Example(features=_raw_features(spec, row)).SerializeToString()
+        for row in rows.to_pylist()
+    ]
 
 
 def _raw_features(spec: Spec, row: dict) -> tf.train.Features:
@@ -65,7 +77,9 @@ def _raw_features(spec: Spec, row: dict) -> tf.train.Features:
             continue
         values = row[name] if raw_type in graph.LISTS else [row[name]]
         if raw_type in ("number", "numbers"):
-            features.feature[name].float_list.value.extend(float("nan") if v is None else v for v in values)
+            features.feature[name].float_list.value.extend(
+                float("nan") if v is None else v for v in values
+            )
         elif raw_type in ("integer", "time"):
             features.feature[name].int64_list.value.extend(values)
         else:

@@ -23,7 +23,10 @@ def save(model: RankingModel, path: Path) -> None:
     """
     assets = path / "assets"
     assets.mkdir(parents=True)
-    tables = {name: _table(f"vocabulary_{name}", known, assets) for name, known in model.fitted.vocabularies.items()}
+    tables = {
+        name: _table(f"vocabulary_{name}", known, assets)
+        for name, known in model.fitted.vocabularies.items()
+    }
     signatures = trace(model, {name: _look_up(table) for name, table in tables.items()})
     root = tf.Module()
     root.weights, root.vocabularies = variables_read(model, signatures.values()), tables
@@ -47,16 +50,26 @@ def trace(model: RankingModel, vocabularies: graph.Vocabularies | None = None) -
 
     @tf.function(input_signature=[graph.serving_inputs(spec)], autograph=False)
     def serving_default(columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return scores(*graph.encode(spec, {column: columns[input_name(column)] for column in spec.request_columns}))
+        return scores(
+            *graph.encode(
+                spec, {column: columns[input_name(column)] for column in spec.request_columns}
+            )
+        )
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False
+    )
     def examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return scores(*graph.encode(spec, tf.io.parse_example(examples, graph.example_inputs(spec))))
+        return scores(
+            *graph.encode(spec, tf.io.parse_example(examples, graph.example_inputs(spec)))
+        )
 
     return {f.__name__: f.get_concrete_function() for f in (serving_default, examples)}
 
 
-def variables_read(model: RankingModel, functions: Iterable[tf.types.experimental.ConcreteFunction]) -> Mapping[str, tf.Variable]:
+def variables_read(
+    model: RankingModel, functions: Iterable[tf.types.experimental.ConcreteFunction]
+) -> Mapping[str, tf.Variable]:
     """The raw variables that the functions read, by the model's names for them."""
     read = {variable.ref() for function in functions for variable in function.variables}
     return {name: variable for name, variable in model.state.items() if variable.ref() in read}
@@ -67,7 +80,9 @@ def _table(name: str, vocabulary: list[int], assets: Path) -> tf.lookup.StaticHa
     path = assets / f"{name}.txt"
     np.savetxt(path, vocabulary, "%d")
     line = tf.lookup.TextFileIndex.LINE_NUMBER
-    rows = tf.lookup.TextFileInitializer(str(path), tf.int64, key_index=0, value_dtype=tf.int64, value_index=line)
+    rows = tf.lookup.TextFileInitializer(
+        str(path), tf.int64, key_index=0, value_dtype=tf.int64, value_index=line
+    )
     table = tf.lookup.StaticHashTable(rows, default_value=-1, name=name)
     table._shared_name = name  # in the saved graph; else it would be the path on this machine
     return table

@@ -35,17 +35,25 @@ class Asymmetric(Sharing):
 
         def parts(self, heads: list[str]) -> list[set[str]]:
             reads = self.reads_of(heads)
-            return [{reader for reader in heads if head in (reader, *reads[reader])} for head in heads]
+            return [
+                {reader for reader in heads if head in (reader, *reads[reader])} for head in heads
+            ]
 
         def check_heads(self, heads: list[str]) -> None:
             for reader, donors in (self.reads or {}).items():
                 for name in (reader, *donors):
                     if name not in heads:
-                        raise FunnelError(f"model.sharing.reads names '{name}', which is no head of the funnel: {nearest(name, heads)}")
+                        raise FunnelError(
+                            f"model.sharing.reads names '{name}', which is no head of the funnel: {nearest(name, heads)}"
+                        )
                 if reader in donors:
-                    raise FunnelError(f"model.sharing.reads lets '{reader}' read itself: name the others, its own bottom it always reads")
+                    raise FunnelError(
+                        f"model.sharing.reads lets '{reader}' read itself: name the others, its own bottom it always reads"
+                    )
                 if len(set(donors)) < len(donors):
-                    raise FunnelError(f"model.sharing.reads lets '{reader}' read {', '.join(donors)}: name each head once")
+                    raise FunnelError(
+                        f"model.sharing.reads lets '{reader}' read {', '.join(donors)}: name each head once"
+                    )
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
@@ -53,8 +61,13 @@ class Asymmetric(Sharing):
         self.reads = self.params.reads_of(self.heads)
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        own = dict(zip(self.heads, tf.unstack(self.bottoms(inputs.flat), axis=1), strict=True))  # [B, H] each
-        return {head: tf.concat([own[name] for name in (head, *donors)], 1) for head, donors in self.reads.items()}, {}
+        own = dict(
+            zip(self.heads, tf.unstack(self.bottoms(inputs.flat), axis=1), strict=True)
+        )  # [B, H] each
+        return {
+            head: tf.concat([own[name] for name in (head, *donors)], 1)
+            for head, donors in self.reads.items()
+        }, {}
 
     @property
     def network_names(self) -> dict[str, list[str]]:

@@ -27,7 +27,9 @@ class NetworkParams(Settings):
     """Options of every network of dense layers; model.layers.Network says what they do."""
 
     name: str = ""
-    activation: Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid", "linear"] = "relu"
+    activation: Literal[
+        "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid", "linear"
+    ] = "relu"
     normalize: Literal["none", "batch", "layer"] = "none"
     dropout: float = Field(0.0, ge=0, lt=1)
     l2: float = Field(0.0, ge=0)
@@ -45,12 +47,25 @@ class NetworkParams(Settings):
 
     @model_validator(mode="after")
     def _check_residual(self) -> Self:
-        given = {name: getattr(self, name) for name in type(self).model_fields if name.endswith("units")}
-        widths = {name: list(value.values()) if isinstance(value, dict) else [value] for name, value in given.items()}
-        networks = [units for several in widths.values() for units in several if isinstance(units, list)]
-        if self.residual and not any(one == next_ for units in networks for one, next_ in itertools.pairwise(units)):
-            shown = ", ".join(f"{name} = {value}" for name, value in given.items() if not isinstance(value, int))
-            raise ValueError(f"residual = true joins layers of one width, but no two in a row have it in {shown}; give some, or leave it")
+        given = {
+            name: getattr(self, name) for name in type(self).model_fields if name.endswith("units")
+        }
+        widths = {
+            name: list(value.values()) if isinstance(value, dict) else [value]
+            for name, value in given.items()
+        }
+        networks = [
+            units for several in widths.values() for units in several if isinstance(units, list)
+        ]
+        if self.residual and not any(
+            one == next_ for units in networks for one, next_ in itertools.pairwise(units)
+        ):
+            shown = ", ".join(
+                f"{name} = {value}" for name, value in given.items() if not isinstance(value, int)
+            )
+            raise ValueError(
+                f"residual = true joins layers of one width, but no two in a row have it in {shown}; give some, or leave it"
+            )
         return self
 
     @property
@@ -95,27 +110,41 @@ class ExpertParams(SharingParams):
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         owners = {"cross_layers": "cross", "lstm_units": "lstm", "sequences": "lstm"}
-        unused = [key for key, owner in owners.items() if key in self.model_fields_set and self.expert != owner]
+        unused = [
+            key
+            for key, owner in owners.items()
+            if key in self.model_fields_set and self.expert != owner
+        ]
         if unused and getattr(self, unused[0]) != type(self).model_fields[unused[0]].default:
-            raise ValueError(f"{unused[0]} is for expert = '{owners[unused[0]]}', and expert = '{self.expert}'")
+            raise ValueError(
+                f"{unused[0]} is for expert = '{owners[unused[0]]}', and expert = '{self.expert}'"
+            )
         return self
 
     def check(self, spec: Spec) -> None:
         if self.expert == "lstm":
             check_sequences(spec, self.sequences, "expert = 'lstm'")
-        dims = [f.dim for f in spec.embedded.values()] + [spec.features[p.of[0]].dim for p in spec.products.values()]
+        dims = [f.dim for f in spec.embedded.values()] + [
+            spec.features[p.of[0]].dim for p in spec.products.values()
+        ]
         if self.expert == "fm" and len(set(dims)) == len(dims):
-            raise FunnelError("model.sharing.expert = 'fm' multiplies embeddings in pairs, but no two features have the same dim")
+            raise FunnelError(
+                "model.sharing.expert = 'fm' multiplies embeddings in pairs, but no two features have the same dim"
+            )
 
 
 def check_sequences(spec: Spec, names: list[str], reader: str) -> None:
     """Raises FunnelError unless `names` (default: all) are sequence features of one length, and at least one."""
     known = {n: f.max_length for n, f in spec.features.items() if f.kind == "sequence"}
     if not known:
-        raise FunnelError(f"model.sharing: {reader} reads a sequence, but no feature has kind = 'sequence': declare one")
+        raise FunnelError(
+            f"model.sharing: {reader} reads a sequence, but no feature has kind = 'sequence': declare one"
+        )
     for name in names:
         if name not in known:
-            raise FunnelError(f"model.sharing.sequences names '{name}', which is no sequence feature (known: {', '.join(known)})")
+            raise FunnelError(
+                f"model.sharing.sequences names '{name}', which is no sequence feature (known: {', '.join(known)})"
+            )
     lengths = {name: known[name] for name in names or known}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -127,7 +156,10 @@ def check_sequences(spec: Spec, names: list[str], reader: str) -> None:
 def make_experts(params: ExpertParams, count: int, *, name: str, level: int = 0) -> keras.Layer:
     """`count` experts as `params` say; above the first level those that read embeddings are MLPs."""
     kind = params.expert if level == 0 or params.expert == "cross" else "mlp"
-    own = {"cross": {"cross_layers": params.cross_layers}, "lstm": {"lstm_units": params.lstm_units}}.get(kind, {})
+    own = {
+        "cross": {"cross_layers": params.cross_layers},
+        "lstm": {"lstm_units": params.lstm_units},
+    }.get(kind, {})
     return EXPERTS[kind](count, params.expert_units, **own, **params.network, name=name)
 
 
@@ -148,16 +180,24 @@ class Sharing(keras.Layer):
 
     Params: type[SharingParams]
 
-    def __init__(self, params: SharingParams | Mapping[str, Any], heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: SharingParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.params = params if isinstance(params, SharingParams) else self.Params.parse(dict(params))
+        self.params = (
+            params if isinstance(params, SharingParams) else self.Params.parse(dict(params))
+        )
         self.heads = list(heads)
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """({head: its representation [B, H]}, {"level_<l>/<head>": its gate's distribution over experts [B, n]})."""
-        raise TypeError(f"{type(self).__name__} must say how its heads share: give it a share(inputs)")
+        raise TypeError(
+            f"{type(self).__name__} must say how its heads share: give it a share(inputs)"
+        )
 
-    def call(self, inputs: Inputs | tf.Tensor, training: bool | None = None) -> dict[str, tf.Tensor]:
+    def call(
+        self, inputs: Inputs | tf.Tensor, training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
         return self.share(as_inputs(inputs))[0]
 
     def gate_weights(self, inputs: Inputs | tf.Tensor) -> dict[str, tf.Tensor]:
@@ -190,14 +230,19 @@ class Sharing(keras.Layer):
         """Nothing: its parts are built where it is called."""
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"params": self.params.model_dump(mode="json"), "heads": self.heads}
+        return super().get_config() | {
+            "params": self.params.model_dump(mode="json"),
+            "heads": self.heads,
+        }
 
 
 def as_inputs(inputs: Inputs | tf.Tensor) -> Inputs:
     """A plain tensor [B, W] has neither fields nor sequences. A reloaded Keras model gives plain tuples in the place of named ones."""
     if isinstance(inputs, tuple | list):
         flat, fields, sequences = inputs
-        return Inputs(flat, dict(fields), {name: History(*history) for name, history in sequences.items()})
+        return Inputs(
+            flat, dict(fields), {name: History(*history) for name, history in sequences.items()}
+        )
     return Inputs(inputs, {}, {})
 
 
@@ -206,4 +251,8 @@ def shared_part(shape: Sequence[int], shared: Sequence[bool] | None) -> np.ndarr
     if shared is None:
         return np.ones([1] * len(shape), np.float32)
     ones = np.array(shared, np.float32)
-    return ones[:, np.newaxis, np.newaxis] if len(shape) == 3 else np.repeat(ones, shape[-1] // len(ones))
+    return (
+        ones[:, np.newaxis, np.newaxis]
+        if len(shape) == 3
+        else np.repeat(ones, shape[-1] // len(ones))
+    )

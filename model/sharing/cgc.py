@@ -64,7 +64,9 @@ class Level(keras.Layer):
     On the first level all groups read the same inputs: their experts are computed together.
     """
 
-    def __init__(self, params: CGCParams, heads: list[str], *, level: int, last: bool, name: str) -> None:
+    def __init__(
+        self, params: CGCParams, heads: list[str], *, level: int, last: bool, name: str
+    ) -> None:
         super().__init__(name=name)
         self.params, self.heads, self.level = params, heads, level
         own, shared = params.task_experts, params.shared_experts
@@ -72,13 +74,23 @@ class Level(keras.Layer):
         if level == 0:
             self.experts = {"all": make_experts(params, sum(self.counts.values()), name="experts")}
         else:
-            self.experts = {g: make_experts(params, n, name=f"experts_{g}", level=level) for g, n in self.counts.items()}
-        seen = dict.fromkeys(heads, own + shared) | ({} if last else {SHARED: own * len(heads) + shared})
-        self.gates = {g: Gate(n, params.gate_units, **params.network, name=f"gate_{g}") for g, n in seen.items()}
+            self.experts = {
+                g: make_experts(params, n, name=f"experts_{g}", level=level)
+                for g, n in self.counts.items()
+            }
+        seen = dict.fromkeys(heads, own + shared) | (
+            {} if last else {SHARED: own * len(heads) + shared}
+        )
+        self.gates = {
+            g: Gate(n, params.gate_units, **params.network, name=f"gate_{g}")
+            for g, n in seen.items()
+        }
 
     def call(self, states: dict[str, Inputs]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         outputs = self._outputs(states)  # [B, m, H] each
-        seen = {head: [outputs[head], outputs[SHARED]] for head in self.heads} | {SHARED: list(outputs.values())}
+        seen = {head: [outputs[head], outputs[SHARED]] for head in self.heads} | {
+            SHARED: list(outputs.values())
+        }
         mixed = {g: gate(states[g].flat, tf.concat(seen[g], 1)) for g, gate in self.gates.items()}
         weights = {f"level_{self.level}/{g}": w for g, (_, w) in mixed.items()}
         return {g: mixture for g, (mixture, _) in mixed.items()}, weights
@@ -87,12 +99,18 @@ class Level(keras.Layer):
         if self.level > 0:
             return {g: experts(states[g].flat) for g, experts in self.experts.items()}
         together = run_experts(self.experts["all"], states[SHARED], self.params.sequences)
-        return dict(zip(self.counts, tf.split(together, list(self.counts.values()), 1), strict=True))
+        return dict(
+            zip(self.counts, tf.split(together, list(self.counts.values()), 1), strict=True)
+        )
 
     @property
     def gated_experts(self) -> dict[str, list[str]]:
-        named = {g: [f"level_{self.level}/{g}_{i}" for i in range(n)] for g, n in self.counts.items()}
-        seen = {head: named[head] + named[SHARED] for head in self.heads} | {SHARED: [n for names in named.values() for n in names]}
+        named = {
+            g: [f"level_{self.level}/{g}_{i}" for i in range(n)] for g, n in self.counts.items()
+        }
+        seen = {head: named[head] + named[SHARED] for head in self.heads} | {
+            SHARED: [n for names in named.values() for n in names]
+        }
         return {f"level_{self.level}/{g}": seen[g] for g in self.gates}
 
     @property
@@ -108,4 +126,8 @@ class Level(keras.Layer):
 
     @property
     def shared_in_last(self) -> list[bool] | None:
-        return [group == SHARED for group, n in self.counts.items() for _ in range(n)] if self.level == 0 else None
+        return (
+            [group == SHARED for group, n in self.counts.items() for _ in range(n)]
+            if self.level == 0
+            else None
+        )

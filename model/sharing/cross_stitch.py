@@ -31,10 +31,14 @@ class CrossStitchNetwork(Sharing):
         params = self.params
         self.networks = Experts(len(heads), params.units, **params.network, name="networks")
         stitch = {"own_share": params.own_share, "per_unit": params.per_unit}
-        self.stitches = [CrossStitch(**stitch, name=f"stitch_{i}") for i in range(len(params.units))]
+        self.stitches = [
+            CrossStitch(**stitch, name=f"stitch_{i}") for i in range(len(params.units))
+        ]
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        stitched = self.networks(inputs.flat, between=lambda layer, h: self.stitches[layer](h))  # [B, K, U]
+        stitched = self.networks(
+            inputs.flat, between=lambda layer, h: self.stitches[layer](h)
+        )  # [B, K, U]
         return dict(zip(self.heads, tf.unstack(stitched, axis=1), strict=True)), {}
 
     @property

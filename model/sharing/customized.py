@@ -26,11 +26,16 @@ class Customized(Sharing):
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
-        self.bottoms = Experts(1 + len(heads), self.params.units, **self.params.network, name="bottoms")
+        self.bottoms = Experts(
+            1 + len(heads), self.params.units, **self.params.network, name="bottoms"
+        )
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         shared, *own = tf.unstack(self.bottoms(inputs.flat), axis=1)  # [B, H] each
-        return {head: tf.concat([shared, bottom], 1) for head, bottom in zip(self.heads, own, strict=True)}, {}
+        return {
+            head: tf.concat([shared, bottom], 1)
+            for head, bottom in zip(self.heads, own, strict=True)
+        }, {}
 
     @property
     def network_names(self) -> dict[str, list[str]]:

@@ -31,19 +31,26 @@ class MLMMoE(Sharing):
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         above, last = [f"_expert_{i}" for i in range(self.params.experts)], self.params.levels - 1
-        self.levels = [GatedLevel(self.params, heads if j == last else above, level=j, name=f"level_{j}") for j in range(last + 1)]
+        self.levels = [
+            GatedLevel(self.params, heads if j == last else above, level=j, name=f"level_{j}")
+            for j in range(last + 1)
+        ]
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         read, mixtures, gates = inputs, {}, {}
         for level in self.levels:
             mixtures, weights = level(read, inputs.flat)
             gates |= weights
-            read = Inputs(tf.stack(list(mixtures.values()), 1), {}, {})  # [B, n, H], a row for each expert above
+            read = Inputs(
+                tf.stack(list(mixtures.values()), 1), {}, {}
+            )  # [B, n, H], a row for each expert above
         return mixtures, gates
 
     @property
     def gated_experts(self) -> dict[str, list[str]]:
-        return {gate: experts for level in self.levels for gate, experts in level.gated_experts.items()}
+        return {
+            gate: experts for level in self.levels for gate, experts in level.gated_experts.items()
+        }
 
     @property
     def last_shared(self) -> list[keras.Variable]:
@@ -57,9 +64,14 @@ class GatedLevel(keras.Layer):
         super().__init__(name=name)
         self.params, self.level = params, level
         self.experts = make_experts(params, params.experts, name="experts", level=level)
-        self.gates = {reader: Gate(params.experts, params.gate_units, **params.network, name=f"gate_{reader}") for reader in readers}
+        self.gates = {
+            reader: Gate(params.experts, params.gate_units, **params.network, name=f"gate_{reader}")
+            for reader in readers
+        }
 
-    def call(self, read: Inputs, selector: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def call(
+        self, read: Inputs, selector: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         experts = run_experts(self.experts, read, self.params.sequences)  # [B, n, H]
         mixed = mix(self.gates, selector, experts)
         weights = {f"level_{self.level}/{reader}": w for reader, (_, w) in mixed.items()}

@@ -30,16 +30,24 @@ class MMoE(Sharing):
         super().__init__(params, heads, **kwargs)
         params = self.params
         self.experts = make_experts(params, params.experts, name="experts")
-        self.gates = {head: Gate(params.experts, params.gate_units, **params.network, name=f"gate_{head}") for head in heads}
+        self.gates = {
+            head: Gate(params.experts, params.gate_units, **params.network, name=f"gate_{head}")
+            for head in heads
+        }
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         experts = run_experts(self.experts, inputs, self.params.sequences)  # [B, n, H]
         mixed = mix(self.gates, inputs.flat, experts)
-        return {head: mixture for head, (mixture, _) in mixed.items()}, {f"level_0/{head}": weights for head, (_, weights) in mixed.items()}
+        return {head: mixture for head, (mixture, _) in mixed.items()}, {
+            f"level_0/{head}": weights for head, (_, weights) in mixed.items()
+        }
 
     @property
     def gated_experts(self) -> dict[str, list[str]]:
-        return {f"level_0/{head}": [f"level_0/expert_{i}" for i in range(self.params.experts)] for head in self.heads}
+        return {
+            f"level_0/{head}": [f"level_0/expert_{i}" for i in range(self.params.experts)]
+            for head in self.heads
+        }
 
     @property
     def last_shared(self) -> list[keras.Variable]:

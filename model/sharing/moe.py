@@ -35,11 +35,16 @@ class MoE(Sharing):
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         experts = run_experts(self.experts, inputs, self.params.sequences)  # [B, n, H]
         mixture, weights = self.gate(inputs.flat, experts)
-        return dict.fromkeys(self.heads, mixture), {f"level_0/{head}": weights for head in self.heads}
+        return dict.fromkeys(self.heads, mixture), {
+            f"level_0/{head}": weights for head in self.heads
+        }
 
     @property
     def gated_experts(self) -> dict[str, list[str]]:
-        return {f"level_0/{head}": [f"level_0/expert_{i}" for i in range(self.params.experts)] for head in self.heads}
+        return {
+            f"level_0/{head}": [f"level_0/expert_{i}" for i in range(self.params.experts)]
+            for head in self.heads
+        }
 
     @property
     def last_shared(self) -> list[keras.Variable]:

@@ -35,8 +35,13 @@ class MoSE(Sharing):
         @model_validator(mode="after")
         def _check_dense_options(self) -> Self:
             for name in ("activation", "normalize", "dropout"):
-                if not self.gate_units and getattr(self, name) != SharingParams.model_fields[name].default:
-                    raise ValueError(f"{name} is for dense layers, and those of mose are its gates': give gate_units or leave it out")
+                if (
+                    not self.gate_units
+                    and getattr(self, name) != SharingParams.model_fields[name].default
+                ):
+                    raise ValueError(
+                        f"{name} is for dense layers, and those of mose are its gates': give gate_units or leave it out"
+                    )
             return self
 
         def check(self, spec: Spec) -> None:
@@ -48,7 +53,10 @@ class MoSE(Sharing):
         lstm = {"lstm_units": params.lstm_units, "l2": params.l2}
         self.bottom = LSTMExperts(1, [], **lstm, every_step=True, name="bottom")
         self.experts = LSTMExperts(params.experts, [], **lstm, every_step=True, name="experts")
-        self.gates = {head: Gate(params.experts, params.gate_units, **params.network, name=f"gate_{head}") for head in heads}
+        self.gates = {
+            head: Gate(params.experts, params.gate_units, **params.network, name=f"gate_{head}")
+            for head in heads
+        }
         self.lstms = LSTMExperts(len(heads), [], **lstm, name="lstms")
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
@@ -58,14 +66,21 @@ class MoSE(Sharing):
         steps, units = experts.shape[2:]
         flat = tf.reshape(experts, [-1, self.params.experts, steps * units])
         mixed = mix(self.gates, x, flat)
-        streams = tf.reshape(tf.stack([mixture for mixture, _ in mixed.values()], 1), [-1, len(mixed), steps, units])
+        streams = tf.reshape(
+            tf.stack([mixture for mixture, _ in mixed.values()], 1), [-1, len(mixed), steps, units]
+        )
         states = tf.unstack(self.lstms(x, streams, present), axis=1)  # [B, U] each
-        representations = {head: tf.concat([state, x], 1) for head, state in zip(self.heads, states, strict=True)}
+        representations = {
+            head: tf.concat([state, x], 1) for head, state in zip(self.heads, states, strict=True)
+        }
         return representations, {f"level_0/{head}": weights for head, (_, weights) in mixed.items()}
 
     @property
     def gated_experts(self) -> dict[str, list[str]]:
-        return {f"level_0/{head}": [f"level_0/expert_{i}" for i in range(self.params.experts)] for head in self.heads}
+        return {
+            f"level_0/{head}": [f"level_0/expert_{i}" for i in range(self.params.experts)]
+            for head in self.heads
+        }
 
     @property
     def last_shared(self) -> list[keras.Variable]:

@@ -29,7 +29,10 @@ class PLE(Sharing):
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         last = self.params.levels - 1
-        self.levels = [Level(self.params, heads, level=j, last=j == last, name=f"level_{j}") for j in range(last + 1)]
+        self.levels = [
+            Level(self.params, heads, level=j, last=j == last, name=f"level_{j}")
+            for j in range(last + 1)
+        ]
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         states, gates = dict.fromkeys([*self.heads, SHARED], inputs), {}
@@ -41,7 +44,9 @@ class PLE(Sharing):
 
     @property
     def gated_experts(self) -> dict[str, list[str]]:
-        return {gate: experts for level in self.levels for gate, experts in level.gated_experts.items()}
+        return {
+            gate: experts for level in self.levels for gate, experts in level.gated_experts.items()
+        }
 
     @property
     def network_names(self) -> dict[str, list[str]]:

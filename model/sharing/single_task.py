@@ -33,7 +33,10 @@ class SingleTask(Sharing):
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
-        self.bottoms = {head: MLP(self.params.units, **self.params.network, name=f"bottom_{head}") for head in heads}
+        self.bottoms = {
+            head: MLP(self.params.units, **self.params.network, name=f"bottom_{head}")
+            for head in heads
+        }
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         return {head: bottom(inputs.flat) for head, bottom in self.bottoms.items()}, {}

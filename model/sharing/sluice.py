@@ -33,17 +33,27 @@ class Sluice(Sharing):
         @model_validator(mode="after")
         def _check_widths(self) -> Self:
             if len(set(self.units)) > 1:
-                raise ValueError(f"units = {self.units}: sluice sums the outputs of its layers, so give all the same width")
+                raise ValueError(
+                    f"units = {self.units}: sluice sums the outputs of its layers, so give all the same width"
+                )
             if self.units[0] % self.subspaces:
-                raise ValueError(f"units = {self.units[0]} does not divide into subspaces = {self.subspaces} of equal width")
+                raise ValueError(
+                    f"units = {self.units[0]} does not divide into subspaces = {self.subspaces} of equal width"
+                )
             return self
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
         count, layers = len(heads), range(len(params.units))
-        penalty = Orthogonal(params.orthogonality, count, params.subspaces, params.l2) if params.orthogonality else None
-        self.networks = Experts(count, params.units, kernel_regularizer=penalty, **params.network, name="networks")
+        penalty = (
+            Orthogonal(params.orthogonality, count, params.subspaces, params.l2)
+            if params.orthogonality
+            else None
+        )
+        self.networks = Experts(
+            count, params.units, kernel_regularizer=penalty, **params.network, name="networks"
+        )
         self.stitches = [CrossStitch(own_share=params.own_share, name=f"alpha_{i}") for i in layers]
         self.mixture = LayerMixture(last_share=params.own_share, name="beta")
 
@@ -51,7 +61,10 @@ class Sluice(Sharing):
         layers: list[tf.Tensor] = []  # [B, K, U] each
 
         def mix(layer: int, h: tf.Tensor) -> tf.Tensor:
-            parts = tf.reshape(h, [-1, len(self.heads) * self.params.subspaces, h.shape[-1] // self.params.subspaces])
+            parts = tf.reshape(
+                h,
+                [-1, len(self.heads) * self.params.subspaces, h.shape[-1] // self.params.subspaces],
+            )
             layers.append(tf.reshape(self.stitches[layer](parts), [-1, *h.shape[1:]]))
             return layers[-1]
 

@@ -17,7 +17,13 @@ from model.optimizers.dense import DenseParams
 from model.optimizers.schedules import Constant, Schedule
 from model.training.precision import Precision
 
-RATES = {"adagrad": 0.05, "rowwise_adagrad": 0.05, "ftrl": 0.05, "lazy_adam": 0.001, "sgd": 0.05}  # of tables
+RATES = {
+    "adagrad": 0.05,
+    "rowwise_adagrad": 0.05,
+    "ftrl": 0.05,
+    "lazy_adam": 0.001,
+    "sgd": 0.05,
+}  # of tables
 
 
 class TableOptions(Settings):
@@ -83,15 +89,26 @@ class TrainConfig(Settings):
         if not isinstance(data, Mapping):
             return data
         optimizer = data.get("embedding_optimizer")
-        name = optimizer.get("name") if isinstance(optimizer, Mapping) else getattr(optimizer, "name", optimizer)
+        name = (
+            optimizer.get("name")
+            if isinstance(optimizer, Mapping)
+            else getattr(optimizer, "name", optimizer)
+        )
         rate = data.get("embedding_learning_rate", RATES.get(name or "adagrad", 0.05))
-        own = {"embedding_learning_rate": rate, "wide_learning_rate": 2 * rate if isinstance(rate, int | float) else 0.1}
-        return own | {key: value for key, value in data.items() if value is not None or key not in own}
+        own = {
+            "embedding_learning_rate": rate,
+            "wide_learning_rate": 2 * rate if isinstance(rate, int | float) else 0.1,
+        }
+        return own | {
+            key: value for key, value in data.items() if value is not None or key not in own
+        }
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if self.steps and self.epochs:
-            raise ValueError(f"steps = {self.steps} and epochs = {self.epochs} both say how long to train: give one of them")
+            raise ValueError(
+                f"steps = {self.steps} and epochs = {self.epochs} both say how long to train: give one of them"
+            )
         return self
 
     def check(self, spec: Spec) -> None:
@@ -99,9 +116,13 @@ class TrainConfig(Settings):
         owners = [name for name in spec.embedded if spec.owner(name) == name]
         for name in self.features:
             if name in spec.embedded and name not in owners:
-                raise FunnelError(f"train.features.{name}: '{name}' shares the table of '{spec.owner(name)}'; give the options to that one")
+                raise FunnelError(
+                    f"train.features.{name}: '{name}' shares the table of '{spec.owner(name)}'; give the options to that one"
+                )
             if name not in owners:
-                raise FunnelError(f"train.features names '{name}', which has no embedding table: {nearest(name, owners)}")
+                raise FunnelError(
+                    f"train.features names '{name}', which has no embedding table: {nearest(name, owners)}"
+                )
 
     def total_steps(self, rows: int) -> int:
         """The number of steps for `rows` training rows; the batch size and the length must not be open."""
@@ -138,5 +159,7 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _profile_forward(self) -> Self:
         if self.profile and not 1 <= self.profile[0] <= self.profile[1]:
-            raise ValueError(f"profile = {list(self.profile)}: must be [first step, last step], with 1 ≤ first ≤ last")
+            raise ValueError(
+                f"profile = {list(self.profile)}: must be [first step, last step], with 1 ≤ first ≤ last"
+            )
         return self

@@ -52,7 +52,10 @@ def suited(
     kept, since its weights were trained so. Raises FunnelError for a batch larger than the data, and where a task is to
     be calibrated on too few positives.
     """
-    notes, calibrated = [], [task for task, declared in rates.spec.tasks.items() if declared.calibrate]
+    notes, calibrated = (
+        [],
+        [task for task, declared in rates.spec.tasks.items() if declared.calibrate],
+    )
     few = _few_positives(rates, count_held_out(train.held_out) / rows)
     for task in calibrated:
         if task in few:
@@ -74,7 +77,11 @@ def suited(
         notes.append(f"for {trained:,} training rows: {_shown(found | kept)}")
     if kept:
         were = f"warm start: {_shown(kept)} were chosen for {earlier['rows']:,} training rows and are kept"
-        notes.append(were if kept.items() <= found.items() else f"{were}; for these rows alone the rule gives {_shown(found)}")
+        notes.append(
+            were
+            if kept.items() <= found.items()
+            else f"{were}; for these rows alone the rule gives {_shown(found)}"
+        )
     chosen = {"rows": earlier["rows"] if kept else trained} | found | kept
     return Suited(train.model_copy(update=found | kept), held_out, chosen, tuple(notes))
 
@@ -98,6 +105,10 @@ def _open(train: TrainConfig, rows: int) -> dict[str, float]:
 
 def _few_positives(rates: BaseRates, share: float) -> dict[str, int]:
     """The tasks of which fewer than ENOUGH positives are to be expected in that share of the training rows, and how many."""
-    binary = [task for task, declared in rates.spec.tasks.items() if not rates.spec.labels[declared.label].is_number]
+    binary = [
+        task
+        for task, declared in rates.spec.tasks.items()
+        if not rates.spec.labels[declared.label].is_number
+    ]
     expected = {task: round(rates.positives(task) * share) for task in binary}
     return {task: count for task, count in expected.items() if count < ENOUGH}

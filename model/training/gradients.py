@@ -39,7 +39,9 @@ class Weighed:
         self.names = [o.name for o in objectives if o.penalty is None]
         self._places = [i for i, o in enumerate(objectives) if o.penalty is None]
         self._rest = [i for i, o in enumerate(objectives) if o.penalty]
-        self._sources = [len(self.names) if o.penalty else self.names.index(o.name) for o in objectives]
+        self._sources = [
+            len(self.names) if o.penalty else self.names.index(o.name) for o in objectives
+        ]
 
     def of(self, values: tf.Tensor) -> tf.Tensor:
         """[J] → [K]."""
@@ -64,11 +66,26 @@ class Backward:
     """
 
     def __init__(
-        self, model: RankingModel, weighed: Weighed, weighting: Weighting, loss_scale: LossScale | None, replicas: int, *, xla: bool
+        self,
+        model: RankingModel,
+        weighed: Weighed,
+        weighting: Weighting,
+        loss_scale: LossScale | None,
+        replicas: int,
+        *,
+        xla: bool,
     ) -> None:
-        self.model, self.weighed, self.weighting, self.loss_scale, self.replicas = model, weighed, weighting, loss_scale, replicas
+        self.model, self.weighed, self.weighting, self.loss_scale, self.replicas = (
+            model,
+            weighed,
+            weighting,
+            loss_scale,
+            replicas,
+        )
         if xla:
-            self._differentiate = tf.function(self._differentiate, jit_compile=True, autograph=False)
+            self._differentiate = tf.function(
+                self._differentiate, jit_compile=True, autograph=False
+            )
 
     def __call__(self, batch: Batch) -> tuple[Losses, list[tf.IndexedSlices], list[tf.Tensor]]:
         """(the losses before their weights, the gradients of their weighted sum by tables and by dense weights)."""
@@ -76,20 +93,37 @@ class Backward:
         columns = model.read(batch["ids"], batch["dense"])
         places = model.places(columns)
         labels = {name: batch[name] for name in [*model.spec.labels, "weight"] if name in batch}
-        blank = tf.nest.map_structure(lambda p: tf.broadcast_to(p, tf.shape(batch["ids"])[:1]), model.blank)
-        counts = [objective.sums(labels.get("weight", 1.0))[1] for objective in model.funnel.objectives(blank, labels)]
+        blank = tf.nest.map_structure(
+            lambda p: tf.broadcast_to(p, tf.shape(batch["ids"])[:1]), model.blank
+        )
+        counts = [
+            objective.sums(labels.get("weight", 1.0))[1]
+            for objective in model.funnel.objectives(blank, labels)
+        ]
         rows = replica.all_reduce(SUM, tf.stack(counts))
         scale = self.loss_scale.value.read_value() if self.loss_scale else tf.ones([])
-        losses, each = self._differentiate(columns, model.look_up(places), labels, rows, self.weighting.current(), scale)
+        losses, each = self._differentiate(
+            columns, model.look_up(places), labels, rows, self.weighting.current(), scale
+        )
         found = each[0] if len(each) == 1 else self._balance(each, self.weighed.of(losses), replica)
         slices = [
-            tf.IndexedSlices(tf.reshape(g, [-1, g.shape[-1]]), tf.reshape(place, [-1]), tf.shape(table.variable, tf.int64))
+            tf.IndexedSlices(
+                tf.reshape(g, [-1, g.shape[-1]]),
+                tf.reshape(place, [-1]),
+                tf.shape(table.variable, tf.int64),
+            )
             for g, place, table in zip(found.embedded, places, model.tables, strict=True)
         ]
         return Losses(losses, rows > 0), slices, found.weights
 
     def _differentiate(
-        self, columns: Columns, embedded: list[tf.Tensor], labels: Batch, rows: tf.Tensor, weights: tf.Tensor, scale: tf.Tensor
+        self,
+        columns: Columns,
+        embedded: list[tf.Tensor],
+        labels: Batch,
+        rows: tf.Tensor,
+        weights: tf.Tensor,
+        scale: tf.Tensor,
     ) -> tuple[tf.Tensor, list[Gradients]]:
         """The losses [J] and the gradients of their weighted sum, or, where the weighting asks for each, of every loss that it weighs and,
         last, of what it does not: the penalties and the L2.
@@ -98,12 +132,18 @@ class Backward:
         with tf.GradientTape(persistent=self.weighting.of_gradients) as tape:
             tape.watch(embedded)
             predictions = self.model.forward(columns, embedded, training=True)
-            sums = [objective.sums(labels.get("weight", 1.0))[0] for objective in self.model.funnel.objectives(predictions, labels)]
+            sums = [
+                objective.sums(labels.get("weight", 1.0))[0]
+                for objective in self.model.funnel.objectives(predictions, labels)
+            ]
             losses = tf.math.divide_no_nan(tf.stack(sums), rows)
             l2 = self.model.regularisation() / self.replicas
             if self.weighting.of_gradients:
                 objectives, penalties = self.weighed.split(losses)
-                targets = [*(loss * scale for loss in objectives), tf.add_n([*penalties, l2]) * scale]
+                targets = [
+                    *(loss * scale for loss in objectives),
+                    tf.add_n([*penalties, l2]) * scale,
+                ]
             else:
                 targets = [(tf.reduce_sum(self.weighed.weights(weights) * losses) + l2) * scale]
         each = []
@@ -113,19 +153,30 @@ class Backward:
             each.append(Gradients(found[: len(embedded)], found[len(embedded) :]))
         return losses, each
 
-    def _balance(self, each: list[Gradients], losses: tf.Tensor, replica: tf.distribute.ReplicaContext) -> Gradients:
+    def _balance(
+        self, each: list[Gradients], losses: tf.Tensor, replica: tf.distribute.ReplicaContext
+    ) -> Gradients:
         """The gradients where the objectives' weights follow from their own: those are added up over replicas before they are looked at, so
         that any number of replicas balances alike. The last of `each` is of what is not weighed.
         """
         *each, rest = each
-        reached = [sum(own.weights[i] is not None for own in each) for i in range(len(rest.weights))]
+        reached = [
+            sum(own.weights[i] is not None for own in each) for i in range(len(rest.weights))
+        ]
         shared = [self._compared(own, reached) for own in each]
-        weights = self.weighting.balance(replica.all_reduce(SUM, shared), replica.all_reduce(SUM, losses))
+        weights = self.weighting.balance(
+            replica.all_reduce(SUM, shared), replica.all_reduce(SUM, losses)
+        )
         alone = tf.ones_like(weights) if self.weighting.for_shared_alone else weights
-        embedded = [_mix(alone, own, more) for *own, more in zip(*(one.embedded for one in [*each, rest]), strict=True)]
+        embedded = [
+            _mix(alone, own, more)
+            for *own, more in zip(*(one.embedded for one in [*each, rest]), strict=True)
+        ]
         mixed = [
             _mix(weights if count > 1 else alone, own, more)
-            for count, (*own, more) in zip(reached, zip(*(one.weights for one in [*each, rest]), strict=True), strict=True)
+            for count, (*own, more) in zip(
+                reached, zip(*(one.weights for one in [*each, rest]), strict=True), strict=True
+            )
         ]
         return Gradients(embedded, mixed)
 
@@ -142,7 +193,9 @@ def _or_zeros(gradient: tf.Tensor | None, like: tf.Tensor) -> tf.Tensor:
     return tf.zeros_like(like) if gradient is None else gradient
 
 
-def _mix(weights: tf.Tensor, gradients: Sequence[tf.Tensor | None], more: tf.Tensor | None) -> tf.Tensor:
+def _mix(
+    weights: tf.Tensor, gradients: Sequence[tf.Tensor | None], more: tf.Tensor | None
+) -> tf.Tensor:
     """Σ_k w_k · g_k + more."""
     parts = [w * g for w, g in zip(tf.unstack(weights), gradients, strict=True) if g is not None]
     return tf.add_n([*parts, *([] if more is None else [more])])

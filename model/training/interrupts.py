@@ -54,7 +54,10 @@ def while_waiting() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {signal.SIGTERM: signal.getsignal(signal.SIGTERM), signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    before = {
+        signal.SIGTERM: signal.getsignal(signal.SIGTERM),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    }
     try:
         yield
     finally:

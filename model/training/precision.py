@@ -13,7 +13,11 @@ import tensorflow as tf
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 AMPERE = (8, 0)  # the first GPUs with bfloat16 products
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}  # Keras' names
+POLICIES = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}  # Keras' names
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,33 @@ def choose(precision: Precision, xla: bool) -> Mode:
     if precision != "auto":
         return Mode(precision, xla, "as configured")
     fast = _bfloat16()
-    return Mode("bfloat16" if fast else "float32", xla, fast or "the device has no bfloat16 products")
+    return Mode(
+        "bfloat16" if fast else "float32", xla, fast or "the device has no bfloat16 products"
+    )
 
 
 def _bfloat16() -> str:
     """What multiplies in bfloat16 here; "" where nothing does."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
-        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
-        return f"GPU of compute capability {'.'.join(map(str, capability))}" if capability >= AMPERE else ""
+        capability = tf.config.experimental.get_device_details(gpus[0]).get(
+            "compute_capability", (0, 0)
+        )
+        return (
+            f"GPU of compute capability {'.'.join(map(str, capability))}"
+            if capability >= AMPERE
+            else ""
+        )
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
-    return next((name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")) if flag in flags), "")
+    return next(
+        (
+            name
+            for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16"))
+            if flag in flags
+        ),
+        "",
+    )
 
 
 @contextlib.contextmanager

@@ -50,9 +50,14 @@ class Reporter:
         self.losses: dict[str, float] = {}
         self._pace: float | None = None  # seconds a step, of the last stretch
         self._batch = None
-        self._before = np.zeros(len(trainer.objectives)), 0  # of the window before: Σ losses over its steps, and their number
+        self._before = (
+            np.zeros(len(trainer.objectives)),
+            0,
+        )  # of the window before: Σ losses over its steps, and their number
         self._clear()
-        self.last = self._report(rows_per_second=0.0, waiting=0.0, seconds_left=None, touched={}, entropies={})
+        self.last = self._report(
+            rows_per_second=0.0, waiting=0.0, seconds_left=None, touched={}, entropies={}
+        )
 
     def _clear(self) -> None:
         self._since, self._begun = self.step, time.perf_counter()
@@ -78,7 +83,9 @@ class Reporter:
             return False
         trainer, seconds = self.trainer, time.perf_counter() - self._begun
         sums, steps = self._sums, self._counted
-        if steps < self.every:  # the last window, or one that a checkpoint or an evaluation cut short
+        if (
+            steps < self.every
+        ):  # the last window, or one that a checkpoint or an evaluation cut short
             sums, steps = sums + self._before[0], steps + self._before[1]
         self.losses = dict(zip(trainer.objectives, (sums / steps).tolist(), strict=True))
         self._before = self._sums, self._counted
@@ -91,7 +98,9 @@ class Reporter:
             touched=touched,
             entropies=entropies,
         )
-        asked = [action(self.last) for action in actions]  # all of them, even where the first ends the training
+        asked = [
+            action(self.last) for action in actions
+        ]  # all of them, even where the first ends the training
         self._clear()
         return any(asked)
 

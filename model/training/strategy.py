@@ -30,9 +30,13 @@ def make_strategy(cpu_devices: int | None = None) -> tf.distribute.Strategy:
     present = len(tf.config.list_logical_devices("CPU")) if _initialised() else 0
     if not present:
         processor = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * cpu_devices)
+        tf.config.set_logical_device_configuration(
+            processor, [tf.config.LogicalDeviceConfiguration()] * cpu_devices
+        )
     elif present < cpu_devices:
-        raise FunnelError(f"train.cpu_devices = {cpu_devices}, but TensorFlow already runs with {present}: start a new process")
+        raise FunnelError(
+            f"train.cpu_devices = {cpu_devices}, but TensorFlow already runs with {present}: start a new process"
+        )
     return _mirrored(*(f"CPU:{i}" for i in range(cpu_devices)))
 
 
@@ -58,7 +62,9 @@ def _initialised() -> bool:
     processor = tf.config.list_physical_devices("CPU")[0]
     known = tf.config.get_logical_device_configuration(processor)
     try:
-        tf.config.set_logical_device_configuration(processor, known or [tf.config.LogicalDeviceConfiguration()])
+        tf.config.set_logical_device_configuration(
+            processor, known or [tf.config.LogicalDeviceConfiguration()]
+        )
     except RuntimeError:
         return True
     return bool(known)
@@ -83,7 +89,9 @@ def _gather(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor
 
     @tf.function
     def gather(mine: tf.Tensor) -> tf.Tensor:
-        found = strategy.run(lambda: tf.distribute.get_replica_context().all_gather(tf.identity(mine), axis=0))
+        found = strategy.run(
+            lambda: tf.distribute.get_replica_context().all_gather(tf.identity(mine), axis=0)
+        )
         return strategy.experimental_local_results(found)[0]
 
     return gather
@@ -102,7 +110,9 @@ def check_agreement(strategy: tf.distribute.Strategy, parts: Mapping[str, object
     mine = found[worker()] if workers() > 1 else found[0]
     others = [str(i) for i, theirs in enumerate(found) if theirs != mine]
     if others:
-        unlike = [name for place, name in enumerate(parts) if len({theirs[place] for theirs in found}) > 1]
+        unlike = [
+            name for place, name in enumerate(parts) if len({theirs[place] for theirs in found}) > 1
+        ]
         raise FunnelError(
             f"worker {worker()} and worker {', '.join(others)} disagree about the configuration ({', '.join(unlike)}): start all with the "
             "same file, data and version of this program; where machines differ, set train.precision and train.xla"

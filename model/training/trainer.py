@@ -37,13 +37,22 @@ class Stretch(NamedTuple):
 class Trainer(tf.Module):
     """A model, its optimizers and its steps, on every replica of a strategy."""
 
-    def __init__(self, spec: Spec, model: ModelConfig, train: TrainConfig, fitted: Fitted, strategy: tf.distribute.Strategy) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        model: ModelConfig,
+        train: TrainConfig,
+        fitted: Fitted,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
         super().__init__()
         train.check(spec)
         self.spec, self.config, self.strategy = spec, train, strategy
         self.replicas = strategy.num_replicas_in_sync
         if train.batch_size is None:
-            raise FunnelError("train.batch_size is open: give it, or make the configuration with RankingConfig.of, which knows the rows")
+            raise FunnelError(
+                "train.batch_size is open: give it, or make the configuration with RankingConfig.of, which knows the rows"
+            )
         if train.batch_size % self.replicas:
             raise FunnelError(
                 f"train.batch_size = {train.batch_size} is global and must divide evenly among {self.replicas} replicas: "
@@ -54,15 +63,24 @@ class Trainer(tf.Module):
             self.model = RankingModel(spec, model, fitted, train.seed)
             weighed = Weighed(self.model.objectives)
             self.weighting = WEIGHTING[model.weighting.name](model.weighting, weighed.names)
-            self.step_number = tf.Variable(0, dtype=tf.int64, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+            self.step_number = tf.Variable(
+                0,
+                dtype=tf.int64,
+                trainable=False,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            )
             self.optimizer = train.optimizer.make()
             self.optimizer.learning_rate = _Rate(self._dense_rate)
             self.optimizer.build(self._dense)
             self.table_optimizer = self._table_optimizer()
             self.loss_scale = LossScale() if self.mode.precision == "float16" else None
         self.objectives = weighed.all
-        self.backward = Backward(self.model, weighed, self.weighting, self.loss_scale, self.replicas, xla=self.mode.xla)
-        self.steps = tf.function(self._steps)  # of this trainer alone: another one's would count as tracing it again
+        self.backward = Backward(
+            self.model, weighed, self.weighting, self.loss_scale, self.replicas, xla=self.mode.xla
+        )
+        self.steps = tf.function(
+            self._steps
+        )  # of this trainer alone: another one's would count as tracing it again
         if self.mode.xla and self.replicas == 1:
             self._apply_dense = tf.function(self._apply_dense, jit_compile=True, autograph=False)
 
@@ -73,8 +91,14 @@ class Trainer(tf.Module):
             train.rule,
             self.model.tables,
             batch_size=train.batch_size,
-            table_rates=[wide if name.startswith("wide/") else 1.0 for name in self.model.named_tables],
-            learning_rates={name: o.learning_rate / common for name, o in train.features.items() if o.learning_rate},
+            table_rates=[
+                wide if name.startswith("wide/") else 1.0 for name in self.model.named_tables
+            ],
+            learning_rates={
+                name: o.learning_rate / common
+                for name, o in train.features.items()
+                if o.learning_rate
+            },
             l2={name: o.l2 for name, o in train.features.items() if o.l2},
         )
 
@@ -101,16 +125,27 @@ class Trainer(tf.Module):
     @property
     def objective_weights(self) -> dict[str, float]:
         """What each objective weighs now, a penalty 1."""
-        return dict(zip(self.objectives, self.backward.weighed.weights(self.weighting.current()).numpy().tolist(), strict=True))
+        return dict(
+            zip(
+                self.objectives,
+                self.backward.weighed.weights(self.weighting.current()).numpy().tolist(),
+                strict=True,
+            )
+        )
 
     @property
     def learning_rates(self) -> dict[str, float]:
         """Those of the next step."""
-        return {"dense": float(self._dense_rate()), "tables": float(self._factor() * self.config.embedding_learning_rate)}
+        return {
+            "dense": float(self._dense_rate()),
+            "tables": float(self._factor() * self.config.embedding_learning_rate),
+        }
 
     def _factor(self) -> tf.Tensor:
         """What the schedule and the number of replicas make of the learning rates."""
-        return self.config.schedule(self.step_number) * (self.replicas if self.config.scale_learning_rate == "linear" else 1)
+        return self.config.schedule(self.step_number) * (
+            self.replicas if self.config.scale_learning_rate == "linear" else 1
+        )
 
     def _dense_rate(self) -> tf.Tensor:
         return self._factor() * self.config.learning_rate
@@ -120,19 +155,35 @@ class Trainer(tf.Module):
 
         It stops where the input of a process ends, and after a step whose losses or gradients are not finite.
         """
-        totals, waited, taken = tf.zeros([len(self.objectives)]), tf.zeros([], tf.float64), tf.zeros([])
+        totals, waited, taken = (
+            tf.zeros([len(self.objectives)]),
+            tf.zeros([], tf.float64),
+            tf.zeros([]),
+        )
         finite = tf.constant(True)
-        batch = {name: tf.zeros([0, *like.shape[1:]], like.dtype) for name, like in batches.element_spec.items()}
-        shapes = {name: tf.TensorShape([None, *like.shape[1:]]) for name, like in batches.element_spec.items()}
+        batch = {
+            name: tf.zeros([0, *like.shape[1:]], like.dtype)
+            for name, like in batches.element_spec.items()
+        }
+        shapes = {
+            name: tf.TensorShape([None, *like.shape[1:]])
+            for name, like in batches.element_spec.items()
+        }
         for _ in tf.range(count):
             tf.autograph.experimental.set_loop_options(shape_invariants=[(batch, shapes)])
             asked = tf.timestamp()
             with tf.control_dependencies([asked]):  # nothing else orders the clock and the input
-                found = batches.get_next_as_optional()  # next() would raise beside a step that no tensor makes wait for it
+                found = (
+                    batches.get_next_as_optional()
+                )  # next() would raise beside a step that no tensor makes wait for it
                 present = found.has_value()
             with tf.control_dependencies([present]):
                 waited += tf.timestamp() - asked
-            if not (present if workers() == 1 else self._sum(tf.cast(present, tf.float32)) == self.replicas):
+            if not (
+                present
+                if workers() == 1
+                else self._sum(tf.cast(present, tf.float32)) == self.replicas
+            ):
                 break
             batch = found.get_value()
             taken += 1
@@ -144,16 +195,31 @@ class Trainer(tf.Module):
         return Stretch(tf.math.divide_no_nan(totals, taken), finite, waited, batch)
 
     @tf.function(autograph=False)
-    def _observe(self, ids: tf.Tensor, dense: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        places = zip(self.model.named_tables, self.model.places(self.model.read(ids, dense)), strict=True)
-        touched = {n: tf.size(tf.unique(tf.reshape(p, [-1]))[0]) for n, p in places if n.startswith("embeddings_")}
-        gates = {name: tf.cast(g, tf.float32) for name, g in self.model.gate_weights(ids, dense).items()}
-        return touched, {name: -tf.reduce_mean(tf.reduce_sum(tf.math.xlogy(g, g), 1)) for name, g in gates.items()}
+    def _observe(
+        self, ids: tf.Tensor, dense: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        places = zip(
+            self.model.named_tables, self.model.places(self.model.read(ids, dense)), strict=True
+        )
+        touched = {
+            n: tf.size(tf.unique(tf.reshape(p, [-1]))[0])
+            for n, p in places
+            if n.startswith("embeddings_")
+        }
+        gates = {
+            name: tf.cast(g, tf.float32) for name, g in self.model.gate_weights(ids, dense).items()
+        }
+        return touched, {
+            name: -tf.reduce_mean(tf.reduce_sum(tf.math.xlogy(g, g), 1))
+            for name, g in gates.items()
+        }
 
     def observe(self, batch: Batch) -> tuple[dict[str, int], dict[str, float]]:
         """Of a batch: the distinct rows that it reads of each embedding table, and the mean entropy of each gate, in nats."""
         touched, entropies = self._observe(batch["ids"], batch["dense"])
-        return {n: int(t) for n, t in touched.items()}, {name: float(e) for name, e in entropies.items()}
+        return {n: int(t) for n, t in touched.items()}, {
+            name: float(e) for name, e in entropies.items()
+        }
 
     def any_worker(self, wish: bool) -> bool:
         """Whether a process of the training wishes it: all of them must take the same decision."""
@@ -169,7 +235,9 @@ class Trainer(tf.Module):
 
     def _sum(self, value: tf.Tensor) -> tf.Tensor:
         """Over all replicas."""
-        sums = self.strategy.run(lambda: tf.distribute.get_replica_context().all_reduce(SUM, tf.identity(value)))
+        sums = self.strategy.run(
+            lambda: tf.distribute.get_replica_context().all_reduce(SUM, tf.identity(value))
+        )
         return self.strategy.experimental_local_results(sums)[0]
 
     @tf.autograph.experimental.do_not_convert  # which took 7 of the 11 seconds before a process' first step
@@ -184,14 +252,19 @@ class Trainer(tf.Module):
         batch = self._slice(batch, replica)
         (losses, present), tables, gradients = self.gradients(batch)
         present = self.backward.weighed.of(present)
-        own = self.weighting.trained_gradients(self.backward.weighed.of(losses), present, self.replicas)
+        own = self.weighting.trained_gradients(
+            self.backward.weighed.of(losses), present, self.replicas
+        )
         tables = [add_up(t) for t in (replica.all_reduce(SUM, tables) if tables else [])]
         final = self.loss_scale.least if self.loss_scale else tf.constant(True)
         factor, finite = self._clip(tables, [*gradients, *own], replica)
         if factor is not None:
             tables = [RowGradients(rows, sums * factor) for rows, sums in tables]
             gradients, own = [g * factor for g in gradients], [g * factor for g in own]
-        rate, number = self._factor() * self.config.embedding_learning_rate, tf.cast(self.optimizer.iterations + 1, tf.float32)
+        rate, number = (
+            self._factor() * self.config.embedding_learning_rate,
+            tf.cast(self.optimizer.iterations + 1, tf.float32),
+        )
         self.table_optimizer.apply(tables, rate, number, keep=finite)
         self._apply_dense([*gradients, *own], finite)
         bad = tf.cast(final & ~(all_finite(gradients) if finite is None else finite), tf.float32)
@@ -201,7 +274,10 @@ class Trainer(tf.Module):
         return losses, bad
 
     def _clip(
-        self, tables: list[RowGradients], dense: list[tf.Tensor], replica: tf.distribute.ReplicaContext
+        self,
+        tables: list[RowGradients],
+        dense: list[tf.Tensor],
+        replica: tf.distribute.ReplicaContext,
     ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
         """(the factor that brings the norm of all gradients down to clip_norm, whether all are finite), None where nobody asks."""
         if self.config.clip_norm is None and self.loss_scale is None:
@@ -212,16 +288,24 @@ class Trainer(tf.Module):
             finite = all_finite(whole)
             self.loss_scale.advance(finite)
         if self.config.clip_norm is not None:
-            factor = tf.minimum(1.0, tf.math.divide_no_nan(self.config.clip_norm, tf.linalg.global_norm(whole)))
+            factor = tf.minimum(
+                1.0, tf.math.divide_no_nan(self.config.clip_norm, tf.linalg.global_norm(whole))
+            )
         return factor, finite
 
     def _apply_dense(self, gradients: list[tf.Tensor], finite: tf.Tensor | None) -> None:
         """Keras' optimizer adds up the replicas' gradients itself. Where they are not `finite` it is undone."""
-        variables = [v.value for v in [*self._dense, *self.optimizer.variables]] if finite is not None else []
+        variables = (
+            [v.value for v in [*self._dense, *self.optimizer.variables]]
+            if finite is not None
+            else []
+        )
         before = [tf.identity(v) for v in variables]
         self.optimizer.apply(gradients, self._dense)
         for variable, value in zip(variables, before, strict=True):
-            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.where(finite, variable.read_value(), value))
+            tf.raw_ops.AssignVariableOp(
+                resource=variable.handle, value=tf.where(finite, variable.read_value(), value)
+            )
 
     def gradients(self, batch: Batch) -> tuple[Losses, list[tf.IndexedSlices], list[tf.Tensor]]:
         """This replica's share of the losses and of the gradients, of tables and dense weights; see Backward."""
@@ -239,7 +323,9 @@ class Trainer(tf.Module):
 
 def _multiples_near(size: int, parts: int) -> str:
     """The nearest sizes that can be shared out."""
-    return " or ".join(str(near) for near in (size // parts * parts, (size // parts + 1) * parts) if near)
+    return " or ".join(
+        str(near) for near in (size // parts * parts, (size // parts + 1) * parts) if near
+    )
 
 
 class _Rate(keras.optimizers.schedules.LearningRateSchedule):

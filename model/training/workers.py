@@ -23,7 +23,9 @@ def _cluster() -> dict:
     try:
         found = json.loads(text or "{}")
     except ValueError as error:
-        raise FunnelError(f"TF_CONFIG is no JSON ({error}); unset it, or give cluster.worker and task.index") from None
+        raise FunnelError(
+            f"TF_CONFIG is no JSON ({error}); unset it, or give cluster.worker and task.index"
+        ) from None
     names = set(found.get("cluster", {})) - {"worker"}
     if names:
         raise FunnelError(

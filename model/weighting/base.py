@@ -12,7 +12,9 @@ from features.errors import FunnelError, nearest
 from features.settings import Settings
 
 NonNegative = Annotated[float, Field(ge=0)]
-Gradients = list[list[tf.Tensor]]  # of each objective with respect to each shared weight, added up over replicas
+Gradients = list[
+    list[tf.Tensor]
+]  # of each objective with respect to each shared weight, added up over replicas
 
 
 class WeightingParams(Settings):
@@ -31,7 +33,9 @@ class Weighting(tf.Module):
     """
 
     Params: type[WeightingParams]
-    of_gradients = False  # whether it looks at each objective's own gradient: as many backward passes more
+    of_gradients = (
+        False  # whether it looks at each objective's own gradient: as many backward passes more
+    )
     of_last_layer = False  # whether those are with respect to the last layer that all heads share, not to all that several objectives reach
     of_nonnegative = False  # whether no loss may be negative
     for_shared_alone = False  # whether weights that one objective alone reaches, and tables, take 1 in the place of what `balance` gives
@@ -49,20 +53,26 @@ class Weighting(tf.Module):
         """Variables that the optimizer of the dense weights trains, with the gradients of `trained_gradients`."""
         return []
 
-    def trained_gradients(self, losses: tf.Tensor, present: tf.Tensor, replicas: int) -> list[tf.Tensor]:
+    def trained_gradients(
+        self, losses: tf.Tensor, present: tf.Tensor, replicas: int
+    ) -> list[tf.Tensor]:
         """This replica's share of the gradients of `trained`, from its share of the losses [K], and which have rows in the batch [K]."""
         return []
 
     def current(self) -> tf.Tensor:
         """The weights [K] of the next step, or of the last one where they follow from gradients."""
-        raise TypeError(f"{type(self).__name__} must say what its objectives weigh: give it current()")
+        raise TypeError(
+            f"{type(self).__name__} must say what its objectives weigh: give it current()"
+        )
 
     def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
         """Where `of_gradients`: the weights [K] from the gradients of shared weights and the losses [K] of all replicas.
 
         An objective without a row in the batch has the gradient 0.
         """
-        raise TypeError(f"{type(self).__name__} must say how gradients are balanced: give it balance(gradients, losses)")
+        raise TypeError(
+            f"{type(self).__name__} must say how gradients are balanced: give it balance(gradients, losses)"
+        )
 
     def advance(self, losses: tf.Tensor, present: tf.Tensor) -> None:
         """Takes note of a step whose losses [K], of all replicas, were these; those without a row in the batch are not `present` [K]."""
@@ -70,7 +80,9 @@ class Weighting(tf.Module):
 
     def _kept(self, value: tf.Tensor, name: str) -> tf.Variable:
         """A variable that every replica assigns the same value to."""
-        return tf.Variable(value, trainable=False, name=name, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        return tf.Variable(
+            value, trainable=False, name=name, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+        )
 
 
 def by_name(given: Mapping[str, float], objectives: list[str], default: float = 1.0) -> tf.Tensor:
@@ -81,7 +93,9 @@ def by_name(given: Mapping[str, float], objectives: list[str], default: float = 
 def check_names(given: Mapping[str, float], objectives: list[str], option: str) -> None:
     for name in given:
         if name not in objectives:
-            raise FunnelError(f"model.weighting.{option} names '{name}', which is no objective: {nearest(name, objectives)}")
+            raise FunnelError(
+                f"model.weighting.{option} names '{name}', which is no objective: {nearest(name, objectives)}"
+            )
 
 
 def gram(gradients: Gradients) -> tf.Tensor:

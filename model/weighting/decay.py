@@ -28,7 +28,10 @@ class Decay(Weighting):
         return {"step": self.step}
 
     def current(self) -> tf.Tensor:
-        first, gamma = by_name(self.params.weights, self.objectives), by_name(self.params.gamma, self.objectives)
+        first, gamma = (
+            by_name(self.params.weights, self.objectives),
+            by_name(self.params.gamma, self.objectives),
+        )
         return first * gamma ** tf.cast(self.step, tf.float32)
 
     def advance(self, losses: tf.Tensor, present: tf.Tensor) -> None:

@@ -26,15 +26,25 @@ class DWA(Weighting):
         super().__init__(params, objectives)
         nothing = tf.zeros([len(objectives)])
         self.step = self._kept(tf.zeros([], tf.int64), "step")
-        self.sums, self.batches, self.last, self.before = (self._kept(nothing, name) for name in ("sums", "batches", "last", "before"))
+        self.sums, self.batches, self.last, self.before = (
+            self._kept(nothing, name) for name in ("sums", "batches", "last", "before")
+        )
 
     @property
     def state(self) -> dict[str, tf.Variable]:
-        return {"step": self.step, "sums": self.sums, "batches": self.batches, "last": self.last, "before": self.before}
+        return {
+            "step": self.step,
+            "sums": self.sums,
+            "batches": self.batches,
+            "last": self.last,
+            "before": self.before,
+        }
 
     def current(self) -> tf.Tensor:
         count = len(self.objectives)
-        weights = count * tf.nn.softmax(tf.math.divide_no_nan(self.last, self.before) / self.params.temperature)
+        weights = count * tf.nn.softmax(
+            tf.math.divide_no_nan(self.last, self.before) / self.params.temperature
+        )
         return tf.where(self.step >= 2 * self.params.period, weights, tf.ones([count]))
 
     def advance(self, losses: tf.Tensor, present: tf.Tensor) -> None:

@@ -40,11 +40,17 @@ class GradNorm(Weighting):
     def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
         """Returns the weights of this step, and moves them for the next."""
         norms = tf.stack([tf.linalg.global_norm(own) for own in gradients])  # ‖∇_W L_k‖
-        first, weights = tf.where((self.first > 0) | (norms == 0), self.first, losses), self.current()
+        first, weights = (
+            tf.where((self.first > 0) | (norms == 0), self.first, losses),
+            self.current(),
+        )
         progress = tf.nn.relu(tf.math.divide_no_nan(losses, first))
         rates = tf.math.divide_no_nan(progress, mean_over(progress, norms > 0))
         target = mean_over(weights * norms, norms > 0) * rates**self.params.asymmetry
-        moved = tf.maximum(weights - self.params.learning_rate * tf.sign(weights * norms - target) * norms, self.least)
+        moved = tf.maximum(
+            weights - self.params.learning_rate * tf.sign(weights * norms - target) * norms,
+            self.least,
+        )
         self.weights.assign(moved * len(self.objectives) / tf.reduce_sum(moved))
         self.first.assign(first)
         return weights

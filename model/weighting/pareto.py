@@ -79,27 +79,41 @@ def least_norm(products: tf.Tensor, bounds: tf.Tensor) -> tf.Tensor:
     diagonal = tf.linalg.diag_part(products)
     there = (diagonal > 0) & tf.math.is_finite(diagonal)
     length = tf.sqrt(tf.where(there, diagonal, tf.ones_like(diagonal)))
-    smallest = tf.reduce_min(tf.where(there, length, tf.fill(there.shape, tf.constant(float("inf"), tf.float64))))
+    smallest = tf.reduce_min(
+        tf.where(there, length, tf.fill(there.shape, tf.constant(float("inf"), tf.float64)))
+    )
     unit = tf.where(there, smallest / length, tf.ones_like(length))  # v = u / unit
     known = there[:, None] & there[None, :]
-    cosines = tf.where(known, products / (length[:, None] * length[None, :]), tf.zeros_like(products))
+    cosines = tf.where(
+        known, products / (length[:, None] * length[None, :]), tf.zeros_like(products)
+    )
     cosines += RIDGE * tf.eye(there.shape[0], dtype=tf.float64)
     bounds = tf.where(there, bounds, tf.zeros_like(bounds))
     rest = tf.maximum(1 - tf.reduce_sum(bounds), 0.0)
     slope = tf.linalg.matvec(cosines, bounds / unit)
     v = _of_supports(cosines, unit, slope, rest, there)  # [S, K]
-    value = tf.reduce_sum(v * (tf.linalg.matmul(v, cosines) + 2 * slope), 1)  # wᵀMw less its constant
+    value = tf.reduce_sum(
+        v * (tf.linalg.matmul(v, cosines) + 2 * slope), 1
+    )  # wᵀMw less its constant
     reached = tf.reduce_sum(v, 1) > 0
-    best = tf.argmin(tf.where(reached, value, tf.fill(tf.shape(value), tf.constant(float("inf"), tf.float64))))
+    best = tf.argmin(
+        tf.where(reached, value, tf.fill(tf.shape(value), tf.constant(float("inf"), tf.float64)))
+    )
     return bounds + v[best] * unit
 
 
-def _of_supports(cosines: tf.Tensor, unit: tf.Tensor, slope: tf.Tensor, rest: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
+def _of_supports(
+    cosines: tf.Tensor, unit: tf.Tensor, slope: tf.Tensor, rest: tf.Tensor, there: tf.Tensor
+) -> tf.Tensor:
     """v ≥ 0 with Σ v_k unit_k = rest for each support [S, K]; all 0 where a support has none."""
     count = there.shape[0]
-    supports = tf.constant([[n >> k & 1 == 1 for k in range(count)] for n in range(1, 2**count)]) & there
+    supports = (
+        tf.constant([[n >> k & 1 == 1 for k in range(count)] for n in range(1, 2**count)]) & there
+    )
     on = tf.cast(supports, tf.float64)
-    inner = cosines * on[:, :, None] * on[:, None, :] + tf.linalg.diag(1 - on)  # v_k = 0 outside of S
+    inner = cosines * on[:, :, None] * on[:, None, :] + tf.linalg.diag(
+        1 - on
+    )  # v_k = 0 outside of S
     edge = (unit * on)[:, :, None]
     corner = 1 - tf.reduce_max(on, 1)[:, None, None]  # a support of absent objectives alone
     last = tf.concat([tf.transpose(edge, [0, 2, 1]), corner], 2)

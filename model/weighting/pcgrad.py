@@ -20,7 +20,9 @@ class PCGrad(Weighting):
     """
 
     of_gradients = True
-    for_shared_alone = True  # what `balance` gives applies to the shared dense weights; all others take 1
+    for_shared_alone = (
+        True  # what `balance` gives applies to the shared dense weights; all others take 1
+    )
 
     class Params(WeightingParams):
         seed: int = Field(1, ge=0)
@@ -39,7 +41,10 @@ class PCGrad(Weighting):
 
     def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
         count = len(self.objectives)
-        seeds = [tf.stack([tf.constant(self.params.seed * count + k, tf.int64), self.step.read_value()]) for k in range(count)]
+        seeds = [
+            tf.stack([tf.constant(self.params.seed * count + k, tf.int64), self.step.read_value()])
+            for k in range(count)
+        ]
         orders = [tf.random.experimental.stateless_shuffle(tf.range(count), seed) for seed in seeds]
         weights = surgery(tf.cast(gram(gradients), tf.float32), orders)
         self.weights.assign(weights)

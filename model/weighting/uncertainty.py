@@ -32,7 +32,9 @@ class Uncertainty(Weighting):
     def trained(self) -> list[keras.Variable]:
         return [self.log_variances]
 
-    def trained_gradients(self, losses: tf.Tensor, present: tf.Tensor, replicas: int) -> list[tf.Tensor]:
+    def trained_gradients(
+        self, losses: tf.Tensor, present: tf.Tensor, replicas: int
+    ) -> list[tf.Tensor]:
         return [tf.where(present, 0.5 / replicas - self.current() * losses, tf.zeros_like(losses))]
 
     def current(self) -> tf.Tensor:

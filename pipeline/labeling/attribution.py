@@ -26,17 +26,29 @@ def touches_of(events: pa.Table) -> pa.Table:
     """The events of a stream that others go via, by their key: id (the key), hash (its fingerprint), time, impression."""
     events = events.filter(pc.fill_null(pc.not_equal(events["key"], ""), False))
     key = flat(events["key"])
-    return pa.table({"id": key, "hash": hashing.fingerprint64(key), "time": events["time"], "impression": events["id"]})
+    return pa.table(
+        {
+            "id": key,
+            "hash": hashing.fingerprint64(key),
+            "time": events["time"],
+            "impression": events["id"],
+        }
+    )
 
 
-def attribute(events: pa.Table, touches: pa.Table, touch: Literal["first", "last"], lookback: int) -> pa.Table:
+def attribute(
+    events: pa.Table, touches: pa.Table, touch: Literal["first", "last"], lookback: int
+) -> pa.Table:
     """The events with the impression of their touch as `id`, its fingerprint as `hash`, and `touched`, the touch's time.
 
     Of the touches with the event's key, the first or the last one that is at or before the event and not more than `lookback` µs before
     it. Where there is none, the last one before that, else the first one afterwards: the event then counts as late or before. Where
     no touch has the key, id and touched are null and the event counts as an orphan.
     """
-    keys, key_hashes = (pa.chunked_array([*events[c].chunks, *touches[c].chunks], events[c].type) for c in ("id", "hash"))
+    keys, key_hashes = (
+        pa.chunked_array([*events[c].chunks, *touches[c].chunks], events[c].type)
+        for c in ("id", "hash")
+    )
     order, new = group(key_hashes.to_numpy(), flat(keys))
     codes = np.empty(len(order), np.int64)
     codes[order] = np.cumsum(new)
@@ -46,7 +58,9 @@ def attribute(events: pa.Table, touches: pa.Table, touch: Literal["first", "last
     times = touches["time"].to_numpy()[order]
     chosen = _choose(theirs[order], times, own, events["time"].to_numpy(), touch, lookback)
     none = chosen < 0
-    rows = pa.array(np.where(none, 0, order[chosen]) if len(order) else np.zeros(len(none), np.int64), mask=none)
+    rows = pa.array(
+        np.where(none, 0, order[chosen]) if len(order) else np.zeros(len(none), np.int64), mask=none
+    )
     columns = {
         "id": flat(touches["impression"]).take(rows),
         "hash": pc.fill_null(pa.array(targets).take(rows), events["hash"]),
@@ -54,12 +68,19 @@ def attribute(events: pa.Table, touches: pa.Table, touch: Literal["first", "last
     }
     for name, column in columns.items():
         at = events.schema.get_field_index(name)
-        events = events.set_column(at, name, column) if at >= 0 else events.append_column(name, column)
+        events = (
+            events.set_column(at, name, column) if at >= 0 else events.append_column(name, column)
+        )
     return events
 
 
 def _choose(
-    keys: np.ndarray, times: np.ndarray, of_keys: np.ndarray, at: np.ndarray, touch: Literal["first", "last"], lookback: int
+    keys: np.ndarray,
+    times: np.ndarray,
+    of_keys: np.ndarray,
+    at: np.ndarray,
+    touch: Literal["first", "last"],
+    lookback: int,
 ) -> np.ndarray:
     """The touch of each of [m] events among [n] touches sorted by (key, time), −1 where none has its key."""
     start, end = (np.searchsorted(keys, of_keys, side) for side in ("left", "right"))
@@ -85,11 +106,14 @@ class Attribute(beam.PTransform):
         config, partitions = self.config, self.partitions
         if not config.vias:
             return batches
-        routed = batches | "Route" >> beam.ParDo(Route(config, partitions)).with_outputs(KEYED, main="direct")
+        routed = batches | "Route" >> beam.ParDo(Route(config, partitions)).with_outputs(
+            KEYED, main="direct"
+        )
         attributed = (
             routed[KEYED]
             | "By key" >> beam.GroupByKey()
-            | "Lead to impressions" >> beam.FlatMapTuple(lambda _, found: attribute_partition(config, partitions, found))
+            | "Lead to impressions"
+            >> beam.FlatMapTuple(lambda _, found: attribute_partition(config, partitions, found))
         )
         return (routed["direct"], attributed) | "Together" >> beam.Flatten()
 
@@ -114,7 +138,9 @@ class Route(beam.DoFn):
                 yield beam.pvalue.TaggedOutput(KEYED, (number, (stream, encode.to_ipc(touches))))
 
 
-def attribute_partition(config: PreprocessConfig, partitions: int, batches: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
+def attribute_partition(
+    config: PreprocessConfig, partitions: int, batches: Iterable[Batch]
+) -> Iterator[tuple[int, Batch]]:
     """The events of one partition by key, attributed and cut into the partitions of their impressions."""
     tables: dict[str, list[pa.Table]] = {}
     for stream, data in batches:
@@ -123,6 +149,8 @@ def attribute_partition(config: PreprocessConfig, partitions: int, batches: Iter
         if stream in tables:
             touches = tables.get(via) or [touches_of(encode.no_rows(config, via))]
             events, lookback = pa.concat_tables(tables[stream]), config.lookback(stream)
-            attributed = attribute(events, pa.concat_tables(touches), config.logs[stream].touch, lookback)
+            attributed = attribute(
+                events, pa.concat_tables(touches), config.logs[stream].touch, lookback
+            )
             for number, rows in encode.cut(attributed, partitions):
                 yield number, (stream, encode.to_ipc(rows))

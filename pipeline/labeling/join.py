@@ -43,7 +43,9 @@ def deduplicate(impressions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         order[many] = rows[np.lexsort((_content_ranks(impressions, rows), times[rows], code[many]))]
     kept = order[first]
     if (np.diff(mixed[kept]) == 0).any():  # two ids have one fingerprint
-        kept = kept[np.lexsort((pc.rank(ids.take(pa.array(kept))).to_numpy(), times[kept], mixed[kept]))]
+        kept = kept[
+            np.lexsort((pc.rank(ids.take(pa.array(kept))).to_numpy(), times[kept], mixed[kept]))
+        ]
     return kept, order[~first]
 
 
@@ -90,16 +92,31 @@ def match(index: Index, events: pa.Table) -> Events:
     """Finds each event's impression by its id."""
     values = {name: column.to_numpy() for name, column in zip(events.column_names, events.columns, strict=True)
               if name.startswith("value:")}  # fmt: skip
-    touched = pc.fill_null(events["touched"], 0).to_numpy() if "touched" in events.column_names else None
+    touched = (
+        pc.fill_null(events["touched"], 0).to_numpy() if "touched" in events.column_names else None
+    )
     rows = index.find(events["hash"].to_numpy(), flat(events["id"]))
-    return Events(rows, events["time"].to_numpy(), {n.removeprefix("value:"): v for n, v in values.items()}, touched)
+    return Events(
+        rows,
+        events["time"].to_numpy(),
+        {n.removeprefix("value:"): v for n, v in values.items()},
+        touched,
+    )
 
 
-def place(groups: np.ndarray, times: np.ndarray, of_groups: np.ndarray, of_times: np.ndarray, side: Literal["left", "right"]) -> np.ndarray:
+def place(
+    groups: np.ndarray,
+    times: np.ndarray,
+    of_groups: np.ndarray,
+    of_times: np.ndarray,
+    side: Literal["left", "right"],
+) -> np.ndarray:
     """numpy.searchsorted of [m] pairs (group, time) among [n] sorted pairs: how many come before, on the right side also the equal ones."""
     asked = np.repeat([False, True], [len(groups), len(of_groups)])
     ties = asked if side == "right" else ~asked
-    order = np.lexsort((ties, np.concatenate([times, of_times]), np.concatenate([groups, of_groups])))
+    order = np.lexsort(
+        (ties, np.concatenate([times, of_times]), np.concatenate([groups, of_groups]))
+    )
     counts = np.empty(len(order), np.int64)
     counts[order] = np.cumsum(~asked[order])
     return counts[len(groups) :]
@@ -115,11 +132,14 @@ def origins(rows: pa.Table) -> list[tuple[int, int | None, int | None, str]]:
     """(number of the file, line, byte, id) of each row; the line is None where the byte is known."""
     columns = [rows[c].to_pylist() for c in (*ORIGIN, "id")]
     return [
-        (file, None if by_bytes else place, place if by_bytes else None, id_) for file, place, by_bytes, id_ in zip(*columns, strict=True)
+        (file, None if by_bytes else place, place if by_bytes else None, id_)
+        for file, place, by_bytes, id_ in zip(*columns, strict=True)
     ]
 
 
-def _equal(left: pa.Array, left_rows: np.ndarray, right: pa.Array, right_rows: np.ndarray) -> np.ndarray:
+def _equal(
+    left: pa.Array, left_rows: np.ndarray, right: pa.Array, right_rows: np.ndarray
+) -> np.ndarray:
     same = pc.equal(left.take(pa.array(left_rows)), right.take(pa.array(right_rows)))
     return pc.fill_null(same, False).to_numpy(zero_copy_only=False)
 

@@ -51,17 +51,32 @@ class Outcome:
         return last
 
 
-def label_events(config: PreprocessConfig, times: np.ndarray, events: dict[str, Events], logs_end: int) -> dict[str, Outcome]:
+def label_events(
+    config: PreprocessConfig, times: np.ndarray, events: dict[str, Events], logs_end: int
+) -> dict[str, Outcome]:
     """Every event label of the impressions at `times` [n], in the order of their declaration."""
     outcomes: dict[str, Outcome] = {}
     for name, label in config.event_labels.items():
         before = outcomes[label.after] if label.after else None
-        outcomes[name] = label_one(label, times, events[label.event], logs_end, before=before, counting=config.counting(label))
+        outcomes[name] = label_one(
+            label,
+            times,
+            events[label.event],
+            logs_end,
+            before=before,
+            counting=config.counting(label),
+        )
     return outcomes
 
 
 def label_one(
-    label: EventLabel, times: np.ndarray, events: Events, logs_end: int, *, before: Outcome | None = None, counting: Counting = "first"
+    label: EventLabel,
+    times: np.ndarray,
+    events: Events,
+    logs_end: int,
+    *,
+    before: Outcome | None = None,
+    counting: Counting = "first",
 ) -> Outcome:
     """One label of the impressions at `times` [n]. Its window starts at the impression, or at an event of `before`.
 
@@ -75,7 +90,13 @@ def label_one(
     fates[(fates == MATCHED) & np.isnan(numbers)] = MISSING
     inside = np.flatnonzero(fates == MATCHED)
     inside = inside[np.lexsort((numbers[inside], events.times[inside], events.rows[inside]))]
-    again = np.all([np.diff(values[inside], prepend=np.nan) == 0 for values in (numbers, events.times, events.rows)], axis=0)
+    again = np.all(
+        [
+            np.diff(values[inside], prepend=np.nan) == 0
+            for values in (numbers, events.times, events.rows)
+        ],
+        axis=0,
+    )
     fates[inside[again]] = DUPLICATE
     inside = inside[~again]
     counted = Moments(events.rows[inside], events.times[inside])
@@ -88,10 +109,14 @@ def label_one(
     since = happened[counted.rows] & (counted.times >= time[counted.rows])
     valid = Moments(counted.rows[since], counted.times[since])
     counts = np.bincount(fates, minlength=len(DISPOSITIONS)).tolist()
-    return Outcome(value, happened, time, closed, valid, dict(zip(DISPOSITIONS, counts, strict=True)))
+    return Outcome(
+        value, happened, time, closed, valid, dict(zip(DISPOSITIONS, counts, strict=True))
+    )
 
 
-def _judge(times: np.ndarray, events: Events, within: int, before: Outcome | None, counting: Counting) -> np.ndarray:
+def _judge(
+    times: np.ndarray, events: Events, within: int, before: Outcome | None, counting: Counting
+) -> np.ndarray:
     """The disposition of each of [m] events by its time alone, MATCHED for all inside the window: [m] int8."""
     fates = np.full(len(events.rows), ORPHAN, np.int8)
     found = np.flatnonzero(events.rows >= 0)
@@ -109,7 +134,9 @@ def _judge(times: np.ndarray, events: Events, within: int, before: Outcome | Non
         if counting == "touched":
             began = own & (start == touched)
     early = at < (start if touched is None else np.maximum(start, touched))
-    fates[found] = np.where(~began, UNPRECEDENTED, np.where(early, BEFORE, np.where(at - start > within, LATE, MATCHED)))
+    fates[found] = np.where(
+        ~began, UNPRECEDENTED, np.where(early, BEFORE, np.where(at - start > within, LATE, MATCHED))
+    )
     return fates
 
 
@@ -120,7 +147,9 @@ def _numbers(label: EventLabel, events: Events) -> np.ndarray:
     return ratio(events.values[label.value], events.values[label.of] if label.of else None)
 
 
-def _closed(times: np.ndarray, within: int, logs_end: int, before: Outcome | None, counting: Counting) -> np.ndarray:
+def _closed(
+    times: np.ndarray, within: int, logs_end: int, before: Outcome | None, counting: Counting
+) -> np.ndarray:
     """Whether the window had closed before the logs ended, counted from the latest event that it can count from: [n] bool."""
     if before is None:
         return times + within <= logs_end
@@ -143,7 +172,9 @@ def _value(
     ends = np.diff(rows, append=-1) != 0
     settled = closed[rows] | at_once
     value = np.where(open_, -1, 0).astype(np.float32 if label.is_number else np.int8)
-    value[rows[ends]] = np.where(settled[ends], shape(label, so_far[ends]) if label.is_number else 0, -1)
+    value[rows[ends]] = np.where(
+        settled[ends], shape(label, so_far[ends]) if label.is_number else 0, -1
+    )
     reached = np.ones(len(rows), bool) if label.at_least is None else so_far >= label.at_least
     if label.at_least is not None and label.take == "last":
         reached &= ends & settled

@@ -44,7 +44,12 @@ def make_calendar(config: PreprocessConfig, last_times: dict[str, int | None]) -
 
 
 def assign_split(
-    config: PreprocessConfig, times: np.ndarray, by_file: np.ndarray, hashes: np.ndarray, labels: Iterable[np.ndarray], calendar: Calendar
+    config: PreprocessConfig,
+    times: np.ndarray,
+    by_file: np.ndarray,
+    hashes: np.ndarray,
+    labels: Iterable[np.ndarray],
+    calendar: Calendar,
 ) -> np.ndarray:
     """TRAIN, EVAL or DROPPED (immature) for [n] impressions.
 
@@ -64,7 +69,9 @@ def assign_split(
     return np.where(usable, split, DROPPED).astype(np.int8)
 
 
-def sample(config: PreprocessConfig, hashes: np.ndarray, labels: Iterable[np.ndarray], split: np.ndarray) -> np.ndarray | None:
+def sample(
+    config: PreprocessConfig, hashes: np.ndarray, labels: Iterable[np.ndarray], split: np.ndarray
+) -> np.ndarray | None:
     """Turns training rows whose every label is 0 to SAMPLED_OUT in `split` but for the share to keep; returns the weights [n] float32.
 
     `hashes` are the ids' fingerprints. None when all are kept.
@@ -86,6 +93,9 @@ def check_apart(split: np.ndarray, hashes: np.ndarray, ids: pa.Array, rows: np.n
     shared = np.intersect1d(*(hashes[side] for side in sides))
     if not len(shared):
         return
-    texts = [set(ids.take(pa.array(rows[side[np.isin(hashes[side], shared)]])).to_pylist()) for side in sides]
+    texts = [
+        set(ids.take(pa.array(rows[side[np.isin(hashes[side], shared)]])).to_pylist())
+        for side in sides
+    ]
     for id_ in sorted(set.intersection(*texts)):
         raise RuntimeError(f"the id {id_!r} is both in the training and in the eval split")

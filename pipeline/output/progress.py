@@ -19,7 +19,9 @@ def mark(out: Path, name: str) -> None:
 class Watch:
     """Counts the marks twice a second while its block runs, and removes them after."""
 
-    def __init__(self, out: Path, total: int, on_progress: Callable[[int, int], None] | None) -> None:
+    def __init__(
+        self, out: Path, total: int, on_progress: Callable[[int, int], None] | None
+    ) -> None:
         self.marks, self.total = out / MARKS, total
         self.on_progress = on_progress or (lambda done, total: None)
         self.done = threading.Event()
@@ -29,7 +31,9 @@ class Watch:
         self.marks.mkdir()
         self.thread.start()
 
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.done.set()
         self.thread.join()
         shutil.rmtree(self.marks)

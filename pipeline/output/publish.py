@@ -49,14 +49,20 @@ def describe(
     write_json(out / "statistics.json", described)
     fitted.save(out / "fitted.json")
     spec.save(out / "spec.json")
-    (out / "schema.pbtxt").write_text(schema_text(spec, config.output.layout, weighted=manifest["weighted"]))
+    (out / "schema.pbtxt").write_text(
+        schema_text(spec, config.output.layout, weighted=manifest["weighted"])
+    )
     pq.write_table(sample, out / "sample.parquet")
     write_json(out / "manifest.json", manifest)
     return manifest
 
 
 def _manifest(
-    config: PreprocessConfig, sources: list[Source], totals: dict[str, Tally], calendar: Calendar, partials: list[Partial]
+    config: PreprocessConfig,
+    sources: list[Source],
+    totals: dict[str, Tally],
+    calendar: Calendar,
+    partials: list[Partial],
 ) -> dict:
     counts = _sum([p.counts for p in partials])
     shards = {split: [p.shards[split] for p in partials] for split in ("train", "eval")}
@@ -77,7 +83,9 @@ def _manifest(
             "dropped_immature": counts["dropped_immature"],
             "sampled_out": counts["sampled_out"],
         },
-        "inputs": {stream: {"files": files[stream], **tally_json(totals[stream])} for stream in config.logs},
+        "inputs": {
+            stream: {"files": files[stream], **tally_json(totals[stream])} for stream in config.logs
+        },
         "events": counts["events"],
         "calendar": {
             "logs_end": _iso(calendar.logs_end),
@@ -92,7 +100,10 @@ def _sum(counts: list[Mapping]) -> dict:
     """Adds dictionaries of counts, nested alike."""
     first = counts[0]
     return {
-        key: _sum([c[key] for c in counts]) if isinstance(value, Mapping) else sum(c[key] for c in counts) for key, value in first.items()
+        key: _sum([c[key] for c in counts])
+        if isinstance(value, Mapping)
+        else sum(c[key] for c in counts)
+        for key, value in first.items()
     }
 
 
@@ -119,7 +130,9 @@ def _check_rejects(config: PreprocessConfig, totals: dict[str, Tally]) -> None:
         total = totals[name]
         rejected = sum(total.rejected.values())
         if rejected > config.output.max_rejects * total.rows_read:
-            leading = ", ".join(f"{reason}: {count}" for reason, count in Counter(total.rejected).most_common(3))
+            leading = ", ".join(
+                f"{reason}: {count}" for reason, count in Counter(total.rejected).most_common(3)
+            )
             raise FunnelError(
                 f"logs.{name}: {rejected} of {total.rows_read} rows cannot be used, more than output.max_rejects = "
                 f"{config.output.max_rejects} allows ({leading}); mend the log or the declaration, or allow more"
@@ -141,14 +154,24 @@ def _check_splits(manifest: dict) -> None:
 def _check_reconciled(config: PreprocessConfig, manifest: dict, described: dict) -> None:
     """Every row has one fate, and every count is of the same rows. A failure is a fault of this program, so it is no FunnelError."""
     rows = manifest["rows"]
-    accounted = rows["examples_written"] + rows["rejected"] + rows["dropped_immature"] + rows["sampled_out"]
+    accounted = (
+        rows["examples_written"] + rows["rejected"] + rows["dropped_immature"] + rows["sampled_out"]
+    )
     if rows["impressions_read"] != accounted:
-        raise RuntimeError(f"{rows['impressions_read']} impressions were read but {accounted} are accounted for: {rows}")
-    written = {split: sum(s["rows"] for s in shards) for split, shards in manifest["shards"].items()}
+        raise RuntimeError(
+            f"{rows['impressions_read']} impressions were read but {accounted} are accounted for: {rows}"
+        )
+    written = {
+        split: sum(s["rows"] for s in shards) for split, shards in manifest["shards"].items()
+    }
     by_day = sum(day["rows"] for day in described["days"].values())
     if written != described["rows"] or by_day not in (0, rows["examples_written"]):
-        raise RuntimeError(f"{written} examples were written, but statistics count {described['rows']}, by day {by_day}")
+        raise RuntimeError(
+            f"{written} examples were written, but statistics count {described['rows']}, by day {by_day}"
+        )
     for label, declared in config.event_labels.items():
         events, stream = sum(manifest["events"][label].values()), manifest["inputs"][declared.event]
         if events != stream["rows_read"] - sum(stream["rejected"].values()):
-            raise RuntimeError(f"label {label} accounts for {events} events of {declared.event}: {stream}")
+            raise RuntimeError(
+                f"label {label} accounts for {events} events of {declared.event}: {stream}"
+            )

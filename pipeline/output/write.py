@@ -68,10 +68,19 @@ class Column(NamedTuple):
 
 
 def shard_name(split: str, index: int, count: int, compression: Compression = "none") -> str:
-    return f"{split}/part-{index:05d}-of-{count:05d}.tfrecord" + (".gz" if compression == "gzip" else "")
+    return f"{split}/part-{index:05d}-of-{count:05d}.tfrecord" + (
+        ".gz" if compression == "gzip" else ""
+    )
 
 
-def write_shard(path: Path, spec: Spec, rows: Rows, *, layout: Layout = "packed", compression: Compression = "none") -> dict:
+def write_shard(
+    path: Path,
+    spec: Spec,
+    rows: Rows,
+    *,
+    layout: Layout = "packed",
+    compression: Compression = "none",
+) -> dict:
     """Writes tf.Examples; returns the shard's rows, bytes and sha256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     batches = (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
@@ -100,7 +109,13 @@ def named_columns(spec: Spec, rows: Rows) -> Iterator[Column]:
         feature, ids = spec.features[name], rows.ids[:, slots.slice]
         longest = slots.length if slots.length > 1 or feature.max_length else None
         present = ids != 0 if longest else None
-        yield Column(name, INT, _varints(ids, present), longest=longest, domain=(0, feature.buckets - 1) if feature.buckets else None)
+        yield Column(
+            name,
+            INT,
+            _varints(ids, present),
+            longest=longest,
+            domain=(0, feature.buckets - 1) if feature.buckets else None,
+        )
         if name in spec.weight_slots:
             weights = rows.dense[:, spec.weight_slots[name].slice]
             yield Column(f"{name}_weights", FLOAT, _floats(weights, present), longest=longest)
@@ -131,7 +146,12 @@ def encode_examples(columns: Iterable[Column]) -> pa.BinaryArray:
     """
     parts = []
     for column in sorted(columns):
-        parts += [_by_value(pc.binary_length(column.lists), partial(_entry, column.name.encode(), column.kind)), column.lists]
+        parts += [
+            _by_value(
+                pc.binary_length(column.lists), partial(_entry, column.name.encode(), column.kind)
+            ),
+            column.lists,
+        ]
     features = _join(*parts)
     return _join(_by_value(pc.binary_length(features), partial(_field, 1)), features)
 
@@ -191,7 +211,9 @@ def _by_value(values: pa.Array, encode: Callable[[int], bytes]) -> pa.BinaryArra
 def _binary(data: np.ndarray, lengths: np.ndarray) -> pa.BinaryArray:
     """`data` cut into pieces of `lengths` bytes [n]."""
     offsets = np.cumsum(np.concatenate([[0], lengths]), dtype=np.int32)
-    return pa.Array.from_buffers(pa.binary(), len(lengths), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    return pa.Array.from_buffers(
+        pa.binary(), len(lengths), [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    )
 
 
 def _join(*parts: pa.BinaryArray) -> pa.BinaryArray:
@@ -200,9 +222,15 @@ def _join(*parts: pa.BinaryArray) -> pa.BinaryArray:
 
 def frame(records: pa.BinaryArray) -> bytes:
     """TFRecord framing: length, masked crc32c of the length, record, masked crc32c of the record."""
-    sums = _masked(np.fromiter(map(google_crc32c.value, records.to_pylist()), np.uint32, len(records)))
+    sums = _masked(
+        np.fromiter(map(google_crc32c.value, records.to_pylist()), np.uint32, len(records))
+    )
     tails = _binary(sums, np.full(len(sums), sums.itemsize))
-    return _join(_by_value(pc.binary_length(records), _frame_head), records, tails).buffers()[2].to_pybytes()
+    return (
+        _join(_by_value(pc.binary_length(records), _frame_head), records, tails)
+        .buffers()[2]
+        .to_pybytes()
+    )
 
 
 def _frame_head(length: int) -> bytes:
@@ -227,7 +255,10 @@ def schema_text(spec: Spec, layout: Layout = "packed", weighted: bool = False) -
     nothing = Rows(
         ids=np.zeros((0, spec.ids_width), np.int32),
         dense=np.zeros((0, spec.dense_width), np.float32),
-        labels={name: np.zeros(0, np.float32 if label.is_number else np.int8) for name, label in spec.labels.items()},
+        labels={
+            name: np.zeros(0, np.float32 if label.is_number else np.int8)
+            for name, label in spec.labels.items()
+        },
         weights=np.zeros(0, np.float32) if weighted else None,
         row_ids=pa.array([], pa.string()),
     )
@@ -238,7 +269,9 @@ def schema_text(spec: Spec, layout: Layout = "packed", weighted: bool = False) -
         if column.longest:
             feature.value_count.min, feature.value_count.max = 0, column.longest
         else:
-            feature.shape.dim.extend([schema_pb2.FixedShape.Dim(size=column.width)] if column.width else [])
+            feature.shape.dim.extend(
+                [schema_pb2.FixedShape.Dim(size=column.width)] if column.width else []
+            )
             feature.shape.SetInParent()
         if column.domain:
             feature.int_domain.min, feature.int_domain.max = column.domain

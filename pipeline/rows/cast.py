@@ -15,14 +15,19 @@ from features.arrays import ARROW_TYPES
 from features.errors import FunnelError
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-EARLIEST, LATEST = 631_152_000_000_000, 4_102_444_800_000_000  # 1990 and 2100 in µs: a time outside them is a mistake
+EARLIEST, LATEST = (
+    631_152_000_000_000,
+    4_102_444_800_000_000,
+)  # 1990 and 2100 in µs: a time outside them is a mistake
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 ZONE = r"(Z|[+-]\d\d(:?\d\d)?)$"
 NUMBER = r"^-?\d+(\.\d+)?$"
 TO_MICROSECONDS = pc.CastOptions(pa.timestamp("us"), allow_time_truncate=True)
 
 
-def cast_valid(array: pa.Array, cast: Callable[[pa.Array], pa.Array]) -> tuple[pa.Array, np.ndarray]:
+def cast_valid(
+    array: pa.Array, cast: Callable[[pa.Array], pa.Array]
+) -> tuple[pa.Array, np.ndarray]:
     """Casts what can be cast: ([n] array with null at each bad value, [n] bool mask of them)."""
     bad = np.zeros(len(array), bool)
     pieces = _cast_pieces(array, cast, bad)
@@ -42,11 +47,19 @@ def _cast_pieces(array: pa.Array, cast: Callable, bad: np.ndarray) -> list[pa.Ar
             bad[0] = True
             return [cast(pa.nulls(0, array.type))]
         half = len(array) // 2
-        return _cast_pieces(array[:half], cast, bad[:half]) + _cast_pieces(array[half:], cast, bad[half:])
+        return _cast_pieces(array[:half], cast, bad[:half]) + _cast_pieces(
+            array[half:], cast, bad[half:]
+        )
 
 
 def to_raw_type(
-    name: str, array: pa.Array, raw_type: str, *, missing: list[str], strip: bool, time_unit: str | None = None
+    name: str,
+    array: pa.Array,
+    raw_type: str,
+    *,
+    missing: list[str],
+    strip: bool,
+    time_unit: str | None = None,
 ) -> tuple[pa.Array, np.ndarray]:
     """A column as one of the spec's raw types: ([n] array, [n] bool mask of values that are not of it).
 
@@ -63,16 +76,27 @@ def to_raw_type(
     return _to_scalars(name, array, raw_type, missing, strip)
 
 
-def _to_scalars(name: str, array: pa.Array, raw_type: str, missing: list[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
+def _to_scalars(
+    name: str, array: pa.Array, raw_type: str, missing: list[str], strip: bool
+) -> tuple[pa.Array, np.ndarray]:
     unreadable = np.zeros(len(array), bool)
     if pa.types.is_binary(array.type):
         array, unreadable = _to_text(array, missing, strip)
     kind = array.type
-    textual, whole = pa.types.is_string(kind) or pa.types.is_null(kind), pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    textual, whole = (
+        pa.types.is_string(kind) or pa.types.is_null(kind),
+        pa.types.is_integer(kind) or pa.types.is_boolean(kind),
+    )
     numeric = whole or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     if not (textual or whole or (numeric and raw_type == "number")):
-        remedy = "; cast it to text or whole numbers in the log: 1000000 and 1e6 would hash apart" if numeric else ""
-        raise FunnelError(f"column '{name}' holds {kind}, which cannot be read as {raw_type}{remedy}")
+        remedy = (
+            "; cast it to text or whole numbers in the log: 1000000 and 1e6 would hash apart"
+            if numeric
+            else ""
+        )
+        raise FunnelError(
+            f"column '{name}' holds {kind}, which cannot be read as {raw_type}{remedy}"
+        )
     exact = raw_type != "number"  # a float takes whole numbers beyond 2^53 rounded, as from text
     result, bad = cast_valid(array, lambda a: a.cast(ARROW_TYPES[raw_type], safe=exact))
     if raw_type == "number":
@@ -81,7 +105,9 @@ def _to_scalars(name: str, array: pa.Array, raw_type: str, missing: list[str], s
     return result, bad | unreadable
 
 
-def to_microseconds(name: str, array: pa.Array, unit: str | None, missing: Sequence[str] = ()) -> tuple[pa.Array, np.ndarray]:
+def to_microseconds(
+    name: str, array: pa.Array, unit: str | None, missing: Sequence[str] = ()
+) -> tuple[pa.Array, np.ndarray]:
     """Times as int64 µs since 1970, UTC: ([n] array, null where missing; [n] bool mask of values that are not times).
 
     Reads Arrow timestamps and dates, ISO-8601 with or without zone, and epochs. The unit of an epoch is told by its size
@@ -95,7 +121,9 @@ def to_microseconds(name: str, array: pa.Array, unit: str | None, missing: Seque
     elif pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
         times, bad = _from_epoch(array, unit), np.zeros(len(array), bool)
     else:
-        raise FunnelError(f"time column '{name}' holds {array.type}: give timestamps, ISO-8601 texts or epochs")
+        raise FunnelError(
+            f"time column '{name}' holds {array.type}: give timestamps, ISO-8601 texts or epochs"
+        )
     implausible = pc.or_(pc.less(times, EARLIEST), pc.greater(times, LATEST))
     return times, bad | pc.fill_null(implausible, False).to_numpy(zero_copy_only=False)
 
@@ -108,7 +136,14 @@ def _plain(array: pa.Array) -> pa.Array:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return kind in (pa.binary(), pa.string(), pa.large_string(), pa.large_binary(), pa.string_view(), pa.binary_view())
+    return kind in (
+        pa.binary(),
+        pa.string(),
+        pa.large_string(),
+        pa.large_binary(),
+        pa.string_view(),
+        pa.binary_view(),
+    )
 
 
 def _to_text(array: pa.Array, missing: Sequence[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
@@ -124,7 +159,9 @@ def _to_texts(name: str, array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     def convert(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
         held = values.type
         if not (pa.types.is_binary(held) or pa.types.is_integer(held) or pa.types.is_null(held)):
-            raise FunnelError(f"column '{name}' holds lists of {held}: lists of texts or whole numbers are read")
+            raise FunnelError(
+                f"column '{name}' holds lists of {held}: lists of texts or whole numbers are read"
+            )
         return cast_valid(values, lambda a: a.cast(pa.string()))
 
     return _to_lists(name, array, "texts", convert)
@@ -133,26 +170,38 @@ def _to_texts(name: str, array: pa.Array) -> tuple[pa.Array, np.ndarray]:
 def _to_numbers(name: str, array: pa.Array, missing: list[str]) -> tuple[pa.Array, np.ndarray]:
     def convert(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
         if pa.types.is_nested(values.type) or pa.types.is_temporal(values.type):
-            raise FunnelError(f"column '{name}' holds lists of {values.type}: lists of numbers are read")
+            raise FunnelError(
+                f"column '{name}' holds lists of {values.type}: lists of numbers are read"
+            )
         return _to_scalars(name, values, "number", missing, strip=True)
 
     return _to_lists(name, array, "numbers", convert)
 
 
-def _to_lists(name: str, array: pa.Array, raw_type: str, convert: Callable) -> tuple[pa.Array, np.ndarray]:
+def _to_lists(
+    name: str, array: pa.Array, raw_type: str, convert: Callable
+) -> tuple[pa.Array, np.ndarray]:
     """Lists of any kind, their values converted as (values, bad): a list with a bad value is bad."""
     kind = array.type
     if pa.types.is_null(kind):
         return array.cast(ARROW_TYPES[raw_type]), np.zeros(len(array), bool)
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise FunnelError(f"column '{name}' holds {kind}, not lists: give the feature a separator, as in separator = '|'")
-    held = pa.binary() if _is_text(kind.value_type) else kind.value_type  # Arrow checks UTF-8 only from binary
+    if not (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
+        raise FunnelError(
+            f"column '{name}' holds {kind}, not lists: give the feature a separator, as in separator = '|'"
+        )
+    held = (
+        pa.binary() if _is_text(kind.value_type) else kind.value_type
+    )  # Arrow checks UTF-8 only from binary
     lists = array.cast(pa.list_(held))
     # The values by themselves: a slice of lists is cast with the values of all of them.
     values, bad_values = convert(_plain(lists.flatten()))
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, values, mask=lists.is_null()), any_in_list(lists, bad_values)
+    return pa.ListArray.from_arrays(offsets, values, mask=lists.is_null()), any_in_list(
+        lists, bad_values
+    )
 
 
 def any_in_list(lists: pa.Array, mask: np.ndarray) -> np.ndarray:
@@ -164,20 +213,32 @@ def any_in_list(lists: pa.Array, mask: np.ndarray) -> np.ndarray:
 def _from_epoch(array: pa.Array, unit: str | None) -> pa.Array:
     numbers = array.cast(pa.float64(), safe=False)  # exact to 2^53, beyond the year 2100 in µs
     size = pc.abs(numbers)
-    factor = MICROSECONDS[unit] if unit else pc.if_else(pc.less(size, 1e11), 1e6, pc.if_else(pc.less(size, 1e14), 1e3, 1.0))
+    factor = (
+        MICROSECONDS[unit]
+        if unit
+        else pc.if_else(pc.less(size, 1e11), 1e6, pc.if_else(pc.less(size, 1e14), 1e3, 1.0))
+    )
     scaled = pc.round(pc.multiply(numbers, factor))
-    return pc.if_else(pc.less(pc.abs(scaled), 2.0**62), scaled, 0.0).cast(pa.int64())  # 0 is implausible, so masked
+    return pc.if_else(pc.less(pc.abs(scaled), 2.0**62), scaled, 0.0).cast(
+        pa.int64()
+    )  # 0 is implausible, so masked
 
 
-def _parse_times(array: pa.Array, unit: str | None, missing: Sequence[str]) -> tuple[pa.Array, np.ndarray]:
+def _parse_times(
+    array: pa.Array, unit: str | None, missing: Sequence[str]
+) -> tuple[pa.Array, np.ndarray]:
     texts, unreadable = _to_text(array, missing, strip=True)
     texts = pc.utf8_upper(texts)
     epoch = pc.fill_null(pc.match_substring_regex(texts, NUMBER), False)
     nothing = pa.scalar(None, pa.string())
     from_numbers = _from_epoch(pc.if_else(epoch, texts, nothing).cast(pa.float64()), unit)
     iso = pc.if_else(epoch, nothing, texts)
-    iso = pc.if_else(pc.equal(pc.utf8_length(iso), 10), pc.binary_join_element_wise(iso, "00:00:00", "T"), iso)
-    iso = pc.if_else(pc.match_substring_regex(iso, ZONE), iso, pc.binary_join_element_wise(iso, "Z", ""))
+    iso = pc.if_else(
+        pc.equal(pc.utf8_length(iso), 10), pc.binary_join_element_wise(iso, "00:00:00", "T"), iso
+    )
+    iso = pc.if_else(
+        pc.match_substring_regex(iso, ZONE), iso, pc.binary_join_element_wise(iso, "Z", "")
+    )
     parsed, bad = cast_valid(iso, lambda a: a.cast(pa.timestamp("ns", "UTC")))
     parsed = parsed.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
     return pc.coalesce(from_numbers, parsed), bad | unreadable

@@ -16,10 +16,14 @@ from pipeline.labeling.numbers import ratio, value_label
 from pipeline.rows.read import Batch, Piece, key, wanted
 from pipeline.sources.files import Source
 
-PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)  # packing takes less time than Beam's copies of what it saves
+PACKED = pa.ipc.IpcWriteOptions(
+    compression="lz4", use_threads=False
+)  # packing takes less time than Beam's copies of what it saves
 
 
-def encode_impressions(config: PreprocessConfig, piece: Piece, number: int, batch: Batch) -> tuple[pa.Table, Encoded]:
+def encode_impressions(
+    config: PreprocessConfig, piece: Piece, number: int, batch: Batch
+) -> tuple[pa.Table, Encoded]:
     """(table, what its features were encoded to).
 
     The table: id, hash (its fingerprint), time, where it came from (number of the file, place, whether that is a byte), `evaluate`: the
@@ -54,7 +58,9 @@ def encode_events(config: PreprocessConfig, stream: str, batch: Batch) -> pa.Tab
         "hash": hashing.fingerprint64(batch.columns["id"]),
         "time": batch.columns["time"],
     }
-    columns |= {f"value:{column}": _numbers(batch, column) for column in config.value_columns(stream)}
+    columns |= {
+        f"value:{column}": _numbers(batch, column) for column in config.value_columns(stream)
+    }
     if stream in config.vias.values():
         columns["key"] = batch.columns[key(config.logs[stream].key, "text")]
     return pa.table(columns)
@@ -64,7 +70,9 @@ def column_label(label: ColumnLabel, texts: pa.Array) -> np.ndarray:
     """1 where the text equals one of the label's, 0 where it does not, −1 where it is missing: [n] int8."""
     wanted = [label.equals] if isinstance(label.equals, str) else label.equals
     equal = pc.is_in(texts, value_set=pa.array(wanted, texts.type)).cast(pa.int8())
-    return pc.if_else(pc.is_null(texts), pa.scalar(-1, pa.int8()), equal).to_numpy(zero_copy_only=False)
+    return pc.if_else(pc.is_null(texts), pa.scalar(-1, pa.int8()), equal).to_numpy(
+        zero_copy_only=False
+    )
 
 
 def cut(table: pa.Table, partitions: int) -> Iterator[tuple[int, pa.Table]]:
@@ -90,9 +98,14 @@ def from_ipc(data: bytes) -> pa.Table:
     return pa.ipc.open_stream(data).read_all()
 
 
-def gather(config: PreprocessConfig, tables: Mapping[str, Sequence[pa.Table]]) -> tuple[pa.Table, dict[str, pa.Table]]:
+def gather(
+    config: PreprocessConfig, tables: Mapping[str, Sequence[pa.Table]]
+) -> tuple[pa.Table, dict[str, pa.Table]]:
     """(impressions, events by stream) of one partition from its batches by stream; of a stream without any a table without rows."""
-    whole = {stream: pa.concat_tables(tables.get(stream) or [no_rows(config, stream)]).combine_chunks() for stream in config.logs}
+    whole = {
+        stream: pa.concat_tables(tables.get(stream) or [no_rows(config, stream)]).combine_chunks()
+        for stream in config.logs
+    }
     return whole.pop(config.rows), whole
 
 
@@ -101,13 +114,20 @@ def no_rows(config: PreprocessConfig, stream: str) -> pa.Table:
     batch = _no_rows(config, stream)
     if stream != config.rows:
         events = encode_events(config, stream, batch)
-        return events.append_column("touched", pa.array([], pa.int64())) if stream in config.vias else events
+        return (
+            events.append_column("touched", pa.array([], pa.int64()))
+            if stream in config.vias
+            else events
+        )
     return encode_impressions(config, Piece(Source(stream, "", "", 0, "")), 0, batch)[0]
 
 
 def _no_rows(config: PreprocessConfig, stream: str) -> Batch:
     columns = {"id": pa.array([], pa.string()), "time": pa.array([], pa.int64())}
-    columns |= {key(column, raw_type): pa.array([], arrays.ARROW_TYPES[raw_type]) for column, raw_type in wanted(config, stream).columns}
+    columns |= {
+        key(column, raw_type): pa.array([], arrays.ARROW_TYPES[raw_type])
+        for column, raw_type in wanted(config, stream).columns
+    }
     return Batch(columns, np.arange(0), 0)
 
 
@@ -133,4 +153,6 @@ def _own_label(label: Label, batch: Batch) -> np.ndarray:
     """A label that comes with the row."""
     if isinstance(label, ColumnLabel):
         return column_label(label, batch.columns[key(label.column, "text")])
-    return value_label(label, ratio(_numbers(batch, label.value), _numbers(batch, label.of) if label.of else None))
+    return value_label(
+        label, ratio(_numbers(batch, label.value), _numbers(batch, label.of) if label.of else None)
+    )

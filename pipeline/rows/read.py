@@ -42,33 +42,55 @@ def wanted(config: PreprocessConfig, stream: str) -> Wanted:
 def _of_rows(config: PreprocessConfig) -> Wanted:
     spec, by = config.spec, config.split.eval.by
     features = wanted_features(spec, spec.columns)
-    others = [(label.column, "text") for label in spec.labels.values() if isinstance(label, ColumnLabel)]
+    others = [
+        (label.column, "text") for label in spec.labels.values() if isinstance(label, ColumnLabel)
+    ]
     others += [(by, "text")] if by is not None else []
     numbers = _numbers(label for label in spec.labels.values() if isinstance(label, ValueLabel))
     others += [(column, "number") for column in numbers]
-    return replace(features, columns=tuple(dict.fromkeys([*features.columns, *others])), nonnegative=tuple(numbers))
+    return replace(
+        features,
+        columns=tuple(dict.fromkeys([*features.columns, *others])),
+        nonnegative=tuple(numbers),
+    )
 
 
 def wanted_features(spec: Spec, columns: Mapping[str, str]) -> Wanted:
     """What the features read of these columns, raw types by name."""
-    separators = {f.column: f.separator for f in spec.features.values() if getattr(f, "weights", None) and f.separator}
+    separators = {
+        f.column: f.separator
+        for f in spec.features.values()
+        if getattr(f, "weights", None) and f.separator
+    }
     bounds = {column: limits for column, limits in spec.bounds.items() if column in columns}
-    return Wanted(columns=tuple(columns.items()), bounds=bounds, paired=spec.paired, separators=separators)
+    return Wanted(
+        columns=tuple(columns.items()), bounds=bounds, paired=spec.paired, separators=separators
+    )
 
 
 def _of_events(config: PreprocessConfig, stream: str) -> Wanted:
     key_ = config.logs[stream].key
-    numbers = tuple(_numbers(label for label in config.event_labels.values() if label.event == stream))
-    columns = [(column, "number") for column in numbers] + ([(key_, "text")] if key_ is not None else [])
+    numbers = tuple(
+        _numbers(label for label in config.event_labels.values() if label.event == stream)
+    )
+    columns = [(column, "number") for column in numbers] + (
+        [(key_, "text")] if key_ is not None else []
+    )
     return Wanted(columns=tuple(columns), nonnegative=numbers)
 
 
 def _numbers(labels: Iterable[ValueLabel | EventLabel]) -> list[str]:
     """The columns of numbers that labels are made of, each once."""
-    return list(dict.fromkeys(column for label in labels for column in (label.value, label.of) if column is not None))
+    return list(
+        dict.fromkeys(
+            column for label in labels for column in (label.value, label.of) if column is not None
+        )
+    )
 
 
-def read(piece: Piece, stream: Stream, wanted: Wanted, lookups: Lookups | None = None) -> Iterator[Batch]:
+def read(
+    piece: Piece, stream: Stream, wanted: Wanted, lookups: Lookups | None = None
+) -> Iterator[Batch]:
     """The batches of one piece. Raises FunnelError when the file as a whole cannot be read, or lacks a column."""
     needed = _of_the_file(stream, wanted, lookups)
     with open_log(piece.source, stream) as log:
@@ -78,13 +100,17 @@ def read(piece: Piece, stream: Stream, wanted: Wanted, lookups: Lookups | None =
             yield validate(piece, stream, wanted, raw, lookups)
 
 
-def read_source(source: Source, stream: Stream, wanted: Wanted, lookups: Lookups | None = None) -> Iterator[Batch]:
+def read_source(
+    source: Source, stream: Stream, wanted: Wanted, lookups: Lookups | None = None
+) -> Iterator[Batch]:
     """The batches of a whole file."""
     for piece in pieces(source, stream):
         yield from read(piece, stream, wanted, lookups)
 
 
-def check_columns(source: Source, stream: Stream, wanted: Wanted, lookups: Lookups | None = None) -> None:
+def check_columns(
+    source: Source, stream: Stream, wanted: Wanted, lookups: Lookups | None = None
+) -> None:
     """Reads the first rows, so that a column that is absent or of a wrong type is named before a job starts.
 
     Of Ali-CCP only the names are checked: its rows need the common features, gigabytes of them.
@@ -115,6 +141,10 @@ def _of_the_file(stream: Stream, wanted: Wanted, lookups: Lookups | None) -> dic
 def _require(source: Source, present: list[str], needed: Iterable[str]) -> None:
     for column in needed:
         if column not in present:
-            raise FunnelError(f"{source.path}: has no column '{column}': {nearest(column, present)}")
+            raise FunnelError(
+                f"{source.path}: has no column '{column}': {nearest(column, present)}"
+            )
         if present.count(column) > 1:
-            raise FunnelError(f"{source.path}: has {present.count(column)} columns '{column}': rename all but one")
+            raise FunnelError(
+                f"{source.path}: has {present.count(column)} columns '{column}': rename all but one"
+            )

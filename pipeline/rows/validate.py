@@ -85,7 +85,9 @@ def key(column: str, raw_type: str) -> str:
     return f"{raw_type}:{column}"
 
 
-def validate(piece: Piece, stream: Stream, wanted: Wanted, raw: Raw, lookups: Lookups | None = None) -> Batch:
+def validate(
+    piece: Piece, stream: Stream, wanted: Wanted, raw: Raw, lookups: Lookups | None = None
+) -> Batch:
     """Casts every column; a row with a value that does not fit is rejected for the first such column."""
     rows = _Rows(piece, stream, raw)
     rows.read_id()
@@ -96,7 +98,9 @@ def validate(piece: Piece, stream: Stream, wanted: Wanted, raw: Raw, lookups: Lo
             rows.kept[key(*column)] = rows.cast(*column)
     misses = dict(raw.misses)
     if lookups and lookups.joins:
-        columns, missed = lookups.join({join.on: rows.cast(join.on, "text") for join in lookups.joins})
+        columns, missed = lookups.join(
+            {join.on: rows.cast(join.on, "text") for join in lookups.joins}
+        )
         rows.kept |= {key(*column): values for column, values in columns.items()}
         misses |= missed
     _check(rows, wanted)
@@ -114,7 +118,10 @@ class _Rows:
     def read_id(self) -> None:
         column = self.stream.id
         if column is None:
-            self.kept["id"] = pa.array([f"{self.piece.source.name}:{place}" for place in self.raw.places.tolist()], pa.string())
+            self.kept["id"] = pa.array(
+                [f"{self.piece.source.name}:{place}" for place in self.raw.places.tolist()],
+                pa.string(),
+            )
             return
         self.kept["id"] = self.cast(column, "text")
         self.reject(self.kept["id"].is_null(), f"{column} is missing", self._values(column))
@@ -124,7 +131,9 @@ class _Rows:
         if column is None:
             return
         values = self._values(column)
-        self.kept["time"], bad = cast.to_microseconds(column, values, stream.time_unit, stream.missing)
+        self.kept["time"], bad = cast.to_microseconds(
+            column, values, stream.time_unit, stream.missing
+        )
         self.reject(bad, f"{column} is not a time", values)
         self.reject(self.kept["time"].is_null(), f"{column} is missing", values)
 
@@ -132,7 +141,14 @@ class _Rows:
         """A column of the file in a raw type; values that do not fit reject their rows."""
         stream, values = self.stream, self._values(column)
         strip = stream.strip and self.piece.source.format == "csv"
-        result, bad = cast.to_raw_type(column, values, raw_type, missing=stream.missing, strip=strip, time_unit=stream.time_unit)
+        result, bad = cast.to_raw_type(
+            column,
+            values,
+            raw_type,
+            missing=stream.missing,
+            strip=strip,
+            time_unit=stream.time_unit,
+        )
         self.reject(bad, f"{column} is not {NOUNS[raw_type]}", values)
         return result
 
@@ -146,10 +162,18 @@ class _Rows:
         good = np.ones(len(places), bool)
         good[list(self._reasons)] = False
         rejects = [self._rejected(place, reason, value) for place, reason, value in malformed]
-        rejects += [self._rejected(int(places[row]), *why) for row, why in sorted(self._reasons.items())]
+        rejects += [
+            self._rejected(int(places[row]), *why) for row, why in sorted(self._reasons.items())
+        ]
         if not good.all():
             self.kept = {name: values.filter(pa.array(good)) for name, values in self.kept.items()}
-        return Batch(self.kept, places[good], len(good) + len(malformed), rejects, {n: int((m & good).sum()) for n, m in misses.items()})
+        return Batch(
+            self.kept,
+            places[good],
+            len(good) + len(malformed),
+            rejects,
+            {n: int((m & good).sum()) for n, m in misses.items()},
+        )
 
     def _rejected(self, place: int, reason: str, value: str) -> Reject:
         line, byte = (None, place) if self.piece.by_bytes else (place, None)
@@ -177,8 +201,14 @@ def _check_pair(rows: _Rows, weights: str, column: str, separator: str | None) -
     if separator is None:
         values, numbers = rows.kept[key(column, "texts")], rows.kept[key(weights, "numbers")]
     else:
-        values, numbers = (pc.split_pattern(rows.kept[key(c, "text")], separator) for c in (column, weights))
-        rows.reject(_not_numbers(numbers), f"{weights} is not {NOUNS['numbers']}", rows.kept[key(weights, "text")])
+        values, numbers = (
+            pc.split_pattern(rows.kept[key(c, "text")], separator) for c in (column, weights)
+        )
+        rows.reject(
+            _not_numbers(numbers),
+            f"{weights} is not {NOUNS['numbers']}",
+            rows.kept[key(weights, "text")],
+        )
     lengths = pc.fill_null(pc.list_value_length(values), 0)
     unequal = pc.fill_null(pc.not_equal(pc.list_value_length(numbers), lengths), False)
     rows.reject(unequal, f"{weights} has not as many values as {column}", numbers)
@@ -195,6 +225,10 @@ def _shown(value: pa.Scalar) -> str:
     try:
         return repr(value.as_py())
     except UnicodeDecodeError:
-        return "a list of bytes that are not UTF-8" if pa.types.is_nested(value.type) else repr(value.cast(pa.binary()).as_py())
+        return (
+            "a list of bytes that are not UTF-8"
+            if pa.types.is_nested(value.type)
+            else repr(value.cast(pa.binary()).as_py())
+        )
     except (ValueError, OverflowError):
         return str(value.cast(pa.int64()))

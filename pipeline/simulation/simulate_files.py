@@ -58,12 +58,18 @@ class LogConfig(Settings):
     impressions: PositiveInt = Field(200_000, description="in total, spread evenly over the days")
     days: PositiveInt = Field(7, description="with impressions")
     start: date = Field(date(2026, 11, 1), description="the first day, UTC")
-    trailing: Duration = Field(timedelta(days=3), description="how long events are still logged after the last day")
+    trailing: Duration = Field(
+        timedelta(days=3), description="how long events are still logged after the last day"
+    )
     duplicates: Rate = Field(0.01, description="rate of exact copies, of impressions and events")
     orphans: Rate = Field(0.01, description="rate of events whose impression does not exist")
     malformed: Rate = Field(0.001, description="rate of rows that cannot be read")
-    format: Formats = Field(Formats(), description="one format for all streams, or a table {stream = format}")
-    compress: Compression = Field(Compression(), description="gzip text: one flag for all streams, or a table {stream = flag}")
+    format: Formats = Field(
+        Formats(), description="one format for all streams, or a table {stream = format}"
+    )
+    compress: Compression = Field(
+        Compression(), description="gzip text: one flag for all streams, or a table {stream = flag}"
+    )
     seed: NonNegativeInt = Field(1, description="the same seed writes the same bytes")
 
     @field_validator("format", "compress", mode="before")
@@ -77,12 +83,16 @@ def check_out(out: Path, *, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise FunnelError(f"simulate: {out} exists: choose another directory, or overwrite it")
     if out.exists() and not (out / "simulation.json").is_file():
-        raise FunnelError(f"simulate: {out} holds no simulation.json: only a simulation is overwritten; choose another directory")
+        raise FunnelError(
+            f"simulate: {out} holds no simulation.json: only a simulation is overwritten; choose another directory"
+        )
 
 
 def impression_ids(rows: np.ndarray, seed: int) -> pa.Array:
     """Row numbers → 16 hexadecimal digits of splitmix64(row + (seed mod 2²⁴)·2⁴⁰): one to one, so no two rows share an id."""
-    x = hashing.mix(rows.astype(np.uint64) + (np.uint64(seed % 2**24) << np.uint64(40)), hashing.PARTITION)
+    x = hashing.mix(
+        rows.astype(np.uint64) + (np.uint64(seed % 2**24) << np.uint64(40)), hashing.PARTITION
+    )
     digits = HEX[x.astype(">u8").view(np.uint8)]  # [8 · rows, 2]
     offsets = np.arange(0, 16 * len(rows) + 1, 16, dtype=np.int32)
     return pa.StringArray.from_buffers(len(rows), pa.py_buffer(offsets), pa.py_buffer(digits))
@@ -93,7 +103,10 @@ class LogFiles:
 
     def __init__(self, root: Path, config: LogConfig) -> None:
         self.root, self.config = root, config
-        self.counts = {stream: dict.fromkeys(("rows", "true", "duplicates", "malformed"), 0) for stream in STREAMS}
+        self.counts = {
+            stream: dict.fromkeys(("rows", "true", "duplicates", "malformed"), 0)
+            for stream in STREAMS
+        }
         for stream in EVENTS:
             self.counts[stream] |= {"orphans": 0, "late": 0, "after_the_end": 0}
         self.pending = {stream: schema.empty_table() for stream, schema in EVENTS.items()}
@@ -108,7 +121,9 @@ class LogFiles:
         logged = ts < self.end
         self.counts[stream]["late"] += int((late & logged).sum())
         self.counts[stream]["after_the_end"] += int((~logged).sum())
-        self.pending[stream] = pa.concat_tables([self.pending[stream], events.filter(pa.array(logged))])
+        self.pending[stream] = pa.concat_tables(
+            [self.pending[stream], events.filter(pa.array(logged))]
+        )
 
     def write_events(self, day: int) -> None:
         """The files of one day; a day without events gets an empty one."""
@@ -116,7 +131,9 @@ class LogFiles:
         for stream, pending in self.pending.items():
             due = pc.less(pending["ts"], midnight)
             self.pending[stream] = pending.filter(pc.invert(due))
-            events = pending.filter(due).sort_by([("ts", "ascending"), ("impression_id", "ascending")])
+            events = pending.filter(due).sort_by(
+                [("ts", "ascending"), ("impression_id", "ascending")]
+            )
             for part, first in enumerate(range(0, max(len(events), 1), PART_ROWS)):
                 self.write(stream, day, part, events.slice(first, PART_ROWS))
 
@@ -124,7 +141,9 @@ class LogFiles:
         """One part of one day: `rows` are the true ones, ordered by time, `impression_id` and `ts` first."""
         rng = np.random.default_rng([self.config.seed, 2, STREAMS.index(stream), day, part])
         turn = self.counts[stream]["malformed"]
-        batch = pa.RecordBatch.from_arrays([column.combine_chunks() for column in rows.columns], schema=rows.schema)
+        batch = pa.RecordBatch.from_arrays(
+            [column.combine_chunks() for column in rows.columns], schema=rows.schema
+        )
         batch, malformed = self._with_defects(rng, stream, batch)
         kind = getattr(self.config.format, stream)
         gz = kind != "parquet" and getattr(self.config.compress, stream)
@@ -137,7 +156,9 @@ class LogFiles:
             header = ",".join(batch.column_names) + "\n" if kind == "csv" else ""
             _write_text(path, header.encode(), _text(batch, malformed, kind=kind, turn=turn), gz=gz)
 
-    def _with_defects(self, rng: np.random.Generator, stream: str, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
+    def _with_defects(
+        self, rng: np.random.Generator, stream: str, batch: pa.RecordBatch
+    ) -> tuple[pa.RecordBatch, np.ndarray]:
         """The rows with the extra ones in place, and a mask of those to be malformed."""
         n, counts = len(batch), self.counts[stream]
         defects = [name for name in ("duplicates", "orphans", "malformed") if name in counts]
@@ -154,7 +175,9 @@ class LogFiles:
     def _orphaned(self, batch: pa.RecordBatch, orphan: np.ndarray) -> pa.RecordBatch:
         unused = self.next_orphan + np.arange(orphan.sum())
         self.next_orphan += len(unused)
-        ids = pc.replace_with_mask(batch["impression_id"], pa.array(orphan), impression_ids(unused, self.config.seed))
+        ids = pc.replace_with_mask(
+            batch["impression_id"], pa.array(orphan), impression_ids(unused, self.config.seed)
+        )
         return batch.set_column(0, "impression_id", ids)
 
 
@@ -165,15 +188,21 @@ def _broken_rows(batch: pa.RecordBatch, malformed: np.ndarray, turn: int) -> pa.
     return _without(batch, "ts", malformed & (kinds == 0))
 
 
-def _without(batch: pa.RecordBatch, name: str, mask: np.ndarray, instead: str | None = None) -> pa.RecordBatch:
+def _without(
+    batch: pa.RecordBatch, name: str, mask: np.ndarray, instead: str | None = None
+) -> pa.RecordBatch:
     column = batch[name]
     index = batch.column_names.index(name)
-    return batch.set_column(index, name, pc.if_else(pa.array(mask), pa.scalar(instead, column.type), column))
+    return batch.set_column(
+        index, name, pc.if_else(pa.array(mask), pa.scalar(instead, column.type), column)
+    )
 
 
 def _text(batch: pa.RecordBatch, malformed: np.ndarray, *, kind: str, turn: int) -> pa.Array:
     """Lines [rows] of binary, each with its newline. Malformed ones in turn: broken shape, invalid UTF-8, no time, no id."""
-    iso = pc.binary_replace_slice(batch["ts"].cast(pa.string()).cast(pa.binary()), 10, 11, b"T").cast(pa.string())
+    iso = pc.binary_replace_slice(
+        batch["ts"].cast(pa.string()).cast(pa.binary()), 10, 11, b"T"
+    ).cast(pa.string())
     batch = batch.set_column(batch.column_names.index("ts"), "ts", iso)
     to_lines = {"csv": _csv_lines, "jsonl": _json_lines}[kind]
     lines = to_lines(batch)
@@ -192,14 +221,21 @@ def _broken_lines(lines: pa.Array, kinds: np.ndarray, kind: str) -> pa.Array:
     else:
         shape = pc.binary_join_element_wise(lines, b",,", b"")
     middle = ID_STARTS[kind] + 8
-    lines = pc.if_else(pa.array(kinds == 1), pc.binary_replace_slice(lines, middle, middle + 1, b"\xff"), lines)
+    lines = pc.if_else(
+        pa.array(kinds == 1), pc.binary_replace_slice(lines, middle, middle + 1, b"\xff"), lines
+    )
     return pc.if_else(pa.array(kinds == 0), shape, lines)
 
 
 def _csv_lines(batch: pa.RecordBatch) -> pa.Array:
     """Nulls are empty and lists joined with '|'. No value of the simulator needs quotes."""
-    columns = [pc.binary_join(column, "|") if pa.types.is_list(column.type) else column for column in batch.columns]
-    return pc.binary_join_element_wise(*(pc.fill_null(c.cast(pa.string()), "") for c in columns), ",").cast(pa.binary())
+    columns = [
+        pc.binary_join(column, "|") if pa.types.is_list(column.type) else column
+        for column in batch.columns
+    ]
+    return pc.binary_join_element_wise(
+        *(pc.fill_null(c.cast(pa.string()), "") for c in columns), ","
+    ).cast(pa.binary())
 
 
 def _json_lines(batch: pa.RecordBatch) -> pa.Array:
@@ -226,5 +262,7 @@ def _write_text(path: Path, header: bytes, lines: pa.Array, *, gz: bool) -> None
         with file:
             file.write(header)
             if len(lines):
-                first, last = np.frombuffer(lines.buffers()[1], np.int32)[[lines.offset, lines.offset + len(lines)]]
+                first, last = np.frombuffer(lines.buffers()[1], np.int32)[
+                    [lines.offset, lines.offset + len(lines)]
+                ]
                 file.write(lines.buffers()[2].slice(first, last - first))

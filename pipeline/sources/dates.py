@@ -11,7 +11,9 @@ from features.errors import FunnelError
 from pipeline.config import Dates
 
 # 2026-11-01, 20261101, 2026/11/01 and year=2026/month=11/day=01, with anything that is no digit around them.
-DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)(?:(-|)(\d\d)\2(\d\d)|/(?:month=|m=)?(\d\d?)/(?:day=|d=)?(\d\d?))(?!\d)")
+DAY = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)(?:(-|)(\d\d)\2(\d\d)|/(?:month=|m=)?(\d\d?)/(?:day=|d=)?(\d\d?))(?!\d)"
+)
 File = TypeVar("File")
 
 
@@ -21,24 +23,34 @@ def day_of(path: str) -> date | None:
     return _last_day(folders) or _last_day(name)
 
 
-def of_days(files: Iterable[File], path: Callable[[File], str], key: str, dates: Dates) -> list[File]:
+def of_days(
+    files: Iterable[File], path: Callable[[File], str], key: str, dates: Dates
+) -> list[File]:
     """The files of exactly these days. Raises FunnelError for a file without a day, and for days without a file."""
     dated = _dated(files, path, key)
     missing = sorted(_days(dates) - {day for day, _ in dated})
     if missing:
-        shown = ", ".join(map(str, missing[:7])) + (f" and {len(missing) - 7} more" if len(missing) > 7 else "")
-        raise FunnelError(f"{key}: no file of {shown}, which dates = '{dates.first}..{dates.last}' asks for")
+        shown = ", ".join(map(str, missing[:7])) + (
+            f" and {len(missing) - 7} more" if len(missing) > 7 else ""
+        )
+        raise FunnelError(
+            f"{key}: no file of {shown}, which dates = '{dates.first}..{dates.last}' asks for"
+        )
     return [file for day, file in dated if dates.first <= day <= dates.last]
 
 
-def of_days_and_after(files: list[File], path: Callable[[File], str], key: str, dates: Dates, window: int) -> list[File]:
+def of_days_and_after(
+    files: list[File], path: Callable[[File], str], key: str, dates: Dates, window: int
+) -> list[File]:
     """The files of events that may belong to rows of these days, whose windows reach `window` µs further; all where none is dated."""
     if not any(day_of(path(file)) for file in files):
         return files
     end = dates.last + timedelta(days=-(-window // 86_400_000_000))
     kept = [file for day, file in _dated(files, path, key) if dates.first <= day <= end]
     if not kept:
-        raise FunnelError(f"{key}: no file of {dates.first} to {end}, the days whose events dates = '{dates.first}..{dates.last}' asks for")
+        raise FunnelError(
+            f"{key}: no file of {dates.first} to {end}, the days whose events dates = '{dates.first}..{dates.last}' asks for"
+        )
     return kept
 
 
@@ -47,7 +59,9 @@ def _dated(files: Iterable[File], path: Callable[[File], str], key: str) -> list
     for file in files:
         day = day_of(path(file))
         if day is None:
-            raise FunnelError(f"{key}: '{path(file)}' has no day in its path, as dt=2026-11-01 or 2026/11/01: move it, or leave dates out")
+            raise FunnelError(
+                f"{key}: '{path(file)}' has no day in its path, as dt=2026-11-01 or 2026/11/01: move it, or leave dates out"
+            )
         dated.append((day, file))
     return dated
 
@@ -59,7 +73,9 @@ def _days(dates: Dates) -> set[date]:
 def _last_day(text: str) -> date | None:
     found = None
     for match in DAY.finditer(text):
-        year, month, day = (int(part) for part in (match[1], match[3] or match[5], match[4] or match[6]))
+        year, month, day = (
+            int(part) for part in (match[1], match[3] or match[5], match[4] or match[6])
+        )
         try:
             found = date(year, month, day)
         except ValueError:

@@ -65,7 +65,9 @@ def find_sources(config: PreprocessConfig) -> list[Source]:
         sources += _of_the_days(config, name, found) if config.dates else found
     if config.split.eval.files is not None:
         if config.dates:
-            raise FunnelError("dates chooses files by their day, and split.eval.files has none: give split.eval last or fraction")
+            raise FunnelError(
+                "dates chooses files by their day, and split.eval.files has none: give split.eval last or fraction"
+            )
         sources += _eval_sources(config, sources)
     return sources
 
@@ -74,16 +76,22 @@ def _of_the_days(config: PreprocessConfig, stream: str, files: list[Source]) -> 
     key = f"logs.{stream}.files"
     if stream == config.rows:
         return dates.of_days(files, lambda s: s.path, key, config.dates)
-    return dates.of_days_and_after(files, lambda s: s.path, key, config.dates, config.longest_window)
+    return dates.of_days_and_after(
+        files, lambda s: s.path, key, config.dates, config.longest_window
+    )
 
 
 def _eval_sources(config: PreprocessConfig, sources: list[Source]) -> list[Source]:
     rows = config.rows
-    found = find("split.eval.files", rows, config.logs[rows], config.split.eval.files, evaluate=True)
+    found = find(
+        "split.eval.files", rows, config.logs[rows], config.split.eval.files, evaluate=True
+    )
     paths = Counter(os.path.abspath(s.path) for s in [*sources, *found] if s.stream == rows)
     twice = next((path for path, count in paths.items() if count > 1), None)
     if twice:
-        raise FunnelError(f"{twice}: matched both by logs.{rows}.files and by split.eval.files; a row trains or evaluates, not both")
+        raise FunnelError(
+            f"{twice}: matched both by logs.{rows}.files and by split.eval.files; a row trains or evaluates, not both"
+        )
     return found
 
 
@@ -103,23 +111,42 @@ def find_lookup(stream: str, table: str, lookup: Lookup) -> list[Source]:
     return find(f"{key}.files", key, lookup, lookup.files)
 
 
-def find(key: str, name: str, stream: Stream | Lookup, patterns: str | list[str], *, evaluate: bool = False) -> list[Source]:
+def find(
+    key: str,
+    name: str,
+    stream: Stream | Lookup,
+    patterns: str | list[str],
+    *,
+    evaluate: bool = False,
+) -> list[Source]:
     """The files of one or several globs. `key` is what an error calls them."""
     found = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         remote = "://" in pattern
         try:
             # Beam finds nothing for a relative pattern that begins with a wildcard; "./" before an absolute one is dropped by join.
-            matches = FileSystems.match([pattern if remote else os.path.join("./", pattern)])[0].metadata_list
+            matches = FileSystems.match([pattern if remote else os.path.join("./", pattern)])[
+                0
+            ].metadata_list
         except (BeamIOError, ValueError) as error:
             raise FunnelError(f"{key} = '{pattern}': cannot be listed ({error})") from None
         if not matches:
             hint = "" if remote else "; relative paths start at the current directory"
             raise FunnelError(f"{key} = '{pattern}': no file matches{hint}")
         for match in matches:
-            path, declared = (match.path, pattern) if remote else map(os.path.normpath, (match.path, pattern))
+            path, declared = (
+                (match.path, pattern) if remote else map(os.path.normpath, (match.path, pattern))
+            )
             format_ = stream.format or format_of(key, path)
-            found[path] = Source(name, path, _below(path, declared), match.size_in_bytes, format_, evaluate, match.last_updated_in_seconds)
+            found[path] = Source(
+                name,
+                path,
+                _below(path, declared),
+                match.size_in_bytes,
+                format_,
+                evaluate,
+                match.last_updated_in_seconds,
+            )
     return sorted(found.values(), key=lambda s: (s.name, s.path))
 
 
@@ -139,7 +166,9 @@ def open_source(source: Source) -> Iterator[pa.NativeFile]:
     """The file, unpacked. Raises FunnelError for whatever goes wrong while it is open: the file is not whole, or not of its format."""
     packed = "" if source.compression == "none" else f", {source.compression}"
     try:
-        with FileSystems.open(source.path, compression_type=CompressionTypes.UNCOMPRESSED) as handle:
+        with FileSystems.open(
+            source.path, compression_type=CompressionTypes.UNCOMPRESSED
+        ) as handle:
             file = pa.PythonFile(handle, mode="r")
             yield pa.CompressedInputStream(file, source.compression) if packed else file
     except UNREADABLE as error:
@@ -152,6 +181,8 @@ def open_source(source: Source) -> Iterator[pa.NativeFile]:
 def _below(path: str, pattern: str) -> str:
     """The path below the directories that the pattern writes out: 'logs/*/a.csv' matching 'logs/x/a.csv' → 'x/a.csv'."""
     parts = pattern.split("/")
-    wild = next((i for i, part in enumerate(parts) if any(c in part for c in "*?[")), len(parts) - 1)
+    wild = next(
+        (i for i, part in enumerate(parts) if any(c in part for c in "*?[")), len(parts) - 1
+    )
     fixed = "".join(part + "/" for part in parts[:wild])
     return path.removeprefix(fixed)

@@ -42,7 +42,9 @@ class Lookups:
         """The columns that the stream's own files do not give."""
         return {column for join in self.joins for column in join.columns}
 
-    def join(self, keys: dict[str, pa.Array]) -> tuple[dict[Column, pa.Array], dict[str, np.ndarray]]:
+    def join(
+        self, keys: dict[str, pa.Array]
+    ) -> tuple[dict[Column, pa.Array], dict[str, np.ndarray]]:
         """Texts by `on` → ([n] columns, null where the table lacks the key; by table the [n] bool mask of those rows)."""
         columns, misses = {}, {}
         for join in self.joins:
@@ -70,39 +72,71 @@ def resolve(name: str, stream: Stream, source: Source, wanted: Iterable[Column])
         return Lookups()
     with open_log(source, stream) as log:
         own = log.names
-    tables = {table: tuple(find_lookup(name, table, lookup)) for table, lookup in stream.lookups.items()}
-    held = {table: _names(table, stream.lookups[table], files[0]) for table, files in tables.items()}
+    tables = {
+        table: tuple(find_lookup(name, table, lookup)) for table, lookup in stream.lookups.items()
+    }
+    held = {
+        table: _names(table, stream.lookups[table], files[0]) for table, files in tables.items()
+    }
     given: dict[str, list[Column]] = {table: [] for table in tables}
     for column, raw_type in wanted:
         holders = [table for table, names in held.items() if column in names]
-        if column in (own or ()) or (own is None and not holders):  # an empty file does not tell what the others hold
+        if column in (own or ()) or (
+            own is None and not holders
+        ):  # an empty file does not tell what the others hold
             continue
         if not holders:
             known = {*own, *(n for names in held.values() for n in names)}
-            raise FunnelError(f"{source.path} and its lookups {', '.join(held)}: have no column '{column}': {nearest(column, known)}")
+            raise FunnelError(
+                f"{source.path} and its lookups {', '.join(held)}: have no column '{column}': {nearest(column, known)}"
+            )
         if len(holders) > 1:
-            raise FunnelError(f"logs.{name}.lookups: {holders[0]} and {holders[1]} both hold the column '{column}': rename one")
+            raise FunnelError(
+                f"logs.{name}.lookups: {holders[0]} and {holders[1]} both hold the column '{column}': rename one"
+            )
         given[holders[0]].append((column, raw_type))
-    return Lookups(tuple(_join(table, lookup, tables[table], given[table], own, source) for table, lookup in stream.lookups.items()))
+    return Lookups(
+        tuple(
+            _join(table, lookup, tables[table], given[table], own, source)
+            for table, lookup in stream.lookups.items()
+        )
+    )
 
 
-def _join(table: str, lookup: Lookup, sources: tuple[Source, ...], columns: list[Column], own: list[str] | None, source: Source) -> Join:
+def _join(
+    table: str,
+    lookup: Lookup,
+    sources: tuple[Source, ...],
+    columns: list[Column],
+    own: list[str] | None,
+    source: Source,
+) -> Join:
     on = lookup.on or lookup.key
     if own is not None and on not in own:
-        raise FunnelError(f"{source.path}: has no column '{on}', the key of lookups.{table}: {nearest(on, own)}")
+        raise FunnelError(
+            f"{source.path}: has no column '{on}', the key of lookups.{table}: {nearest(on, own)}"
+        )
     return Join(table, sources, lookup.model_dump_json(), lookup.key, on, tuple(columns))
 
 
 def as_stream(lookup: Lookup) -> Stream:
     """A look-up table as a stream, whose id is its key."""
-    return Stream(files=lookup.files, id=lookup.key, format=lookup.format, separator=lookup.separator, missing=lookup.missing)
+    return Stream(
+        files=lookup.files,
+        id=lookup.key,
+        format=lookup.format,
+        separator=lookup.separator,
+        missing=lookup.missing,
+    )
 
 
 def _names(table: str, lookup: Lookup, source: Source) -> list[str]:
     with open_log(source, as_stream(lookup)) as log:
         names = log.names or []
     if lookup.key not in names:
-        raise FunnelError(f"{source.path}: has no column '{lookup.key}', the key of lookups.{table}: {nearest(lookup.key, names)}")
+        raise FunnelError(
+            f"{source.path}: has no column '{lookup.key}', the key of lookups.{table}: {nearest(lookup.key, names)}"
+        )
     return [name for name in names if name != lookup.key]
 
 
@@ -121,8 +155,13 @@ def load(join: Join) -> Table:
             keys.append(batch.columns["id"])
             for column, chunks in parts.items():
                 chunks.append(batch.columns[key(*column)])
-    table = Table(pa.concat_arrays(keys), {column: pa.concat_arrays(chunks) for column, chunks in parts.items()})
+    table = Table(
+        pa.concat_arrays(keys),
+        {column: pa.concat_arrays(chunks) for column, chunks in parts.items()},
+    )
     twice = cast.repeated(table.keys)
     if twice is not None:
-        raise FunnelError(f"{join.sources[0].path}: {join.key} '{twice}' is there twice: a look-up table has one row for each key")
+        raise FunnelError(
+            f"{join.sources[0].path}: {join.key} '{twice}' is there twice: a look-up table has one row for each key"
+        )
     return table

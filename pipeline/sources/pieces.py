@@ -28,7 +28,9 @@ class LogFile(Protocol):
 
     names: list[str] | None
 
-    def read(self, wanted: dict[str, str], start: int | None = None, end: int | None = None) -> Iterator[Raw]: ...
+    def read(
+        self, wanted: dict[str, str], start: int | None = None, end: int | None = None
+    ) -> Iterator[Raw]: ...
 
 
 class ParquetFile:
@@ -38,12 +40,16 @@ class ParquetFile:
         self._parquet = pq.ParquetFile(file)
         self.names = self._parquet.schema_arrow.names
 
-    def read(self, wanted: dict[str, str], start: int | None = None, end: int | None = None) -> Iterator[Raw]:
+    def read(
+        self, wanted: dict[str, str], start: int | None = None, end: int | None = None
+    ) -> Iterator[Raw]:
         """Batches of the row groups [start, end)."""
         metadata = self._parquet.metadata
         groups = range(metadata.num_row_groups)[start:end]
         place = 1 + sum(metadata.row_group(group).num_rows for group in range(groups.start))
-        for batch in self._parquet.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=list(wanted)):
+        for batch in self._parquet.iter_batches(
+            BATCH_ROWS, row_groups=list(groups), columns=list(wanted)
+        ):
             yield Raw(pa.Table.from_batches([batch]), np.arange(place, place + batch.num_rows))
             place += batch.num_rows
 
@@ -60,7 +66,12 @@ class ParquetFile:
         return list(zip([0, *ends[:-1]], ends, strict=True)) if ends else []
 
 
-FORMATS: dict[str, type[LogFile]] = {"parquet": ParquetFile, "csv": CsvFile, "jsonl": JsonFile, "aliccp": AliccpFile}
+FORMATS: dict[str, type[LogFile]] = {
+    "parquet": ParquetFile,
+    "csv": CsvFile,
+    "jsonl": JsonFile,
+    "aliccp": AliccpFile,
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,9 @@ def pieces(source: Source, stream: Stream) -> Iterator[Piece]:
         with open_log(source, stream) as log:
             stretches = log.pieces()
     else:
-        splittable = source.compression == "none" and not (source.format == "csv" and stream.multiline)
+        splittable = source.compression == "none" and not (
+            source.format == "csv" and stream.multiline
+        )
         starts = range(0, source.size, PIECE_BYTES) if splittable else []
         stretches = [(start, min(start + PIECE_BYTES, source.size)) for start in starts]
     if len(stretches) < 2:

@@ -22,11 +22,17 @@ def read_vocabulary(name: str, path: str) -> list[str]:
         with FileSystems.open(path) as file:
             lines = file.read().decode().splitlines()
     except (OSError, BeamIOError, UnicodeDecodeError) as error:
-        raise FunnelError(f"features.{name}.vocabulary = '{path}': cannot be read as lines of UTF-8 ({error})") from None
+        raise FunnelError(
+            f"features.{name}.vocabulary = '{path}': cannot be read as lines of UTF-8 ({error})"
+        ) from None
     first: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         if line.strip() and first.setdefault(line, number) != number:
-            raise FunnelError(f"features.{name}.vocabulary: line {number} of {path} is '{line}', as is line {first[line]}: remove one")
+            raise FunnelError(
+                f"features.{name}.vocabulary: line {number} of {path} is '{line}', as is line {first[line]}: remove one"
+            )
     if not first:
-        raise FunnelError(f"features.{name}.vocabulary = '{path}': holds no value; write one a line, or give buckets")
+        raise FunnelError(
+            f"features.{name}.vocabulary = '{path}': holds no value; write one a line, or give buckets"
+        )
     return list(first)

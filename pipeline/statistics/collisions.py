@@ -26,17 +26,26 @@ def collisions(profile: Profile, rows: int, buckets: int) -> dict:
     A share is occurrences / rows: of a feature with one value a row the share of the rows. Where a group is SERIOUS,
     `separating_buckets` is a near number of buckets that leaves no such group, None where none was found.
     """
-    shares = {text: count / rows for text, count in top_json(profile, TOP_OF_ALL) if count >= FREQUENT * rows}
+    shares = {
+        text: count / rows
+        for text, count in top_json(profile, TOP_OF_ALL)
+        if count >= FREQUENT * rows
+    }
     hashes = hashing.fingerprint64(pa.array(list(shares), pa.string()))
     groups: dict[int, list[tuple[str, float]]] = {}
     for one, bucket in zip(shares.items(), _buckets(hashes, buckets).tolist(), strict=True):
         groups.setdefault(bucket, []).append(one)
     shared = sorted((g for g in groups.values() if len(g) > 1), key=lambda g: (-g[1][1], g[1][0]))
     content = expected(profile.distinct, buckets)
-    content["frequent"] = [{"share": sum(s for _, s in g), "values": [list(v) for v in g[:LISTED]]} for g in shared[:LISTED]]
+    content["frequent"] = [
+        {"share": sum(s for _, s in g), "values": [list(v) for v in g[:LISTED]]}
+        for g in shared[:LISTED]
+    ]
     if any(_is_serious(group) for group in content["frequent"]):
         serious = hashes[[share >= SERIOUS for share in shares.values()]]
-        content["separating_buckets"] = next((n for n in _near(buckets) if _separates(serious, n)), None)
+        content["separating_buckets"] = next(
+            (n for n in _near(buckets) if _separates(serious, n)), None
+        )
     return content
 
 
@@ -59,8 +68,14 @@ def warnings(spec: Spec, described: dict[str, dict]) -> Iterator[str]:
         found = one.get("valid", {}).get("collisions", {})
         serious = [group for group in found.get("frequent", ()) if _is_serious(group)]
         if serious:
-            many = spec.features[name].max_length or sum(spec.owner(n) == name for n in spec.coded) > 1
-            values = [f"'{text}' ({_often(share, many)})" for text, share in serious[0]["values"][:NAMED] if share >= SERIOUS]
+            many = (
+                spec.features[name].max_length or sum(spec.owner(n) == name for n in spec.coded) > 1
+            )
+            values = [
+                f"'{text}' ({_often(share, many)})"
+                for text, share in serious[0]["values"][:NAMED]
+                if share >= SERIOUS
+            ]
             others = f" (one of {len(serious)} such groups)" if len(serious) > 1 else ""
             yield (
                 f"features.{name}.buckets = {found['buckets']}: the frequent values {' and '.join(values)} share a bucket{others}, "
@@ -69,7 +84,11 @@ def warnings(spec: Spec, described: dict[str, dict]) -> Iterator[str]:
 
 
 def _remedy(is_cross: bool, separating: int | None) -> str:
-    more = f"buckets = {separating}, which separates the frequent values" if separating else "many more buckets"
+    more = (
+        f"buckets = {separating}, which separates the frequent values"
+        if separating
+        else "many more buckets"
+    )
     if is_cross:
         return f"give {more}"
     return f"give min_count = 1 instead of buckets (a vocabulary) if the column has few values, or {more}"
@@ -95,7 +114,11 @@ def _separates(hashes: np.ndarray, buckets: int) -> bool:
 def _near(buckets: int) -> Iterator[int]:
     """Numbers above `buckets`; after each TRIED of them from twice as many on, since close to a full table none separates."""
     for doubled in range(8):
-        yield from (n for n in range(buckets * 2**doubled + 1, buckets * 2**doubled + TRIED + 1) if n < 2**31)
+        yield from (
+            n
+            for n in range(buckets * 2**doubled + 1, buckets * 2**doubled + TRIED + 1)
+            if n < 2**31
+        )
 
 
 def _expected_share(distinct: int, buckets: int) -> float:

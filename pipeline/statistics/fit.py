@@ -20,11 +20,15 @@ def fit(spec: Spec, folded: Part) -> Fitted:
         moments={name: (m.mean, m.deviation) for name, m in moments.items()},
         ranges={name: (m.low, m.high) for name, m in moments.items()},
         boundaries={
-            name: boundaries(folded.sample.dense[:, spec.dense_slots[name].start], feature.quantiles)
+            name: boundaries(
+                folded.sample.dense[:, spec.dense_slots[name].start], feature.quantiles
+            )
             for name, feature in spec.bucketized.items()
             if feature.quantiles
         },
-        vocabularies={name: _vocabulary(name, feature, folded) for name, feature in spec.vocabularies.items()},
+        vocabularies={
+            name: _vocabulary(name, feature, folded) for name, feature in spec.vocabularies.items()
+        },
         outcomes=outcomes(spec, folded.outcomes),
     )
 
@@ -39,7 +43,9 @@ def outcomes(spec: Spec, found: Outcomes) -> list[Outcome]:
             weight=weight,
             totals={name: totals[i] for name, i in numbers.items()},
         )
-        for states, (rows, weight, *totals) in sorted((key, sums.tolist()) for key, sums in found.items())
+        for states, (rows, weight, *totals) in sorted(
+            (key, sums.tolist()) for key, sums in found.items()
+        )
     ]
 
 
@@ -48,12 +54,16 @@ def boundaries(numbers: np.ndarray, stretches: int) -> list[float]:
     known = numbers[~np.isnan(numbers)]
     if not len(known):
         return []
-    return np.unique(np.quantile(known, np.arange(1, stretches) / stretches, method="inverted_cdf")).tolist()
+    return np.unique(
+        np.quantile(known, np.arange(1, stretches) / stretches, method="inverted_cdf")
+    ).tolist()
 
 
 def _vocabulary(name: str, feature: Coded, folded: Part) -> list[int]:
     """Ids as they are written, rising. Two values that share an id, one pair in 2³¹, share a row."""
     if feature.vocabulary:
-        return np.unique(hashing.bucket_ids(pa.array(read_vocabulary(name, feature.vocabulary)), HASH_SPACE)).tolist()
+        return np.unique(
+            hashing.bucket_ids(pa.array(read_vocabulary(name, feature.vocabulary)), HASH_SPACE)
+        ).tolist()
     ids, counts = folded.counts[name]
     return ids[counts >= feature.min_count].tolist()

@@ -24,7 +24,13 @@ class Moments:
         if not len(values):
             return cls()
         mean = values.mean()
-        return cls(len(values), float(mean), float(((values - mean) ** 2).sum()), float(values.min()), float(values.max()))
+        return cls(
+            len(values),
+            float(mean),
+            float(((values - mean) ** 2).sum()),
+            float(values.min()),
+            float(values.max()),
+        )
 
     def __add__(self, other: Moments) -> Moments:
         """Chan, Golub and LeVeque (1979): m2 = m2_a + m2_b + δ²·n_a·n_b / (n_a + n_b)."""

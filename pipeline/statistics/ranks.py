@@ -21,7 +21,9 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> float | None:
     """
     p = int(positive.sum())
     n = len(positive) - p
-    return float((mid_ranks(scores)[positive].sum() - p * (p + 1) / 2) / (p * n)) if p and n else None
+    return (
+        float((mid_ranks(scores)[positive].sum() - p * (p + 1) / 2) / (p * n)) if p and n else None
+    )
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float | None:
@@ -44,5 +46,7 @@ def correlations(labels: Mapping[str, np.ndarray]) -> list[dict]:
     for (a, left), (b, right) in itertools.combinations(labels.items(), 2):
         known = (left >= 0) & (right >= 0)
         x, y = left[known].astype(np.float64), right[known].astype(np.float64)
-        found.append({"labels": [a, b], "rows": len(x), "pearson": pearson(x, y), "spearman": spearman(x, y)})
+        found.append(
+            {"labels": [a, b], "rows": len(x), "pearson": pearson(x, y), "spearman": spearman(x, y)}
+        )
     return found

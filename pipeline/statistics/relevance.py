@@ -24,7 +24,9 @@ ENOUGH = 5  # positives, and negatives, below which an AUC says nothing
 def relevance(spec: Spec, sample: SplitRows) -> dict[str, dict[str, float | None]]:
     """Feature → binary label → AUC, cross-fitted; of numbers the better of stretches and rank. None where a class is absent."""
     folds = (hashing.mix(sample.hashes, hashing.ORDER) % np.uint64(FOLDS)).astype(np.int64)
-    labels = {name: sample.labels[name] for name, label in spec.labels.items() if not label.is_number}
+    labels = {
+        name: sample.labels[name] for name, label in spec.labels.items() if not label.is_number
+    }
     found: dict[str, dict[str, float | None]] = {}
     for name, slots in spec.id_slots.items():
         values = values_of_ids(sample.ids[:, slots.slice])
@@ -32,19 +34,28 @@ def relevance(spec: Spec, sample: SplitRows) -> dict[str, dict[str, float | None
     for name, slots in spec.dense_slots.items():
         numbers = sample.dense[:, slots.start]
         values = values_of_numbers(numbers)
-        both = {n: (by_value(values, label, folds), by_rank(numbers, label, folds)) for n, label in labels.items()}
-        found[name] = {n: max((a for a in aucs if a is not None), default=None) for n, aucs in both.items()}
+        both = {
+            n: (by_value(values, label, folds), by_rank(numbers, label, folds))
+            for n, label in labels.items()
+        }
+        found[name] = {
+            n: max((a for a in aucs if a is not None), default=None) for n, aucs in both.items()
+        }
     return found
 
 
-def suspects(relevance: dict[str, dict[str, float | None]], counts: dict[str, dict[str, int]]) -> list[str]:
+def suspects(
+    relevance: dict[str, dict[str, float | None]], counts: dict[str, dict[str, int]]
+) -> list[str]:
     """A text for each feature that predicts a label too well. `counts` are the labels' positives and negatives."""
     return [
         f"features.{feature} alone predicts label '{label}' with an AUC of {value:.3f}: if it is known only once the label is, "
         f"the model will learn nothing else; remove it from the features, or take what was known at the impression"
         for feature, by_label in relevance.items()
         for label, value in by_label.items()
-        if value is not None and value > TOO_GOOD and min(counts[label]["positive"], counts[label]["negative"]) >= ENOUGH
+        if value is not None
+        and value > TOO_GOOD
+        and min(counts[label]["positive"], counts[label]["negative"]) >= ENOUGH
     ]
 
 
@@ -69,7 +80,11 @@ def values_of_numbers(numbers: np.ndarray) -> Values:
     """The stretch of quantiles that each number lies in; missing is one of its own."""
     missing = np.isnan(numbers)
     known = numbers[~missing]
-    cuts = np.unique(np.quantile(known, np.arange(1, STRETCHES) / STRETCHES, method="inverted_cdf")) if len(known) else known
+    cuts = (
+        np.unique(np.quantile(known, np.arange(1, STRETCHES) / STRETCHES, method="inverted_cdf"))
+        if len(known)
+        else known
+    )
     codes = np.where(missing, len(cuts) + 1, np.searchsorted(cuts, numbers, side="right"))
     return Values(np.arange(len(numbers)), codes, len(cuts) + 2)
 
@@ -84,7 +99,9 @@ def by_value(values: Values, label: np.ndarray, folds: np.ndarray) -> float | No
     rows, codes = values.rows[own], values.codes[own]
     cell = codes * FOLDS + folds[rows]
     seen = np.bincount(cell, minlength=values.count * FOLDS).reshape(-1, FOLDS)
-    positive = np.bincount(cell, label[rows] == 1, minlength=values.count * FOLDS).reshape(-1, FOLDS)
+    positive = np.bincount(cell, label[rows] == 1, minlength=values.count * FOLDS).reshape(
+        -1, FOLDS
+    )
     seen, positive = _others(seen), _others(positive)  # [values, folds]
     prior = _others(np.bincount(folds[known], label[known] == 1, FOLDS)) / np.maximum(
         _others(np.bincount(folds[known], minlength=FOLDS)), 1

@@ -33,7 +33,9 @@ class SplitRows:
     def take(self, rows: np.ndarray) -> SplitRows:
         labels = {name: label[rows] for name, label in self.labels.items()}
         weights = None if self.weights is None else self.weights[rows]
-        return SplitRows(self.ids[rows], self.dense[rows], labels, self.times[rows], self.hashes[rows], weights)
+        return SplitRows(
+            self.ids[rows], self.dense[rows], labels, self.times[rows], self.hashes[rows], weights
+        )
 
 
 def sample_partition(rows: SplitRows, partitions: int) -> SplitRows:

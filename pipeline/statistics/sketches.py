@@ -49,7 +49,9 @@ def profile_texts(hashed: Hashed, ids: np.ndarray) -> Profile:
     places = _most_frequent(counts)
     texts = hashed.distinct.take(pa.array(places)).to_pylist()
     top = dict(zip(texts, counts[places].tolist(), strict=True))
-    return Profile(len(ids), absent if ids.shape[1] == 1 else missing(ids), _smallest(fingerprints), top)
+    return Profile(
+        len(ids), absent if ids.shape[1] == 1 else missing(ids), _smallest(fingerprints), top
+    )
 
 
 def profile_integers(ids: np.ndarray) -> Profile:

@@ -60,12 +60,21 @@ def partial(spec: Spec, splits: Mapping[str, SplitRows], *, partitions: int = 1)
     train = splits["train"]
     numbers = {name: train.dense[:, slots.start] for name, slots in spec.dense_slots.items()}
     return Part(
-        labels={name: label_sums(spec, rows, np.zeros(len(rows), np.int64), 1)[0] for name, rows in splits.items()},
+        labels={
+            name: label_sums(spec, rows, np.zeros(len(rows), np.int64), 1)[0]
+            for name, rows in splits.items()
+        },
         days=day_sums(spec, splits.values()),
         missing={name: missing(train.ids[:, slots.slice]) for name, slots in spec.id_slots.items()},
         raw={name: Moments.of(values) for name, values in numbers.items()},
-        transformed={name: Moments.of(_transform(spec, name, values)) for name, values in numbers.items()},
-        counts={name: _count(train.ids[:, spec.id_slots[name].slice]) for name, f in spec.vocabularies.items() if f.min_count},
+        transformed={
+            name: Moments.of(_transform(spec, name, values)) for name, values in numbers.items()
+        },
+        counts={
+            name: _count(train.ids[:, spec.id_slots[name].slice])
+            for name, f in spec.vocabularies.items()
+            if f.min_count
+        },
         outcomes=outcome_sums(spec, train),
         sample=sample_partition(train, partitions),
     )
@@ -75,7 +84,10 @@ def outcome_sums(spec: Spec, rows: SplitRows) -> Outcomes:
     """Of rows, by what their labels are together."""
     values = [rows.labels[name].astype(np.float64) for name in spec.labels]
     digits = 3 ** np.arange(len(values))
-    codes = sum(digit * (np.sign(value).astype(np.int64) + 1) for digit, value in zip(digits, values, strict=True))
+    codes = sum(
+        digit * (np.sign(value).astype(np.int64) + 1)
+        for digit, value in zip(digits, values, strict=True)
+    )
     found, group = np.unique(codes, return_inverse=True)
     weights = np.ones(len(rows)) if rows.weights is None else rows.weights.astype(np.float64)
     columns = [np.ones(len(rows)), weights, *(weights * np.maximum(value, 0) for value in values)]
@@ -90,7 +102,9 @@ def day_sums(spec: Spec, splits: Iterable[SplitRows]) -> dict[int, np.ndarray]:
     for rows in splits:
         if rows.times.any():
             found, group = np.unique(rows.times // DAY, return_inverse=True)
-            for day, sums in zip(found.tolist(), label_sums(spec, rows, group, len(found)), strict=True):
+            for day, sums in zip(
+                found.tolist(), label_sums(spec, rows, group, len(found)), strict=True
+            ):
                 days[day] = days.get(day, 0) + sums
     return days
 
@@ -104,14 +118,25 @@ def label_sums(spec: Spec, rows: SplitRows, group: np.ndarray, groups: int) -> n
     for number, name in enumerate(spec.labels):
         value = rows.labels[name].astype(np.float64)
         positive, known = value > 0, value >= 0
-        columns = (positive, value == 0, ~known, weights * known, weights * positive, weights * np.where(known, value, 0))
+        columns = (
+            positive,
+            value == 0,
+            ~known,
+            weights * known,
+            weights * positive,
+            weights * np.where(known, value, 0),
+        )
         for place, column in enumerate(columns):
             sums[:, number, place] = np.bincount(group, column, groups)
     return sums
 
 
 def _transform(spec: Spec, name: str, values: np.ndarray) -> np.ndarray:
-    return arrays.transform(spec.numeric[name], values.astype(np.float64)) if name in spec.numeric else values
+    return (
+        arrays.transform(spec.numeric[name], values.astype(np.float64))
+        if name in spec.numeric
+        else values
+    )
 
 
 def _count(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +152,10 @@ def fold(spec: Spec, parts: Sequence[Part]) -> Part:
         days={day: sum(part.days[day] for part in parts if day in part.days) for day in days},
         missing={name: sum(part.missing[name] for part in parts) for name in first.missing},
         raw={name: sum((part.raw[name] for part in parts), Moments()) for name in first.raw},
-        transformed={name: sum((part.transformed[name] for part in parts), Moments()) for name in first.transformed},
+        transformed={
+            name: sum((part.transformed[name] for part in parts), Moments())
+            for name in first.transformed
+        },
         counts={name: _fold_counts([part.counts[name] for part in parts]) for name in first.counts},
         outcomes=_fold_outcomes([part.outcomes for part in parts]),
         sample=fold_samples([part.sample for part in parts]),
@@ -136,7 +164,9 @@ def fold(spec: Spec, parts: Sequence[Part]) -> Part:
 
 def _fold_counts(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     ids, place = np.unique(np.concatenate([ids for ids, _ in parts]), return_inverse=True)
-    return ids, np.bincount(place, np.concatenate([counts for _, counts in parts]), len(ids)).astype(np.int64)
+    return ids, np.bincount(
+        place, np.concatenate([counts for _, counts in parts]), len(ids)
+    ).astype(np.int64)
 
 
 def _fold_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
@@ -167,7 +197,10 @@ def statistics_json(spec: Spec, whole: Part, profiles: Mapping[str, dict]) -> di
         "correlations": correlations(whole.sample.labels),
         "relevance": relevance(spec, whole.sample),
         "features": {
-            **{n: {"missing": count} | ({"valid": profiles[n]} if n in profiles else {}) for n, count in whole.missing.items()},
+            **{
+                n: {"missing": count} | ({"valid": profiles[n]} if n in profiles else {})
+                for n, count in whole.missing.items()
+            },
             **{n: _number_json(spec, n, whole) for n in spec.dense_slots},
         },
     }
@@ -181,7 +214,10 @@ def rows_of(sums: np.ndarray) -> int:
 def counts_of(spec: Spec, sums: np.ndarray) -> dict[str, dict[str, int]]:
     """Of each label: how many rows are positive, negative and unknown."""
     keys = ("positive", "negative", "unknown")
-    return {name: dict(zip(keys, map(int, own[: UNKNOWN + 1]), strict=True)) for name, own in zip(spec.labels, sums, strict=True)}
+    return {
+        name: dict(zip(keys, map(int, own[: UNKNOWN + 1]), strict=True))
+        for name, own in zip(spec.labels, sums, strict=True)
+    }
 
 
 def rates_of(spec: Spec, sums: np.ndarray) -> dict[str, float | None]:
@@ -196,15 +232,26 @@ def rates_of(spec: Spec, sums: np.ndarray) -> dict[str, float | None]:
 
 def means_of(spec: Spec, sums: np.ndarray) -> dict[str, float | None]:
     """Of each label that is a number: its mean over known rows."""
-    numbers = {name: own for (name, label), own in zip(spec.labels.items(), sums, strict=True) if label.is_number}
-    return {name: float(own[TOTAL] / own[WEIGHT]) if own[WEIGHT] else None for name, own in numbers.items()}
+    numbers = {
+        name: own
+        for (name, label), own in zip(spec.labels.items(), sums, strict=True)
+        if label.is_number
+    }
+    return {
+        name: float(own[TOTAL] / own[WEIGHT]) if own[WEIGHT] else None
+        for name, own in numbers.items()
+    }
 
 
 def _number_json(spec: Spec, name: str, whole: Part) -> dict:
     raw, transformed = whole.raw[name], whole.transformed[name]
     values = whole.sample.dense[:, spec.dense_slots[name].start]
     values = values[~np.isnan(values)]
-    cuts = np.quantile(values, np.array(QUANTILES) / 100, method="inverted_cdf").tolist() if len(values) else []
+    cuts = (
+        np.quantile(values, np.array(QUANTILES) / 100, method="inverted_cdf").tolist()
+        if len(values)
+        else []
+    )
     return {
         "missing": rows_of(whole.labels["train"]) - raw.count,
         "count": raw.count,

@@ -49,7 +49,9 @@ def tally(
     hashes: np.ndarray | None = None,
 ) -> Tally:
     """Of one batch. For impressions `hashed` and `ids` are what encoding it gave, `hashes` the fingerprints of the rows' ids."""
-    result = Tally(source.stream, batch.rows_read, dict(Counter(reject.reason for reject in batch.rejects)))
+    result = Tally(
+        source.stream, batch.rows_read, dict(Counter(reject.reason for reject in batch.rejects))
+    )
     result.lookup_misses = dict(batch.lookup_misses)
     if len(batch.places) and "time" in batch.columns:
         result.last_time = pc.max(batch.columns["time"]).as_py()
@@ -62,7 +64,10 @@ def tally(
 
 def _profiles(spec: Spec, hashed: Mapping[str, Hashed], ids: np.ndarray) -> dict[str, Profile]:
     own = {name: ids[:, slots.slice] for name, slots in spec.id_slots.items()}
-    return {n: sketches.profile_texts(hashed[n], i) if n in hashed else sketches.profile_integers(i) for n, i in own.items()}
+    return {
+        n: sketches.profile_texts(hashed[n], i) if n in hashed else sketches.profile_integers(i)
+        for n, i in own.items()
+    }
 
 
 def smallest(raw: pa.Table, hashes: np.ndarray | None = None) -> pa.Table:
@@ -98,7 +103,10 @@ def fold_stream(tallies: list[Tally]) -> Tally:
     total.lookup_misses = _sum(t.lookup_misses for t in tallies)
     total.last_time = max((t.last_time for t in tallies if t.last_time is not None), default=None)
     profiled = [t.profiles for t in tallies if t.profiles]
-    total.profiles = {name: sketches.fold_profiles(p[name] for p in profiled) for name in (profiled[0] if profiled else ())}
+    total.profiles = {
+        name: sketches.fold_profiles(p[name] for p in profiled)
+        for name in (profiled[0] if profiled else ())
+    }
     samples = [from_ipc(t.sample) for t in tallies if t.sample]
     total.sample = to_ipc(smallest(pa.concat_tables(samples))) if samples else None
     return total
@@ -119,12 +127,19 @@ def profiles_json(spec: Spec, total: Tally) -> dict[str, dict]:
 
     Features that share a table share its buckets: their values are counted together, and shown with the table's owner.
     """
-    return {name: _profile_json(spec, name, total.profiles) for name in spec.coded if name in total.profiles}
+    return {
+        name: _profile_json(spec, name, total.profiles)
+        for name in spec.coded
+        if name in total.profiles
+    }
 
 
 def _profile_json(spec: Spec, name: str, profiles: dict[str, Profile]) -> dict:
     own, feature = profiles[name], spec.features[name]
-    top = [[_readable(text) if isinstance(feature, Cross) else text, count] for text, count in sketches.top_json(own)]
+    top = [
+        [_readable(text) if isinstance(feature, Cross) else text, count]
+        for text, count in sketches.top_json(own)
+    ]
     content = {
         "rows": own.rows,
         "missing": own.missing,
@@ -132,7 +147,12 @@ def _profile_json(spec: Spec, name: str, profiles: dict[str, Profile]) -> dict:
         "distinct_is_exact": len(own.smallest) < sketches.KEPT,
         "top": top,
     }
-    if feature.buckets and feature.kind != "time" and not getattr(feature, "identity", False) and spec.owner(name) == name:
+    if (
+        feature.buckets
+        and feature.kind != "time"
+        and not getattr(feature, "identity", False)
+        and spec.owner(name) == name
+    ):
         together = sketches.fold_profiles(p for n, p in profiles.items() if spec.owner(n) == name)
         content["collisions"] = collisions(together, own.rows, feature.buckets)
         if isinstance(feature, Cross):

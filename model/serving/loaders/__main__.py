@@ -55,7 +55,10 @@ def main(lifeline: int) -> None:
 
 
 def listed(scores: python_loaders.Scores) -> dict[str, dict[str, list[float]]]:
-    return {signature: {output: values.tolist() for output, values in outputs.items()} for signature, outputs in scores.items()}
+    return {
+        signature: {output: values.tolist() for output, values in outputs.items()}
+        for signature, outputs in scores.items()
+    }
 
 
 if __name__ == "__main__":

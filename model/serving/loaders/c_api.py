@@ -52,7 +52,16 @@ _PROTOTYPES = {  # (what it returns, its arguments)
     "TF_DeleteBuffer": (None, [ctypes.POINTER(_Buffer)]),
     "TF_LoadSessionFromSavedModel": (
         _Pointer,
-        [_Pointer, _Pointer, _Text, ctypes.POINTER(_Text), _Int, _Pointer, ctypes.POINTER(_Buffer), _Pointer],
+        [
+            _Pointer,
+            _Pointer,
+            _Text,
+            ctypes.POINTER(_Text),
+            _Int,
+            _Pointer,
+            ctypes.POINTER(_Buffer),
+            _Pointer,
+        ],
     ),
     "TF_CloseSession": (None, [_Pointer, _Pointer]),
     "TF_DeleteSession": (None, [_Pointer, _Pointer]),
@@ -105,7 +114,9 @@ class Model:
         self._status, self._graph = api.TF_NewStatus(), api.TF_NewGraph()
         options, written = api.TF_NewSessionOptions(), api.TF_NewBuffer()
         tags = (_Text * 1)(b"serve")
-        self._session = api.TF_LoadSessionFromSavedModel(options, None, os.fsencode(path), tags, 1, self._graph, written, self._status)
+        self._session = api.TF_LoadSessionFromSavedModel(
+            options, None, os.fsencode(path), tags, 1, self._graph, written, self._status
+        )
         content = ctypes.string_at(written.contents.data, written.contents.length)
         api.TF_DeleteBuffer(written)
         api.TF_DeleteSessionOptions(options)
@@ -119,7 +130,9 @@ class Model:
         """
         declared = self.signatures[signature]
         if set(declared.inputs) != set(inputs):
-            raise RuntimeError(f"{signature} takes {sorted(declared.inputs)}, the request has {sorted(inputs)}")
+            raise RuntimeError(
+                f"{signature} takes {sorted(declared.inputs)}, the request has {sorted(inputs)}"
+            )
         feeds = [self._output(declared.inputs[name].name) for name in inputs]
         fetches = [self._output(tensor.name) for tensor in declared.outputs.values()]
         given = (_Pointer * len(feeds))(*map(self._tensor, inputs.values()))
@@ -166,7 +179,9 @@ class Model:
     def _output(self, tensor: str) -> _Output:
         """A tensor of the graph by its name, as "serving_default_user:0"."""
         operation, _, index = tensor.partition(":")
-        return _Output(self._api.TF_GraphOperationByName(self._graph, operation.encode()), int(index))
+        return _Output(
+            self._api.TF_GraphOperationByName(self._graph, operation.encode()), int(index)
+        )
 
     def _tensor(self, values: np.ndarray) -> Any:
         """A TF_Tensor with a copy of the values."""

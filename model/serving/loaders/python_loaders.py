@@ -18,7 +18,9 @@ def session(path: str, inputs: Inputs) -> Scores:
         declared = tf.compat.v1.saved_model.load(running, ["serve"], path).signature_def
         scores = {}
         for name, columns in inputs.items():
-            feeds = {declared[name].inputs[column].name: values for column, values in columns.items()}
+            feeds = {
+                declared[name].inputs[column].name: values for column, values in columns.items()
+            }
             fetches = {output: tensor.name for output, tensor in declared[name].outputs.items()}
             scores[name] = running.run(fetches, feeds)
         return scores

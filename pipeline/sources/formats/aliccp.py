@@ -35,7 +35,9 @@ class AliccpFile:
 
     def __init__(self, file: pa.NativeFile, stream: Stream) -> None:
         if stream.common is None:
-            raise FunnelError("format = 'aliccp' reads two files: name the one of common features in common = \"…/common_features.csv\"")
+            raise FunnelError(
+                "format = 'aliccp' reads two files: name the one of common features in common = \"…/common_features.csv\""
+            )
         self._text, self._stream = Text(file), stream
         self._sources = tuple(find("common", "common", stream, stream.common))
         self._declared = stream.model_dump_json(include={"files", "separator"})
@@ -52,7 +54,9 @@ class AliccpFile:
         with open_source(self._sources[0]) as file:
             return _fields(Text(file), COMMON, self._stream) or set()
 
-    def read(self, wanted: dict[str, str], start: int | None = None, end: int | None = None) -> Iterator[Raw]:
+    def read(
+        self, wanted: dict[str, str], start: int | None = None, end: int | None = None
+    ) -> Iterator[Raw]:
         """Blocks of samples that begin in [start, end)."""
         fields = {column: raw_type for column, raw_type in wanted.items() if column not in SKELETON}
         common = _common_features(self._declared, self._sources, tuple(fields))
@@ -60,14 +64,24 @@ class AliccpFile:
             raw = _parse(places, lines, SKELETON, self._stream)
             at = pc.index_in(raw.table["common_feature_id"].combine_chunks(), common.keys)
             features = _split(raw.table, "sample_id")
-            columns = {column: raw.table[column].combine_chunks() for column in wanted if column in SKELETON}
+            columns = {
+                column: raw.table[column].combine_chunks()
+                for column in wanted
+                if column in SKELETON
+            }
             several = np.zeros(len(raw.table), bool)
             for column, raw_type in fields.items():
                 lists = _concatenate(features.lists(column), common.columns[column].take(at))
-                columns[column], many = (lists, None) if raw_type in ("texts", "numbers") else _single(lists)
+                columns[column], many = (
+                    (lists, None) if raw_type in ("texts", "numbers") else _single(lists)
+                )
                 several |= many if many is not None else False
             misses = {MISS: at.is_null().to_numpy(zero_copy_only=False)}
-            yield _without(Raw(pa.table(columns), raw.places, raw.malformed, misses), several, "a field with several values, read as one")
+            yield _without(
+                Raw(pa.table(columns), raw.places, raw.malformed, misses),
+                several,
+                "a field with several values, read as one",
+            )
 
 
 @dataclass(frozen=True)
@@ -100,14 +114,19 @@ class Common:
 def _common_features(declared: str, sources: tuple[Source, ...], wanted: tuple[str, ...]) -> Common:
     """Reads the common features once in a process. Raises FunnelError for a line that cannot be used, or a key that is there twice."""
     stream = Stream.model_validate_json(declared)
-    keys, columns = [pa.array([], pa.binary())], {column: [pa.array([], pa.list_(pa.binary()))] for column in wanted}
+    keys, columns = (
+        [pa.array([], pa.binary())],
+        {column: [pa.array([], pa.list_(pa.binary()))] for column in wanted},
+    )
     for source in sources:
         with open_source(source) as file:
             for places, lines in not_blank(Text(file).blocks(), b"\r"):
                 raw = _parse(places, lines, COMMON, stream)
                 if raw.malformed:
                     place, reason, text = min(raw.malformed)
-                    raise FunnelError(f"{source.path}, line {place}: {reason} ({text[:80]!r}); common features must be clean: mend it")
+                    raise FunnelError(
+                        f"{source.path}, line {place}: {reason} ({text[:80]!r}); common features must be clean: mend it"
+                    )
                 features = _split(raw.table, "common_feature_id")
                 keys.append(raw.table["common_feature_id"].combine_chunks())
                 for column, chunks in columns.items():
@@ -118,7 +137,9 @@ def _common_features(declared: str, sources: tuple[Source, ...], wanted: tuple[s
         raise FunnelError(
             f"{sources[0].path}: common_feature_id '{twice.decode('utf-8', 'replace')}' is there twice: keep one line for each"
         )
-    return Common(all_keys, {column: pa.concat_arrays(chunks) for column, chunks in columns.items()})
+    return Common(
+        all_keys, {column: pa.concat_arrays(chunks) for column, chunks in columns.items()}
+    )
 
 
 def _fields(text: Text, names: list[str], stream: Stream) -> set[str] | None:
@@ -136,17 +157,29 @@ def _parse(places: np.ndarray, lines: list[bytes], names: list[str], stream: Str
     unquoted = stream.model_copy(update={"quote": "", "columns": names})
     raw = parse_csv(places, lines, names, dict.fromkeys(names, "text"), unquoted)
     texts = raw.table["features"].combine_chunks()
-    counted = pc.if_else(pc.equal(pc.binary_length(texts), 0), 0, pc.add(pc.count_substring(texts, "\x01"), 1))
+    counted = pc.if_else(
+        pc.equal(pc.binary_length(texts), 0), 0, pc.add(pc.count_substring(texts, "\x01"), 1)
+    )
     given = raw.table["count"].combine_chunks()
-    raw = _without(raw, pc.not_equal(given, counted.cast(pa.string()).cast(pa.binary())), "count is not the number of features")
-    return _without(raw, _misformed(raw.table["features"].combine_chunks()), "features are not field, id and value")
+    raw = _without(
+        raw,
+        pc.not_equal(given, counted.cast(pa.string()).cast(pa.binary())),
+        "count is not the number of features",
+    )
+    return _without(
+        raw,
+        _misformed(raw.table["features"].combine_chunks()),
+        "features are not field, id and value",
+    )
 
 
 def _misformed(texts: pa.Array) -> np.ndarray:
     """[n] bool mask: some feature has not one \\x02 and one \\x03 behind it."""
-    return pc.invert(pc.match_substring_regex(texts, "^((^|\x01)[^\x01\x02\x03]+\x02[^\x01\x02\x03]+\x03[^\x01\x02\x03]+)*$")).to_numpy(
-        zero_copy_only=False
-    )
+    return pc.invert(
+        pc.match_substring_regex(
+            texts, "^((^|\x01)[^\x01\x02\x03]+\x02[^\x01\x02\x03]+\x03[^\x01\x02\x03]+)*$"
+        )
+    ).to_numpy(zero_copy_only=False)
 
 
 def _without(raw: Raw, bad: pa.Array | np.ndarray, reason: str) -> Raw:
@@ -155,17 +188,28 @@ def _without(raw: Raw, bad: pa.Array | np.ndarray, reason: str) -> Raw:
     if not mask.any():
         return raw
     first = raw.table.column_names[0]
-    shown = raw.table.column("sample_id" if "sample_id" in raw.table.column_names else first).filter(pa.array(mask)).to_pylist()
-    malformed = [(int(place), reason, repr(value)) for place, value in zip(raw.places[mask], shown, strict=True)]
+    shown = (
+        raw.table.column("sample_id" if "sample_id" in raw.table.column_names else first)
+        .filter(pa.array(mask))
+        .to_pylist()
+    )
+    malformed = [
+        (int(place), reason, repr(value))
+        for place, value in zip(raw.places[mask], shown, strict=True)
+    ]
     misses = {name: missed[~mask] for name, missed in raw.misses.items()}
-    return Raw(raw.table.filter(pa.array(~mask)), raw.places[~mask], raw.malformed + malformed, misses)
+    return Raw(
+        raw.table.filter(pa.array(~mask)), raw.places[~mask], raw.malformed + malformed, misses
+    )
 
 
 def _split(table: pa.Table, key: str) -> Features:
     """The features of well-formed lines."""
     texts = table["features"].combine_chunks()
     lists = pc.split_pattern(texts, "\x01")
-    rows = np.repeat(np.arange(len(texts)), pc.list_value_length(lists).to_numpy(zero_copy_only=False))
+    rows = np.repeat(
+        np.arange(len(texts)), pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    )
     flat = lists.flatten()
     there = pc.greater(pc.binary_length(flat), 0)
     rows, flat = rows[there.to_numpy(zero_copy_only=False)], flat.filter(there)
@@ -192,10 +236,17 @@ def _concatenate(left: pa.Array, right: pa.Array) -> pa.Array:
         return right
     if right.null_count == len(right):
         return left
-    lengths = [pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False) for lists in (left, right)]
+    lengths = [
+        pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        for lists in (left, right)
+    ]
     rows = np.concatenate([np.repeat(np.arange(len(left)), one) for one in lengths])
     order = np.argsort(rows, kind="stable")
-    return _lists(rows[order], pa.concat_arrays([left.flatten(), right.flatten()]).take(pa.array(order)), len(left))
+    return _lists(
+        rows[order],
+        pa.concat_arrays([left.flatten(), right.flatten()]).take(pa.array(order)),
+        len(left),
+    )
 
 
 def _single(lists: pa.Array) -> tuple[pa.Array, np.ndarray]:

@@ -12,9 +12,20 @@ import pyarrow as pa
 import pyarrow.csv as pc_csv
 
 from pipeline.config import Stream
-from pipeline.sources.formats.lines import BYTE_ORDER_MARK, Block, Raw, Text, not_blank, parse_lines, shown
+from pipeline.sources.formats.lines import (
+    BYTE_ORDER_MARK,
+    Block,
+    Raw,
+    Text,
+    not_blank,
+    parse_lines,
+    shown,
+)
 
-RECORD_LINES, RECORD_BYTES = 1000, 1 << 20  # the most that one quoted value may span: beyond, its quote does not end
+RECORD_LINES, RECORD_BYTES = (
+    1000,
+    1 << 20,
+)  # the most that one quoted value may span: beyond, its quote does not end
 UNENDED = "a quote that does not end"
 LONE_RETURN = re.compile(rb"\r(?!\n)")
 
@@ -33,7 +44,9 @@ class CsvFile:
         _, line = self._header(by_bytes=False)
         return None if line is None else header(line, self._stream)
 
-    def read(self, wanted: dict[str, str], start: int | None = None, end: int | None = None) -> Iterator[Raw]:
+    def read(
+        self, wanted: dict[str, str], start: int | None = None, end: int | None = None
+    ) -> Iterator[Raw]:
         """Blocks of rows that begin in [start, end)."""
         if self.names is None:
             return
@@ -52,7 +65,9 @@ class CsvFile:
                 return int(places[0]), records[0]
         return None, None
 
-    def _records(self, blocks: Iterable[Block]) -> Iterator[tuple[np.ndarray, list[bytes], list[tuple[int, str, str]]]]:
+    def _records(
+        self, blocks: Iterable[Block]
+    ) -> Iterator[tuple[np.ndarray, list[bytes], list[tuple[int, str, str]]]]:
         if self._stream.multiline and self._stream.quote:
             return Gather(self._stream).records(blocks)
         return ((places, lines, []) for places, lines in not_blank(blocks, b"\r"))
@@ -60,15 +75,23 @@ class CsvFile:
 
 def header(line: bytes, stream: Stream) -> list[str]:
     quoting = {"quotechar": stream.quote} if stream.quote else {"quoting": csv.QUOTE_NONE}
-    names = next(csv.reader([line.decode("utf-8", "replace")], delimiter=stream.separator, **quoting))
+    names = next(
+        csv.reader([line.decode("utf-8", "replace")], delimiter=stream.separator, **quoting)
+    )
     return [name.strip() for name in names] if stream.strip else names
 
 
-def parse_csv(places: np.ndarray, lines: list[bytes], names: list[str], wanted: dict[str, str], stream: Stream) -> Raw:
+def parse_csv(
+    places: np.ndarray, lines: list[bytes], names: list[str], wanted: dict[str, str], stream: Stream
+) -> Raw:
     """Rows of the wanted columns. Lines with too few or too many values are malformed."""
     wrong = _wrong_counts(lines, len(names), stream)
     kept = [line for row, line in enumerate(lines) if row not in wrong] if wrong else lines
-    raw = parse_lines(np.delete(places, list(wrong)), kept, partial(_rows, names=names, wanted=wanted, stream=stream))
+    raw = parse_lines(
+        np.delete(places, list(wrong)),
+        kept,
+        partial(_rows, names=names, wanted=wanted, stream=stream),
+    )
     raw.malformed += [(int(places[row]), why, shown(lines[row])) for row, why in wrong.items()]
     return raw
 
@@ -77,16 +100,22 @@ def _wrong_counts(lines: list[bytes], values: int, stream: Stream) -> dict[int, 
     """Row → why, of the lines with too few or too many values. Those with quotes are left to Arrow."""
     mark, quote = stream.separator.encode(), stream.quote.encode()
     counts = np.fromiter((line.count(mark) for line in lines), int, len(lines)) + 1
-    wrong = [int(row) for row in np.flatnonzero(counts != values) if not quote or quote not in lines[row]]
+    wrong = [
+        int(row) for row in np.flatnonzero(counts != values) if not quote or quote not in lines[row]
+    ]
     return {row: f"{counts[row]} values, expected {values}" for row in wrong}
 
 
-def _rows(lines: list[bytes], *, names: list[str], wanted: dict[str, str], stream: Stream) -> pa.Table:
+def _rows(
+    lines: list[bytes], *, names: list[str], wanted: dict[str, str], stream: Stream
+) -> pa.Table:
     """Raises ValueError unless each line, or each multi-line record, is one row."""
     if not lines:
         return pa.table({column: pa.array([], pa.binary()) for column in wanted})
     text = b"\n".join(lines)
-    if text.startswith(BYTE_ORDER_MARK):  # inside the file it belongs to a value, but Arrow drops one at the start of what it reads
+    if text.startswith(
+        BYTE_ORDER_MARK
+    ):  # inside the file it belongs to a value, but Arrow drops one at the start of what it reads
         text = BYTE_ORDER_MARK + text
     # Arrow ends a row at a carriage return too: two rows in one line could make up for one in two. With a newline it is in quotes.
     if b"\r" in text and len(lines) > 1 and LONE_RETURN.search(text):
@@ -94,7 +123,9 @@ def _rows(lines: list[bytes], *, names: list[str], wanted: dict[str, str], strea
     try:
         table = pc_csv.read_csv(
             pa.BufferReader(text),
-            read_options=pc_csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
+            read_options=pc_csv.ReadOptions(
+                use_threads=False, block_size=len(text) + 1, column_names=names
+            ),
             parse_options=pc_csv.ParseOptions(
                 delimiter=stream.separator,
                 quote_char=stream.quote or False,
@@ -102,7 +133,9 @@ def _rows(lines: list[bytes], *, names: list[str], wanted: dict[str, str], strea
                 newlines_in_values=stream.multiline,
             ),
             convert_options=pc_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.binary()), include_columns=list(wanted), strings_can_be_null=False
+                column_types=dict.fromkeys(names, pa.binary()),
+                include_columns=list(wanted),
+                strings_can_be_null=False,
             ),
         )
     except pa.ArrowInvalid:
@@ -118,13 +151,29 @@ class Gather:
     def __init__(self, stream: Stream) -> None:
         quote, mark = re.escape(stream.quote.encode()), re.escape(stream.separator.encode())
         inside = rb"(?:[^" + quote + rb"]++|" + quote * 2 + rb")*+"
-        value = rb"(?:" + quote + inside + quote + rb"[^" + mark + rb"]*+|(?!" + quote + rb")[^" + mark + rb"]*+)"
+        value = (
+            rb"(?:"
+            + quote
+            + inside
+            + quote
+            + rb"[^"
+            + mark
+            + rb"]*+|(?!"
+            + quote
+            + rb")[^"
+            + mark
+            + rb"]*+)"
+        )
         opening = rb"(?:" + value + mark + rb")*+" + quote + inside + rb"\Z"
         self._quote = stream.quote.encode()
         self._opens = re.compile(opening)
-        self._goes_on = re.compile(inside + rb"(?:\Z|" + quote + rb"[^" + mark + rb"]*+" + mark + opening + rb")")
+        self._goes_on = re.compile(
+            inside + rb"(?:\Z|" + quote + rb"[^" + mark + rb"]*+" + mark + opening + rb")"
+        )
 
-    def records(self, blocks: Iterable[Block]) -> Iterator[tuple[np.ndarray, list[bytes], list[tuple[int, str, str]]]]:
+    def records(
+        self, blocks: Iterable[Block]
+    ) -> Iterator[tuple[np.ndarray, list[bytes], list[tuple[int, str, str]]]]:
         """(places, records, the first lines of values that never end as malformed). Blank lines between records are left out."""
         places, lines = np.arange(0), []
         for more_places, more_lines in blocks:

@@ -16,7 +16,12 @@ from pipeline.sources.formats.lines import Raw, Text, not_blank, parse_lines
 
 PEEK_LINES = 1000  # of a file, to learn its columns' types
 BLANK = b" \t\r"
-NOUNS = {pa.int64(): "an integer", pa.float64(): "a number", pa.string(): "a text", pa.bool_(): "true or false"}
+NOUNS = {
+    pa.int64(): "an integer",
+    pa.float64(): "a number",
+    pa.string(): "a text",
+    pa.bool_(): "true or false",
+}
 TYPES = ARROW_TYPES | {"time": pa.float64()}  # a time may be any number, whole or not
 
 
@@ -31,9 +36,13 @@ class JsonFile:
         """Every key of the first lines; None where they hold no object."""
         return sorted({name for row in self._first_rows for name in row}) or None
 
-    def read(self, wanted: dict[str, str], start: int | None = None, end: int | None = None) -> Iterator[Raw]:
+    def read(
+        self, wanted: dict[str, str], start: int | None = None, end: int | None = None
+    ) -> Iterator[Raw]:
         """Blocks of rows that begin in [start, end)."""
-        schema = pa.schema([(column, self._kind(column, raw_type)) for column, raw_type in wanted.items()])
+        schema = pa.schema(
+            [(column, self._kind(column, raw_type)) for column, raw_type in wanted.items()]
+        )
         for places, lines in not_blank(self._text.blocks(start, end), BLANK):
             yield parse_lines(places, lines, partial(_rows, schema=schema))
 
@@ -54,22 +63,37 @@ class JsonFile:
         Arrow's own inference is not used: it turns texts that look like dates into times, which would change their hash.
         """
         own = TYPES[raw_type]
-        kinds = [_arrow_type(row[column], raw_type) for row in self._first_rows if row.get(column) not in (None, [])]
+        kinds = [
+            _arrow_type(row[column], raw_type)
+            for row in self._first_rows
+            if row.get(column) not in (None, [])
+        ]
         kind = own if own in kinds or not kinds else kinds[0]
         if pa.types.is_struct(kind):
-            raise FunnelError(f"column '{column}' holds JSON objects: name a column of texts, numbers or lists")
+            raise FunnelError(
+                f"column '{column}' holds JSON objects: name a column of texts, numbers or lists"
+            )
         return kind
 
 
 def _arrow_type(value: object, raw_type: str) -> pa.DataType:
     if isinstance(value, list):
-        return pa.list_(_arrow_type(next((v for v in value if v is not None), ""), "number" if raw_type == "numbers" else "text"))
+        return pa.list_(
+            _arrow_type(
+                next((v for v in value if v is not None), ""),
+                "number" if raw_type == "numbers" else "text",
+            )
+        )
     if isinstance(value, dict):
         return pa.struct([])
     if isinstance(value, bool):
         return pa.bool_()
     if isinstance(value, int | float):
-        return pa.float64() if raw_type in ("number", "time") or isinstance(value, float) else pa.int64()
+        return (
+            pa.float64()
+            if raw_type in ("number", "time") or isinstance(value, float)
+            else pa.int64()
+        )
     return pa.string()
 
 
@@ -91,7 +115,9 @@ def _objects(lines: list[bytes], schema: pa.Schema) -> pa.Table:
     table = pc_json.read_json(
         pa.BufferReader(text),
         read_options=pc_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
-        parse_options=pc_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        parse_options=pc_json.ParseOptions(
+            explicit_schema=schema, unexpected_field_behavior="ignore"
+        ),
     )
     if len(table) != len(lines):
         raise ValueError("two objects in one line")
@@ -111,13 +137,17 @@ def _row(line: bytes, schema: pa.Schema) -> pa.Table:
         try:
             arrays.append(pa.array([_fit(row.get(column.name), column.type)], column.type))
         except (ValueError, OverflowError, pa.ArrowException):
-            raise ValueError(f"{column.name} is not {NOUNS.get(column.type, 'a list of one type')}") from None
+            raise ValueError(
+                f"{column.name} is not {NOUNS.get(column.type, 'a list of one type')}"
+            ) from None
     return pa.table(arrays, schema)
 
 
 def _fit(value: object, kind: pa.DataType) -> object:
     """A JSON value as one of a column's type. Raises ValueError if it is of another."""
-    if value is None or type(value) is {pa.int64(): int, pa.bool_(): bool, pa.string(): str}.get(kind):
+    if value is None or type(value) is {pa.int64(): int, pa.bool_(): bool, pa.string(): str}.get(
+        kind
+    ):
         return value
     if pa.types.is_list(kind) and isinstance(value, list):
         return [_fit(one, kind.value_type) for one in value]

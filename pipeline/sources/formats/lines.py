@@ -37,7 +37,9 @@ class Text:
 
     def __init__(self, file: pa.NativeFile) -> None:
         self._file, parts, begun, ended = file, [], False, False
-        while not (ended and sum(map(len, parts)) >= HEAD_BYTES) and (block := file.read(HEAD_BYTES)):
+        while not (ended and sum(map(len, parts)) >= HEAD_BYTES) and (
+            block := file.read(HEAD_BYTES)
+        ):
             ended = ended or b"\n" in (block if begun else block.lstrip())
             begun = begun or bool(block.strip())
             parts.append(block)
@@ -106,7 +108,9 @@ def shown(line: bytes) -> str:
     return line.decode("utf-8", "replace")
 
 
-def parse_lines(places: np.ndarray, lines: list[bytes], parse: Callable[[list[bytes]], pa.Table]) -> Raw:
+def parse_lines(
+    places: np.ndarray, lines: list[bytes], parse: Callable[[list[bytes]], pa.Table]
+) -> Raw:
     """Parses all lines at once; where that fails, each half, down to the single bad line."""
     pieces, rows, malformed = [parse([])], [np.arange(0)], []
     todo = [(0, len(lines))] if lines else []
