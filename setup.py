@@ -1,4 +1,6 @@
-"""The packages and what they need: the pipeline without TensorFlow, the trainer without Beam, or all of it."""
+"""The packages and what they need: the pipeline without TensorFlow, the trainer without Beam, or
+all of it.
+"""
 
 from setuptools import find_packages, setup
 

@@ -1,9 +1,11 @@
-"""What each architecture costs: weights without the embedding tables, and floating-point operations a row of the forward pass.
+"""What each architecture costs: weights without the embedding tables, and floating-point operations
+a row of the forward pass.
 
-26 categorical × 16, one of them with a history of 20, and 13 numeric features; options are each entry's own defaults. Every sharing
-is counted under `independent`, every funnel over `shared_bottom`. Counted from the graph, so nothing is trained and the machine does
-not matter; `--speed` trains each besides, in float32 without XLA, batch 4096: rows/s, and the time of the step's matrix
-products over that of the step. The last line is a JSON object.
+26 categorical × 16, one of them with a history of 20, and 13 numeric features; options are each
+entry's own defaults. Every sharing is counted under `independent`, every funnel over
+`shared_bottom`. Counted from the graph, so nothing is trained and the machine does not matter;
+`--speed` trains each besides, in float32 without XLA, batch 4096: rows/s, and the time of the
+step's matrix products over that of the step. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -105,7 +107,9 @@ def moments(spec: Spec) -> dict[str, tuple[float, float]]:
 
 
 def operations(graph: tf.Graph) -> int:
-    """Additions and multiplications of the graph's matrix products: 2·rows·|W| of each x·W. An LSTM's loop has a row at each step."""
+    """Additions and multiplications of the graph's matrix products: 2·rows·|W| of each x·W. An
+    LSTM's loop has a row at each step.
+    """
     total = 0
     for op in graph.get_operations():
         if op.type in ("MatMul", "BatchMatMulV2"):

@@ -19,7 +19,9 @@ def describe() -> str:
 
 
 def interleave(measured: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Calls each in turn, `rounds` times over, so that a machine that drifts slows all alike. Returns every result by name."""
+    """Calls each in turn, `rounds` times over, so that a machine that drifts slows all alike.
+    Returns every result by name.
+    """
     results: dict[str, list[float]] = {name: [] for name in measured}
     for number in range(rounds):
         for name, measure in measured.items():

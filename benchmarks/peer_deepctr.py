@@ -1,6 +1,8 @@
-"""Rows/s of DeepCTR's MMOE under Keras' Adam. Runs in DeepCTR's own environment; the last line is JSON.
+"""Rows/s of DeepCTR's MMOE under Keras' Adam. Runs in DeepCTR's own environment; the last line is
+JSON.
 
-Without DeepCTR's default L2 on the embeddings, which would read the whole tables at every step: ours has none either.
+Without DeepCTR's default L2 on the embeddings, which would read the whole tables at every step:
+ours has none either.
 """
 
 from __future__ import annotations

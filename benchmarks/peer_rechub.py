@@ -1,4 +1,5 @@
-"""Rows/s of torch-rechub's MMOE under its MTLTrainer, whose default is Adam. Runs in its own environment; the last line is JSON.
+"""Rows/s of torch-rechub's MMOE under its MTLTrainer, whose default is Adam. Runs in its own
+environment; the last line is JSON.
 
 Its layers normalise by batch: the library has no other. Its trainer's progress bar goes to stderr.
 """

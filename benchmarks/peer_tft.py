@@ -1,12 +1,15 @@
-"""Rows/s of TensorFlow Transform on the impressions of benchmarks/pipeline_logs.py. Runs in its own environment; the last line is JSON.
+"""Rows/s of TensorFlow Transform on the impressions of benchmarks/pipeline_logs.py. Runs in its own
+environment; the last line is JSON.
 
-Hashes the 20 categorical columns, standardises the 5 numeric ones and writes TFRecords: no join, no labels, no id. Like our job
-on Beam's FnApiRunner, which is named since the plain DirectRunner tries to fetch another engine from the network first.
+Hashes the 20 categorical columns, standardises the 5 numeric ones and writes TFRecords: no join, no
+labels, no id. Like our job on Beam's FnApiRunner, which is named since the plain DirectRunner tries
+to fetch another engine from the network first.
 
-`parquet`, the default, is its fastest way by far: Arrow record batches in and out, made into the lists that TFT wants by a step of
-our own, since its ParquetTFXIO reads only files of lists. `csv` is its documented way, CsvTFXIO; the CSV is made before the clock.
-Jobs of 2,000 rows run first: what the quicker one after the first takes is the start-up, tracing included. `rows_per_second` is with
-that taken off, `whole_rows_per_second` without.
+`parquet`, the default, is its fastest way by far: Arrow record batches in and out, made into the
+lists that TFT wants by a step of our own, since its ParquetTFXIO reads only files of lists. `csv`
+is its documented way, CsvTFXIO; the CSV is made before the clock. Jobs of 2,000 rows run first:
+what the quicker one after the first takes is the start-up, tracing included. `rows_per_second` is
+with that taken off, `whole_rows_per_second` without.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing on stderr: what TensorFlow's C++ prints before it has read its log level would be there."""
+    """Nothing on stderr: what TensorFlow's C++ prints before it has read its log level would be
+    there.
+    """
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

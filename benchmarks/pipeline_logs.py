@@ -1,7 +1,8 @@
-"""The logs of the preprocessing benchmarks: impressions with 20 categorical and 5 numeric columns, clicks and conversions, in Parquet.
+"""The logs of the preprocessing benchmarks: impressions with 20 categorical and 5 numeric columns,
+clicks and conversions, in Parquet.
 
-NumPy and Arrow only: the peers' environments and the script without our library import it too. Made file by file, so that
-any number of impressions fits in memory.
+NumPy and Arrow only: the peers' environments and the script without our library import it too. Made
+file by file, so that any number of impressions fits in memory.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def make_logs(folder: Path, impressions: int) -> None:
 
 
 def make_settings(folder: Path, impressions: int) -> dict:
-    """What a configuration says of them, its spec apart from the rest; several shards even of few rows, so that rows are shuffled."""
+    """What a configuration says of them, its spec apart from the rest; several shards even of few
+    rows, so that rows are shuffled.
+    """
     return {
         "logs": {
             name: {"files": f"{folder}/{name}/*.parquet", "id": "id", "time": "ts"}

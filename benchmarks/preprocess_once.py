@@ -1,4 +1,6 @@
-"""Preprocesses a folder of benchmarks/pipeline_logs.py once; the last line is JSON: seconds and the process's peak memory in bytes."""
+"""Preprocesses a folder of benchmarks/pipeline_logs.py once; the last line is JSON: seconds and the
+process's peak memory in bytes.
+"""
 
 from __future__ import annotations
 

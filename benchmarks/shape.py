@@ -1,4 +1,6 @@
-"""The model that ours and the peers' trainers are timed on, and their random data. NumPy only: peers import it too."""
+"""The model that ours and the peers' trainers are timed on, and their random data. NumPy only:
+peers import it too.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ BATCHES = 32  # distinct ones, taken in turn: one alone would stay in the proces
 
 
 def draw(rows_per_table: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """ids [n, B, 26] int64, even over each table; dense [n, B, 13] float32; labels [n, B, 2] int64, one in ten positive."""
+    """ids [n, B, 26] int64, even over each table; dense [n, B, 13] float32; labels [n, B, 2] int64,
+    one in ten positive.
+    """
     random = np.random.default_rng(1)
     ids = random.integers(0, rows_per_table, (BATCHES, BATCH, CATEGORICAL))
     dense = random.normal(size=(BATCHES, BATCH, NUMERIC)).astype(np.float32)

@@ -17,7 +17,9 @@ from pipeline.simulation.simulate import SimulateConfig, simulate
 
 
 def speeds(impressions: int) -> dict[str, float]:
-    """Impressions per second by format; text is gzipped, and the one-off drawing of users and items counts."""
+    """Impressions per second by format; text is gzipped, and the one-off drawing of users and items
+    counts.
+    """
     result = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("parquet", "jsonl", "csv"):

@@ -1,8 +1,10 @@
-"""What an engineer would write in an evening instead of our job: the same Parquet logs to TFRecords, without our library or Beam.
+"""What an engineer would write in an evening instead of our job: the same Parquet logs to
+TFRecords, without our library or Beam.
 
-Reads, hashes each distinct value once, joins clicks and conversions by id inside their windows, drops rows whose windows are
-still open and writes packed tf.Examples in the order of their ids' hash. It has one configuration, the one of
-benchmarks/pipeline_logs.py, which is all it shares with the job; rejects, duplicates, statistics and a manifest it does not know.
+Reads, hashes each distinct value once, joins clicks and conversions by id inside their windows,
+drops rows whose windows are still open and writes packed tf.Examples in the order of their ids'
+hash. It has one configuration, the one of benchmarks/pipeline_logs.py, which is all it shares with
+the job; rejects, duplicates, statistics and a manifest it does not know.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ def bucket(encoded: pa.DictionaryArray, buckets: int) -> np.ndarray:
 
 
 def read_impressions(folder: Path) -> tuple[pa.Array, np.ndarray, np.ndarray, np.ndarray]:
-    """(id, time, ids [n, 20], dense [n, 5]), encoded file by file, so that the texts of one file alone are in memory."""
+    """(id, time, ids [n, 20], dense [n, 5]), encoded file by file, so that the texts of one file
+    alone are in memory.
+    """
     parts = []
     for path in sorted(folder.glob("*.parquet")):
         table = pq.read_table(path, read_dictionary=list(CATEGORICAL))
@@ -91,7 +95,9 @@ def framed(records: Iterable[bytes]) -> bytes:
 
 
 def run(folder: Path, out: Path, shards: int) -> dict[str, int]:
-    """Writes `shards` TFRecord files into `out`. Returns how many rows, clicks and conversions they hold."""
+    """Writes `shards` TFRecord files into `out`. Returns how many rows, clicks and conversions they
+    hold.
+    """
     names, times, ids, dense = read_impressions(folder / "impressions")
     clicks, conversions = pq.read_table(folder / "clicks"), pq.read_table(folder / "conversions")
     click_times = first(names, times, clicks, CLICK_WITHIN)

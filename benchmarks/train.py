@@ -1,19 +1,22 @@
-"""How fast the trainer is: next to its own matrix products, to larger tables, to its peers, from disk and in bfloat16.
+"""How fast the trainer is: next to its own matrix products, to larger tables, to its peers, from
+disk and in bfloat16.
 
-MMoE, 26 categorical × 16 + 13 numeric, 4 experts 256-128, towers 64, batch 4096, one device. What is compared takes turns,
-so that a machine that drifts slows all alike; every figure is the median of the rounds' own ratios. Ours runs as the `funnel` command
-does, with huge pages where they are given on request, the peers as they come.
+MMoE, 26 categorical × 16 + 13 numeric, 4 experts 256-128, towers 64, batch 4096, one device. What
+is compared takes turns, so that a machine that drifts slows all alike; every figure is the median
+of the rounds' own ratios. Ours runs as the `funnel` command does, with huge pages where they are
+given on request, the peers as they come.
 
-  of_limit             float32: time of the step's dense matrix products, forward and backward, over that of the step (the faster of
+  of_limit             float32: time of the step's dense matrix products, forward and backward, over
+  that of the step (the faster of
                        with and without XLA)
   best_over_float32    rows/s of train.precision = "auto" over those of float32 without XLA
-  wide_over_plain      rows/s with the wide part over those without, float32
-  vocabulary_400k, 2m  time of a step with 400,000 (2,000,000) rows a table over that with 10,000
-  times_<peer>_<rows>  rows/s of ours, lazy Adam in float32, over the peer's, Adam; best_times_…: ours in its best mode
-  best_auc_difference  the largest difference of a task's AUC between the best mode and float32, on the simulator
-  disk_over_memory     rows/s from TFRecords over those from tensors in memory
-  packed_over_columns  rows/s parsed of the packed layout over those of the columns layout
-  extra_gib            peak memory − tables − slots, 26 × 2,000,000 rows, with a checkpoint saved
+  wide_over_plain      rows/s with the wide part over those without, float32 vocabulary_400k, 2m
+  time of a step with 400,000 (2,000,000) rows a table over that with 10,000 times_<peer>_<rows>
+  rows/s of ours, lazy Adam in float32, over the peer's, Adam; best_times_…: ours in its best mode
+  best_auc_difference  the largest difference of a task's AUC between the best mode and float32, on
+  the simulator disk_over_memory     rows/s from TFRecords over those from tensors in memory
+  packed_over_columns  rows/s parsed of the packed layout over those of the columns layout extra_gib
+  peak memory − tables − slots, 26 × 2,000,000 rows, with a checkpoint saved
 """
 
 from __future__ import annotations
@@ -138,7 +141,9 @@ def vocabulary(effort: Effort) -> Result:
 
 
 def peer(python: str, name: str, size: int, steps: int) -> float:
-    """Seconds a step of a peer, in its own environment. RuntimeError with the end of its output when it fails."""
+    """Seconds a step of a peer, in its own environment. RuntimeError with the end of its output
+    when it fails.
+    """
     env = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}  # ours
     return shape.BATCH / worker([python, f"peer_{name}.py"], size, steps, env)["rows_per_second"]
 

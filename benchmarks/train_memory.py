@@ -1,4 +1,6 @@
-"""Peak memory of a training in a process of its own, beside its tables and their slots; the last line is JSON."""
+"""Peak memory of a training in a process of its own, beside its tables and their slots; the last
+line is JSON.
+"""
 
 from __future__ import annotations
 

@@ -71,8 +71,9 @@ def stepper(trainer: Trainer, dataset: tf.data.Dataset, steps: int) -> Callable[
 def products(
     kernels: Iterable[tuple[list[int], list[int]]], steps: int, dtype: tf.DType = tf.float32
 ) -> Callable[[], float]:
-    """Seconds of a step's dense matrix products alone: for each x·W of the forward pass, x [.., B, in] and W [.., in, out], also
-    xᵀ·dy and dy·Wᵀ. bfloat16 weights are cast from float32 in every step, as the trainer's are.
+    """Seconds of a step's dense matrix products alone: for each x·W of the forward pass, x [.., B,
+    in] and W [.., in, out], also xᵀ·dy and dy·Wᵀ. bfloat16 weights are cast from float32 in every
+    step, as the trainer's are.
     """
     pairs = [
         (tf.random.normal(x), tf.random.normal(w), tf.random.normal([*x[:-1], w[-1]]))
@@ -104,7 +105,9 @@ def products(
 def kernels(
     model: RankingModel, spec: Spec, sequence: int = 1
 ) -> list[tuple[list[int], list[int]]]:
-    """The shapes (x, W) of the forward pass's matrix products on one batch. Inside a loop, where shapes are not known, `sequence` times."""
+    """The shapes (x, W) of the forward pass's matrix products on one batch. Inside a loop, where
+    shapes are not known, `sequence` times.
+    """
     inputs = [
         tf.TensorSpec([shape.BATCH, spec.ids_width], tf.int64),
         tf.TensorSpec([shape.BATCH, spec.dense_width], tf.float32),

@@ -1,4 +1,5 @@
-"""Draws docs/architectures/<name>.svg, one for each sharing and funnel. `python docs/draw_architectures.py` writes them.
+"""Draws docs/architectures/<name>.svg, one for each sharing and funnel. `python
+docs/draw_architectures.py` writes them.
 
 A drawing is rows of boxes from the input up, and arrows between them, for two tasks, ctr and cvr.
 """
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INK, FAINT = "#1f2933", "#8a96a3"
-FILLS = {  # by who owns a box: everyone, one of the tasks, nobody (input), or a choice between boxes (gate)
+# by who owns a box: everyone, one of the tasks, nobody (input), or a choice between boxes (gate)
+FILLS = {
     "input": ("#eceff2", "#8a96a3"),
     "shared": ("#d8e8f7", "#2f6fab"),
     "ctr": ("#fbe6cb", "#b06f14"),
@@ -22,7 +24,9 @@ WIDTH, ROW, HEIGHT_OF_BOX, MARGIN = 620, 62, 30, 24
 
 @dataclass(frozen=True)
 class Drawing:
-    """`rows` from the bottom up, of boxes "id kind label" or "." for an empty place; `arrows` "from>to", dashed "from~>to" for a weight."""
+    """`rows` from the bottom up, of boxes "id kind label" or "." for an empty place; `arrows`
+    "from>to", dashed "from~>to" for a weight.
+    """
 
     rows: list[list[str]]
     arrows: str

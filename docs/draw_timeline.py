@@ -1,6 +1,8 @@
-"""Draws docs/timeline.svg: four impressions, their windows, and what becomes of each event. `python docs/draw_timeline.py` writes it.
+"""Draws docs/timeline.svg: four impressions, their windows, and what becomes of each event. `python
+docs/draw_timeline.py` writes it.
 
-tests/test_docs_labels.py computes the same labels and dispositions from these rows, so the picture cannot differ from the program.
+tests/test_docs_labels.py computes the same labels and dispositions from these rows, so the picture
+cannot differ from the program.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The spec applied to Arrow columns: the pipeline's side of the contract. `features.graph` computes the same in TensorFlow.
+"""The spec applied to Arrow columns: the pipeline's side of the contract. `features.graph` computes
+the same in TensorFlow.
 
-Columns come in one of the spec's raw types: text → string, integer → int64, number → float64, texts → list<string>;
-null means missing.
+Columns come in one of the spec's raw types: text → string, integer → int64, number → float64, texts
+→ list<string>; null means missing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 
 @dataclass(frozen=True)
 class Encoded:
-    """ids [n, S] int32, 0 where missing or padded; dense [n, D] float32, NaN where missing. Slots are the spec's.
+    """ids [n, S] int32, 0 where missing or padded; dense [n, D] float32, NaN where missing. Slots
+    are the spec's.
 
     `hashed` holds, by hashed feature, its distinct values.
     """
@@ -67,7 +69,9 @@ def encode(spec: Spec, columns: Mapping[str, pa.Array]) -> Encoded:
 
 
 def served(spec: Spec, columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
-    """The columns as serving sees them: those that a request does not send hold the value that the graph feeds."""
+    """The columns as serving sees them: those that a request does not send hold the value that the
+    graph feeds.
+    """
     rows = len(next(iter(columns.values())))
     fed = {
         column: pa.array([value] * rows, ARROW_TYPES[spec.columns[column]])
@@ -77,7 +81,8 @@ def served(spec: Spec, columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
 
 
 def category_texts(feature: Categorical | Sequence, column: pa.Array) -> pa.Array:
-    """A column as string, or as list<string> of at most `max_length` when multi-valued; integers as decimal text.
+    """A column as string, or as list<string> of at most `max_length` when multi-valued; integers as
+    decimal text.
 
     A sequence keeps its last values, a multi-valued categorical its first.
     """
@@ -102,7 +107,9 @@ def _last(lists: pa.Array, count: int) -> pa.Array:
 
 
 def cross_texts(spec: Spec, cross: Cross, columns: Mapping[str, pa.Array]) -> pa.Array:
-    """The combinations of a cross's parts, each "length:value" of every part in turn: [n] list<string>."""
+    """The combinations of a cross's parts, each "length:value" of every part in turn: [n]
+    list<string>.
+    """
     parts = [_present(_part(spec, name, columns)) for name in cross.of]
     rows, positions = _product([lengths for _, lengths in parts])
     texts = []
@@ -118,7 +125,9 @@ def cross_texts(spec: Spec, cross: Cross, columns: Mapping[str, pa.Array]) -> pa
 
 
 def transform(feature: Numeric, values: np.ndarray) -> np.ndarray:
-    """A number before scaling: `missing` in place of NaN, cut to `clip`, then itself or log1p(max(x, 0)). NaN stays NaN otherwise."""
+    """A number before scaling: `missing` in place of NaN, cut to `clip`, then itself or
+    log1p(max(x, 0)). NaN stays NaN otherwise.
+    """
     if feature.missing is not None:
         values = np.where(np.isnan(values), feature.missing, values)
     if feature.clip:
@@ -181,7 +190,9 @@ def _part(spec: Spec, name: str, columns: Mapping[str, pa.Array]) -> pa.Array:
 
 
 def _present(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """The values that are not missing, flat, and how many each row has; a single value is a list of one."""
+    """The values that are not missing, flat, and how many each row has; a single value is a list of
+    one.
+    """
     many = pa.types.is_list(values.type)
     lengths = _lengths(values) if many else np.ones(len(values), np.int64)
     flat = values.flatten() if many else values
@@ -191,7 +202,9 @@ def _present(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
 
 
 def _product(lengths: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """For each combination, in order, its row and the place of each part's value: the last part varies fastest."""
+    """For each combination, in order, its row and the place of each part's value: the last part
+    varies fastest.
+    """
     counts = np.prod(lengths, axis=0)
     rows, rest = np.repeat(np.arange(len(counts)), counts), _counter(counts)
     positions = []

@@ -1,4 +1,6 @@
-"""Whether the declarations of a spec fit together. Each check raises ValueError that names the key, the rule and the remedy."""
+"""Whether the declarations of a spec fit together. Each check raises ValueError that names the key,
+the rule and the remedy.
+"""
 
 from __future__ import annotations
 

@@ -22,11 +22,13 @@ HASH_SPACE = (
 
 
 class Coded(Settings):
-    """How values become rows of an embedding table, of which row 0 is for the missing value. Give one of:
+    """How values become rows of an embedding table, of which row 0 is for the missing value. Give
+    one of:
 
-    `buckets`: a hash into that many rows; values may share one. `vocabulary`: a file with one value a line; row 1 is for values
-    not in it. `min_count`: a vocabulary of the values seen at least so often in the training split. `shares`: another feature's
-    table, and how that one codes its values.
+    `buckets`: a hash into that many rows; values may share one. `vocabulary`: a file with one value
+    a line; row 1 is for values not in it. `min_count`: a vocabulary of the values seen at least so
+    often in the training split. `shares`: another feature's table, and how that one codes its
+    values.
     """
 
     column: str = ""
@@ -49,18 +51,22 @@ class Coded(Settings):
 
     @property
     def hash_space(self) -> int:
-        """The number of ids that are written: the table's own rows, or so many that hardly two values share one."""
+        """The number of ids that are written: the table's own rows, or so many that hardly two
+        values share one.
+        """
         return self.buckets or HASH_SPACE
 
 
 class Categorical(Coded):
     """One value, or up to `max_length` values, each an id that is embedded in `dim` numbers.
 
-    `column` is the log's column (default: the feature's name). `dtype` is what a serving request sends; text and
-    integers of equal decimals hash alike. `identity`: the integers 0 … buckets − 2 are ids as they are. With `separator`, a
-    text such as "a|b" holds several values; without it a multi-valued column holds lists. The first `max_length` values
-    count; `pooling` joins the embeddings of those present, each times its number in the column `weights` where one is named.
-    `serve`: the serving graph feeds this value, since only training knows the true one (a position).
+    `column` is the log's column (default: the feature's name). `dtype` is what a serving request
+    sends; text and integers of equal decimals hash alike. `identity`: the integers 0 … buckets − 2
+    are ids as they are. With `separator`, a text such as "a|b" holds several values; without it a
+    multi-valued column holds lists. The first `max_length` values count; `pooling` joins the
+    embeddings of those present, each times its number in the column `weights` where one is named.
+    `serve`: the serving graph feeds this value, since only training knows the true one (a
+    position).
     """
 
     kind: Literal["categorical"] = "categorical"
@@ -102,7 +108,8 @@ class Categorical(Coded):
 
 
 class Sequence(Coded):
-    """A history in the order of time, as a list or a text with `separator`: its latest (last) `max_length` values, in order.
+    """A history in the order of time, as a list or a text with `separator`: its latest (last)
+    `max_length` values, in order.
 
     Where a model reads no sequences, `pooling` joins their embeddings.
     """
@@ -120,10 +127,12 @@ class Sequence(Coded):
 
 
 class Cross(Settings):
-    """The combination of two or more categorical values, hashed as one: parts joined with their byte lengths.
+    """The combination of two or more categorical values, hashed as one: parts joined with their
+    byte lengths.
 
-    `of` names categorical features, else columns of single texts. Of multi-valued parts it is the Cartesian product of the
-    values present, the last part varying fastest, the first `max_length` of it. With a part missing it is missing.
+    `of` names categorical features, else columns of single texts. Of multi-valued parts it is the
+    Cartesian product of the values present, the last part varying fastest, the first `max_length`
+    of it. With a part missing it is missing.
     """
 
     kind: Literal["cross"] = "cross"
@@ -143,7 +152,8 @@ class Cross(Settings):
 
 
 class Time(Settings):
-    """The hour (0–23) or the weekday (0 = Monday) of a time, moved by `utc_offset` hours; embedded. Id = 1 + it, 0 = missing.
+    """The hour (0–23) or the weekday (0 = Monday) of a time, moved by `utc_offset` hours; embedded.
+    Id = 1 + it, 0 = missing.
 
     A request sends whole seconds since 1970, UTC.
     """
@@ -170,10 +180,12 @@ class Time(Settings):
 
 
 class Numeric(Settings):
-    """One number, as the network reads it: `missing` in place of nothing, cut to `clip` = [low, high], then `transform`, then `scale`.
+    """One number, as the network reads it: `missing` in place of nothing, cut to `clip` = [low,
+    high], then `transform`, then `scale`.
 
-    log1p counts values below 0 as 0. standardize: (x − mean) / deviation; minmax: (x − min) / (max − min), cut to [0, 1]; both
-    of the training split's transformed values. What is still missing is 0 then: the mean, or the minimum.
+    log1p counts values below 0 as 0. standardize: (x − mean) / deviation; minmax: (x − min) / (max
+    − min), cut to [0, 1]; both of the training split's transformed values. What is still missing is
+    0 then: the mean, or the minimum.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -196,9 +208,11 @@ class Numeric(Settings):
 
 
 class Bucketized(Settings):
-    """A number's place among boundaries, embedded: id = 1 + how many boundaries are at or below it, 0 = missing.
+    """A number's place among boundaries, embedded: id = 1 + how many boundaries are at or below it,
+    0 = missing.
 
-    `boundaries` are given, or are the training split's `quantiles`, so many stretches of about equal numbers of rows.
+    `boundaries` are given, or are the training split's `quantiles`, so many stretches of about
+    equal numbers of rows.
     """
 
     kind: Literal["bucketized"] = "bucketized"
@@ -230,7 +244,9 @@ class Bucketized(Settings):
 
 
 class Product(Settings):
-    """The element-wise product of two features' embeddings, pooled where they are multi-valued; both have the same dim."""
+    """The element-wise product of two features' embeddings, pooled where they are multi-valued;
+    both have the same dim.
+    """
 
     kind: Literal["product"] = "product"
     of: tuple[str, str]

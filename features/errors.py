@@ -11,7 +11,9 @@ class FunnelError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str], *, listed: bool = False) -> str:
-    """Ends an error about an unknown name: the nearest known one if there is one, else, or where they are to be `listed`, all of them."""
+    """Ends an error about an unknown name: the nearest known one if there is one, else, or where
+    they are to be `listed`, all of them.
+    """
     known = sorted(known)
     if not known:
         return "none is known here"

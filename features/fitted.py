@@ -1,4 +1,6 @@
-"""What the model's graph takes from the training split: moments, ranges, quantile boundaries and vocabularies."""
+"""What the model's graph takes from the training split: moments, ranges, quantile boundaries and
+vocabularies.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from features.spec import Spec
 class Outcome(Settings):
     """Training rows whose labels are alike.
 
-    `states` by label: −1 unknown, 0 or 1; of a number 1 above 0. How many `rows`, Σ `weight` over them, and by label that
-    is a number Σ weight·value in `totals`.
+    `states` by label: −1 unknown, 0 or 1; of a number 1 above 0. How many `rows`, Σ `weight` over
+    them, and by label that is a number Σ weight·value in `totals`.
     """
 
     states: dict[str, int]
@@ -28,8 +30,9 @@ class Outcome(Settings):
 
 
 class Fitted(Settings):
-    """By feature: `moments` (mean, deviation) and `ranges` (min, max) of the transformed numbers; `boundaries` of quantiles;
-    `vocabularies`, the ids as they are written, rising. `outcomes`: the training rows by their labels.
+    """By feature: `moments` (mean, deviation) and `ranges` (min, max) of the transformed numbers;
+    `boundaries` of quantiles; `vocabularies`, the ids as they are written, rising. `outcomes`: the
+    training rows by their labels.
     """
 
     moments: dict[str, tuple[float, float]] = Field({})
@@ -39,8 +42,9 @@ class Fitted(Settings):
     outcomes: list[Outcome] = Field([])
 
     def table_rows(self, spec: Spec, name: str) -> int:
-        """The rows of an embedded feature's table: its buckets; of a vocabulary its size, 0 = missing and 1 = any other value
-        before it; of boundaries one more than them, and 0 = missing.
+        """The rows of an embedded feature's table: its buckets; of a vocabulary its size, 0 =
+        missing and 1 = any other value before it; of boundaries one more than them, and 0 =
+        missing.
         """
         feature = spec.features[spec.owner(name)]
         if name in spec.bucketized:

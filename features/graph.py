@@ -1,6 +1,8 @@
-"""The spec applied to TensorFlow tensors: what the serving graph does to raw columns, and what every graph does to numbers.
+"""The spec applied to TensorFlow tensors: what the serving graph does to raw columns, and what
+every graph does to numbers.
 
-`features.arrays` computes the same on Arrow columns; a graph has no null, so the empty string and NaN stand for missing.
+`features.arrays` computes the same on Arrow columns; a graph has no null, so the empty string and
+NaN stand for missing.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ LISTS = ("texts", "numbers")
 
 
 def serving_inputs(spec: Spec) -> dict[str, tf.TensorSpec]:
-    """The raw columns of a request, by their names in it: [B], or [B, any length] for lists, padded with "" or NaN."""
+    """The raw columns of a request, by their names in it: [B], or [B, any length] for lists, padded
+    with "" or NaN.
+    """
 
     def tensor(name: str, raw_type: RawType) -> tf.TensorSpec:
         return tf.TensorSpec(
@@ -57,7 +61,9 @@ def example_inputs(spec: Spec) -> dict[str, tf.io.FixedLenFeature | tf.io.Ragged
 
 
 def encode(spec: Spec, columns: Mapping[str, Column]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Raw columns of a request by name, [B], [B, L] or ragged → ids [B, S] int64 and dense [B, D] float32."""
+    """Raw columns of a request by name, [B], [B, L] or ragged → ids [B, S] int64 and dense [B, D]
+    float32.
+    """
     rows = _rows(next(iter(columns.values())))
     columns = dict(columns) | {
         c: tf.fill([rows], tf.constant(v, DTYPES[spec.columns[c]])) for c, v in spec.served.items()
@@ -134,10 +140,11 @@ def table_rows(
     dense: tf.Tensor,
     vocabularies: Vocabularies | None = None,
 ) -> tf.Tensor:
-    """ids [B, S] and dense [B, D] as written → [B, E] int64, the row of each embedded feature's table (spec.embedded_slots).
+    """ids [B, S] and dense [B, D] as written → [B, E] int64, the row of each embedded feature's
+    table (spec.embedded_slots).
 
-    Hashed ids are rows already; those of a vocabulary are looked up in it, numbers of bucketized features in their boundaries.
-    `vocabularies` look ids up in place of constants of the graph.
+    Hashed ids are rows already; those of a vocabulary are looked up in it, numbers of bucketized
+    features in their boundaries. `vocabularies` look ids up in place of constants of the graph.
     """
     vocabularies = constant_vocabularies(fitted) if vocabularies is None else vocabularies
     looked_up = [name for name in spec.id_slots if fitted.vocabulary_of(spec, name) is not None]
@@ -185,7 +192,9 @@ def weights(spec: Spec, dense: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def normalise(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
-    """dense [B, D] as written → [B, numeric features] as the network reads it; features.declarations.Numeric says how."""
+    """dense [B, D] as written → [B, numeric features] as the network reads it;
+    features.declarations.Numeric says how.
+    """
     numeric = spec.numeric.values()
     x = dense[:, : len(numeric)]
     if not numeric:
@@ -208,7 +217,9 @@ def normalise(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
 
 
 def _scaling(fitted: Fitted, name: str, scale: str) -> tuple[float, float]:
-    """What is subtracted and what it is divided by then; a number that never varies is divided by 1."""
+    """What is subtracted and what it is divided by then; a number that never varies is divided by
+    1.
+    """
     if scale == "none":
         return 0.0, 1.0
     if scale == "standardize":
@@ -223,7 +234,9 @@ def _rows(column: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
 
 
 def _texts(feature: Categorical | Sequence, column: Column) -> tf.Tensor:
-    """A column as strings [B, at most slots], padded with "". A sequence keeps the last values that are not missing."""
+    """A column as strings [B, at most slots], padded with "". A sequence keeps the last values that
+    are not missing.
+    """
     if feature.separator:
         column = tf.strings.split(column, feature.separator)
     if isinstance(feature, Sequence):
@@ -254,7 +267,9 @@ def _fit(values: tf.Tensor, slots: int, padding: float) -> tf.Tensor:
 
 
 def _cross_texts(spec: Spec, cross: Cross, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """The combinations of a cross's parts as features.arrays joins them: [B, product of the parts' lengths], missing ones last."""
+    """The combinations of a cross's parts as features.arrays joins them: [B, product of the parts'
+    lengths], missing ones last.
+    """
     joined = None
     for name in cross.of:
         feature = spec.features.get(name)

@@ -1,6 +1,7 @@
 """The one hash of the project: text → bucket, and the mixed hashes that cut, order and split rows.
 
-fingerprint64 is FarmHash's; `tf.strings.to_hash_bucket_fast` computes the same, so the serving graph agrees.
+fingerprint64 is FarmHash's; `tf.strings.to_hash_bucket_fast` computes the same, so the serving
+graph agrees.
 """
 
 from __future__ import annotations
@@ -12,21 +13,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# One constant for each use of an id's hash. A split and a sampling that both read the bare hash would not be independent.
+# One constant for each use of an id's hash. A split and a sampling that both read the bare hash
+# would not be independent.
 PARTITION, ORDER, SPLIT, SAMPLE, NEGATIVES = (
     np.uint64(0x9E3779B97F4A7C15 * k & 0xFFFFFFFFFFFFFFFF) for k in range(1, 6)
 )
 
 
 def fingerprint64(texts: pa.Array) -> np.ndarray:
-    """FarmHash fingerprint64 of each text's UTF-8 bytes: [n] strings → [n] uint64. Null hashes as the empty string."""
+    """FarmHash fingerprint64 of each text's UTF-8 bytes: [n] strings → [n] uint64. Null hashes as
+    the empty string.
+    """
     values = pc.fill_null(texts, "").cast(pa.binary()).to_pylist()
     return np.fromiter(map(farmhash.fingerprint64, values), np.uint64, len(values))
 
 
 @dataclass(frozen=True)
 class Hashed:
-    """[n] texts, each distinct one hashed once: `distinct` texts, their `fingerprints` (uint64), and which of them each text is."""
+    """[n] texts, each distinct one hashed once: `distinct` texts, their `fingerprints` (uint64),
+    and which of them each text is.
+    """
 
     distinct: pa.Array
     fingerprints: np.ndarray
@@ -48,12 +54,16 @@ def hash_texts(texts: pa.Array) -> Hashed:
 
 
 def bucket_ids(texts: pa.Array, space: int) -> np.ndarray:
-    """id = 0 where the text is null or empty, else 1 + fingerprint64(utf8) mod (space − 1): [n] strings → [n] int32."""
+    """id = 0 where the text is null or empty, else 1 + fingerprint64(utf8) mod (space − 1): [n]
+    strings → [n] int32.
+    """
     return hash_texts(texts).ids(space)
 
 
 def mix(hashes: np.ndarray, use: np.uint64) -> np.ndarray:
-    """splitmix64 of hash + constant: [n] uint64 → [n] uint64, independent for each `use` (Steele et al., OOPSLA 2014)."""
+    """splitmix64 of hash + constant: [n] uint64 → [n] uint64, independent for each `use` (Steele et
+    al., OOPSLA 2014).
+    """
     with np.errstate(over="ignore"):
         z = hashes + use
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -14,8 +14,9 @@ from features.settings import Duration, Settings
 class Valued(Settings):
     """A label from a number: `value` names its column, `of` a second one that it is divided by.
 
-    With `at_least` the label is binary: 1 where the number reaches it. Else the label is the number itself, cut to
-    `clip` = [low, high], then `transform`ed. Numbers below 0 are refused: −1 means unknown.
+    With `at_least` the label is binary: 1 where the number reaches it. Else the label is the number
+    itself, cut to `clip` = [low, high], then `transform`ed. Numbers below 0 are refused: −1 means
+    unknown.
     """
 
     value: str | None = None
@@ -48,11 +49,12 @@ class Valued(Settings):
 
 
 class EventLabel(Valued):
-    """1 if an event of the stream `event` happened `within` the window, counted from the impression or from label `after`.
+    """1 if an event of the stream `event` happened `within` the window, counted from the impression
+    or from label `after`.
 
-    With `value` it comes from the numbers of the events inside the window: the `take` of them (the first event's, the last's,
-    their sum, the largest); 0 without an event. `within` may be left out `after` a label of the same stream: the very event
-    of that label is meant.
+    With `value` it comes from the numbers of the events inside the window: the `take` of them (the
+    first event's, the last's, their sum, the largest); 0 without an event. `within` may be left out
+    `after` a label of the same stream: the very event of that label is meant.
     """
 
     event: str
@@ -78,7 +80,9 @@ class EventLabel(Valued):
 
 
 class ColumnLabel(Settings):
-    """1 if the column's text `equals` the given one, or one of those given, 0 if it does not, −1 (unknown) if it is missing."""
+    """1 if the column's text `equals` the given one, or one of those given, 0 if it does not, −1
+    (unknown) if it is missing.
+    """
 
     column: str
     equals: str | Annotated[list[str], Field(min_length=1)] = "1"
@@ -117,14 +121,15 @@ Label = Annotated[
 
 
 class Task(Settings):
-    """A prediction target: the probability of a binary label or the value of a numeric one; over all rows, or over its
-    sample space, the rows whose label `given` is 1.
+    """A prediction target: the probability of a binary label or the value of a numeric one; over
+    all rows, or over its sample space, the rows whose label `given` is 1.
 
-    `joint` names the probability of the whole chain, p(given and label): p_ctcvr for tasks ctr and cvr. With `outright` the label is
-    that of the joint itself, known on all rows, where it is otherwise 1 if both given and label are. `threshold` is where
-    precision, recall and accuracy cut. `positive_weight` multiplies the loss of rows of label 1; scores undo it.
-    `calibrate` maps the scores of the task and of its joint to the rates of held-out training rows. A number's `loss` is
-    the squared error or Huber's, linear beyond `huber_delta`.
+    `joint` names the probability of the whole chain, p(given and label): p_ctcvr for tasks ctr and
+    cvr. With `outright` the label is that of the joint itself, known on all rows, where it is
+    otherwise 1 if both given and label are. `threshold` is where precision, recall and accuracy
+    cut. `positive_weight` multiplies the loss of rows of label 1; scores undo it. `calibrate` maps
+    the scores of the task and of its joint to the rates of held-out training rows. A number's
+    `loss` is the squared error or Huber's, linear beyond `huber_delta`.
     """
 
     label: str

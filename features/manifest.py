@@ -1,4 +1,6 @@
-"""manifest.json, which says what a preprocessed directory holds: what the pipeline and its readers agree on."""
+"""manifest.json, which says what a preprocessed directory holds: what the pipeline and its readers
+agree on.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ VERSION = 3  # of the files of a preprocessed directory
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a preprocessed directory. Raises FunnelError when it is absent or of another version."""
+    """The manifest of a preprocessed directory. Raises FunnelError when it is absent or of another
+    version.
+    """
     path = directory / "manifest.json"
     try:
         manifest = json.loads(path.read_text())

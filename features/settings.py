@@ -21,7 +21,9 @@ UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}  # seconds, longest first
 
 
 def parse_duration(value: Any) -> timedelta:
-    """'30m' → timedelta. Accepts whole numbers of d, h, m or s; raises ValueError for anything else."""
+    """'30m' → timedelta. Accepts whole numbers of d, h, m or s; raises ValueError for anything
+    else.
+    """
     if isinstance(value, timedelta):
         return value
     match = re.fullmatch(r"(\d+)\s*([dhms])", str(value))
@@ -46,7 +48,9 @@ def microseconds(value: timedelta) -> int:
 
 
 class Settings(BaseModel):
-    """A section of the configuration. Frozen; refuses keys that it does not know and names the nearest one."""
+    """A section of the configuration. Frozen; refuses keys that it does not know and names the
+    nearest one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -61,7 +65,9 @@ class Settings(BaseModel):
 
     @classmethod
     def parse(cls, data: Any, where: str = "") -> Self:
-        """Validates `data`. Raises FunnelError with one line for each mistake, its key written as `where.key`."""
+        """Validates `data`. Raises FunnelError with one line for each mistake, its key written as
+        `where.key`.
+        """
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -80,7 +86,9 @@ def _explain(error: Any, data: Any, where: str) -> str:
 
 
 def _named(place: tuple[str | int, ...], data: Any, *, missing: bool) -> list[str]:
-    """The parts of a place that are found in the input, and what is missing there: pydantic puts the tag of a union between."""
+    """The parts of a place that are found in the input, and what is missing there: pydantic puts
+    the tag of a union between.
+    """
     found, at = [], data
     for part in place:
         if (isinstance(at, dict) and part in at) or (

@@ -1,4 +1,6 @@
-"""The contract as a whole: checks that features, labels and tasks fit together, and knows the slots of the packed layout."""
+"""The contract as a whole: checks that features, labels and tasks fit together, and knows the slots
+of the packed layout.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ class Slots:
 
 
 class Spec(Settings):
-    """Features, labels and tasks by name: one Spec drives the pipeline, the model and the serving graph."""
+    """Features, labels and tasks by name: one Spec drives the pipeline, the model and the serving
+    graph.
+    """
 
     features: dict[Name, Feature] = Field(min_length=1)
     labels: dict[Name, Label] = Field(min_length=1)
@@ -75,7 +79,8 @@ class Spec(Settings):
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, data: Any) -> Any:
-        """A feature's column is its name; who shares a table codes as its owner; the joint of (ctr, cvr) is ctcvr, else parent_task.
+        """A feature's column is its name; who shares a table codes as its owner; the joint of (ctr,
+        cvr) is ctcvr, else parent_task.
 
         A task on a number has no joint.
         """
@@ -112,7 +117,9 @@ class Spec(Settings):
         return self
 
     def parent(self, task: str) -> str | None:
-        """The task whose label is this task's sample space; None when its sample space is every row."""
+        """The task whose label is this task's sample space; None when its sample space is every
+        row.
+        """
         given = self.tasks[task].given
         return (
             next((n for n, t in self.tasks.items() if n != task and t.label == given), None)
@@ -122,7 +129,9 @@ class Spec(Settings):
 
     @cached_property
     def columns(self) -> dict[str, RawType]:
-        """Every raw column that the features read, and what it must hold. Raises ValueError if two disagree."""
+        """Every raw column that the features read, and what it must hold. Raises ValueError if two
+        disagree.
+        """
         found: dict[str, tuple[str, RawType]] = {}
         for name, feature in self.features.items():
             for column, raw_type in self._columns_of(feature):
@@ -208,7 +217,9 @@ class Spec(Settings):
 
     @cached_property
     def embedded(self) -> dict[str, Embedded]:
-        """The features that have rows in an embedding table: first the coded ones, then the bucketized."""
+        """The features that have rows in an embedding table: first the coded ones, then the
+        bucketized.
+        """
         return self.coded | self.bucketized
 
     @cached_property
@@ -221,7 +232,9 @@ class Spec(Settings):
         }
 
     def owner(self, name: str) -> str:
-        """The feature whose embedding table, and vocabulary, this one uses: itself unless it shares."""
+        """The feature whose embedding table, and vocabulary, this one uses: itself unless it
+        shares.
+        """
         return getattr(self.features[name], "shares", None) or name
 
     @cached_property
@@ -231,7 +244,9 @@ class Spec(Settings):
 
     @cached_property
     def embedded_slots(self) -> dict[str, Slots]:
-        """Each embedded feature's place in the ids that the model's graph makes of `ids` and `dense`: `ids`, then one slot a bucketized."""
+        """Each embedded feature's place in the ids that the model's graph makes of `ids` and
+        `dense`: `ids`, then one slot a bucketized.
+        """
         return _place({n: f.slots for n, f in self.embedded.items()})
 
     @cached_property
@@ -243,7 +258,9 @@ class Spec(Settings):
 
     @cached_property
     def dense_slots(self) -> dict[str, Slots]:
-        """Each number's place in `dense` [B, D]; those of bucketized features after the numeric ones."""
+        """Each number's place in `dense` [B, D]; those of bucketized features after the numeric
+        ones.
+        """
         return {n: self._dense_places[n] for n in [*self.numeric, *self.bucketized]}
 
     @cached_property
@@ -267,8 +284,8 @@ class Spec(Settings):
     def fingerprint(self) -> str:
         """Names the bytes that preprocessing writes: 16 hexadecimal digits.
 
-        What only the model's graph reads (dim, pooling, scale, boundaries, products, tasks …) does not count: it may change
-        without preprocessing again.
+        What only the model's graph reads (dim, pooling, scale, boundaries, products, tasks …) does
+        not count: it may change without preprocessing again.
         """
         content = {
             "features": {
@@ -281,7 +298,9 @@ class Spec(Settings):
         return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Writes spec.json: the declarations, and for readers in other languages the slots and the fingerprint."""
+        """Writes spec.json: the declarations, and for readers in other languages the slots and the
+        fingerprint.
+        """
         content = self.model_dump(exclude_none=True, mode="json") | {
             "fingerprint": self.fingerprint,
             "slots": {
@@ -314,7 +333,9 @@ class Spec(Settings):
 
 
 def input_name(column: str) -> str:
-    """A column's name in a request: TensorFlow's signatures keep letters, digits and _ alone, and begin with a letter."""
+    """A column's name in a request: TensorFlow's signatures keep letters, digits and _ alone, and
+    begin with a letter.
+    """
     name = re.sub(r"[^A-Za-z0-9_]", "_", column)
     return name if name[:1].isalpha() else f"column_{name}"
 

@@ -1,4 +1,6 @@
-"""What the user sees: one line a stage, progress bars, tables; and TensorFlow's start-up lines kept away."""
+"""What the user sees: one line a stage, progress bars, tables; and TensorFlow's start-up lines kept
+away.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def text(value: object) -> str:
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow without its start-up lines, some of which come before its own logging can be told to be quiet."""
+    """Imports TensorFlow without its start-up lines, some of which come before its own logging can
+    be told to be quiet.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

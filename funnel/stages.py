@@ -75,7 +75,8 @@ def train(
     anew: bool = False,
     begun: Callable[[], None] = lambda: None,
 ) -> None:
-    """data/ → model/checkpoints, from the latest checkpoint if there is one, unless `anew`; `begun` hears when the first step is next.
+    """data/ → model/checkpoints, from the latest checkpoint if there is one, unless `anew`; `begun`
+    hears when the first step is next.
 
     Raises Interrupted after SIGTERM: at once before that, with a checkpoint afterwards.
     """
@@ -138,7 +139,9 @@ def _shown(results: dict[str, dict]) -> str:
 
 
 def export(config: Config, beam_args: Sequence[str] = ()) -> None:
-    """The latest checkpoint → export/<version>, checked with the loaders that serve, in a fresh process."""
+    """The latest checkpoint → export/<version>, checked with the loaders that serve, in a fresh
+    process.
+    """
     load_tensorflow()
     from funnel.training import Run
 
@@ -168,7 +171,8 @@ def report(config: Config, beam_args: Sequence[str] = ()) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, what it depends on besides the stages before it, and the file that shows it was done.
+    """A stage, what it depends on besides the stages before it, and the file that shows it was
+    done.
 
     A change of `goes_on` has it run again, but not start over.
     """
@@ -247,7 +251,9 @@ STAGES = {
 
 
 def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = False) -> None:
-    """Runs every stage whose inputs or configuration have changed since it was last done; with `force`, every stage."""
+    """Runs every stage whose inputs or configuration have changed since it was last done; with
+    `force`, every stage.
+    """
     if workers() > 1:
         raise FunnelError(
             f"TF_CONFIG names {workers()} workers, and each of them would preprocess: run `funnel preprocess` without TF_CONFIG, then "
@@ -275,8 +281,8 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
 def run_stage(
     config: Config, name: str, beam_args: Sequence[str] = (), *, anew: bool = False
 ) -> None:
-    """Runs one stage and records what it was done with. `anew`: a training starts over, where it would go on. Of several workers all
-    train, and the first alone does what else there is.
+    """Runs one stage and records what it was done with. `anew`: a training starts over, where it
+    would go on. Of several workers all train, and the first alone does what else there is.
     """
     if name != "train" and worker():
         console.print(f"[dim]· {name:<10}  left to the first worker[/dim]")
@@ -305,7 +311,9 @@ def _connect(beam_args: Sequence[str]) -> None:
 
 
 def _key(config: Config, name: str) -> list[str]:
-    """Names what a stage depends on: [its own inputs and what the stage before it was last done with, what it goes on with]."""
+    """Names what a stage depends on: [its own inputs and what the stage before it was last done
+    with, what it goes on with].
+    """
     names = [None, *STAGES]
     before = names[names.index(name) - 1]
     done = stages_done.read(config.run).get(before, {}).get("key", "")
@@ -318,7 +326,9 @@ def _key(config: Config, name: str) -> list[str]:
 
 @contextmanager
 def _stage(config: Config, name: str) -> Iterator[Callable[..., None]]:
-    """Times a stage. Gives done(line, **sections): the stage's line on the screen, and sections of summary.json."""
+    """Times a stage. Gives done(line, **sections): the stage's line on the screen, and sections of
+    summary.json.
+    """
     started, outcome = time.perf_counter(), {}
 
     def done(line: str, **sections: Any) -> None:
@@ -332,7 +342,9 @@ def _stage(config: Config, name: str) -> Iterator[Callable[..., None]]:
 
 
 def _add_truth(config: Config, predictions: dict, results: dict) -> None:
-    """Adds auc_entire_space to the tasks that follow a click: their scores on all impressions against the drawn outcome."""
+    """Adds auc_entire_space to the tasks that follow a click: their scores on all impressions
+    against the drawn outcome.
+    """
     from model.evaluation.metrics import auc_entire_space
 
     path = Path(config.evaluation.truth)

@@ -11,7 +11,9 @@ from model.training.workers import worker
 
 
 def read(run: Path) -> dict[str, Any]:
-    """{stage: {"key": [what a change of has it start over, what it goes on with], "done": whether it came to its end}}."""
+    """{stage: {"key": [what a change of has it start over, what it goes on with], "done": whether
+    it came to its end}}.
+    """
     path = run / ".stages.json"
     return json.loads(path.read_text()) if path.exists() else {}
 

@@ -17,7 +17,9 @@ def read(run: Path) -> dict[str, Any]:
 
 
 def update(run: Path, stage: str, seconds: float, **sections: Any) -> None:
-    """Replaces sections, and the stage's seconds. The file is never seen half-written. Of several workers the first alone writes it."""
+    """Replaces sections, and the stage's seconds. The file is never seen half-written. Of several
+    workers the first alone writes it.
+    """
     if worker():
         return
     summary = read(run) | sections

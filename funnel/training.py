@@ -44,7 +44,9 @@ def warm_start_of(config: Config) -> WarmStart | None:
 def suited(
     config: Config, data: Data | None = None, model_dir: Path | None = None, *, anew: bool = False
 ) -> RankingConfig:
-    """The configuration with what suits the data (default: its own). After a warm start that is what suited the earlier run's."""
+    """The configuration with what suits the data (default: its own). After a warm start that is
+    what suited the earlier run's.
+    """
     data, start = (
         data or Data(config.source, config.spec, config.run_config.cache_gib),
         warm_start_of(config),
@@ -55,7 +57,9 @@ def suited(
 
 
 class Run:
-    """The estimator of a configuration over its preprocessed data (default: the run's own), and the input_fns of both splits."""
+    """The estimator of a configuration over its preprocessed data (default: the run's own), and the
+    input_fns of both splits.
+    """
 
     def __init__(
         self,
@@ -105,11 +109,15 @@ class Run:
         )
 
     def prepare(self) -> int:
-        """Makes the next step ready, which fixes the devices and removes what a training anew replaces; the step reached."""
+        """Makes the next step ready, which fixes the devices and removes what a training anew
+        replaces; the step reached.
+        """
         return self.estimator.train(self.train_input, steps=0).step
 
     def train(self) -> Trained:
-        """Trains to the configured step, watched, and evaluates and publishes on the way as configured."""
+        """Trains to the configured step, watched, and evaluates and publishes on the way as
+        configured.
+        """
         evaluation, begins = self.config.evaluation, self.prepare()
         with self._actions(begins) as actions:
             if not (evaluation.every or self._exporters):
@@ -123,7 +131,9 @@ class Run:
             return train_and_evaluate(self.estimator, train_spec, eval_spec)[0]
 
     def still_falling(self) -> str | None:
-        """A line where the training loss fell by more than FALLING from the window before the last to the last."""
+        """A line where the training loss fell by more than FALLING from the window before the last
+        to the last.
+        """
         found = last_fall(self.model_dir / "metrics.jsonl", self.config.run_config.log_every)
         if found is None or self.ranking.train.early_stop or found[2] > (1 - FALLING) * found[1]:
             return None

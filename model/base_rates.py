@@ -15,11 +15,12 @@ NEVER = 1e-6  # a probability stays so far from 0 and 1, in the logit
 
 
 class BaseRates:
-    """The constant predictions that minimize the objectives over the training split, from `outcomes`, its counts of labels.
+    """The constant predictions that minimize the objectives over the training split, from
+    `outcomes`, its counts of labels.
 
-    Of a cross-entropy whose positives weigh v that is v·P / (v·P + N), P and N the rows of either label, each counted
-    with its weight; of a squared error the mean. Where P or N is 0 both get half a row more. Without outcomes nothing is
-    known, and every logit is 0.
+    Of a cross-entropy whose positives weigh v that is v·P / (v·P + N), P and N the rows of either
+    label, each counted with its weight; of a squared error the mean. Where P or N is 0 both get
+    half a row more. Without outcomes nothing is known, and every logit is 0.
     """
 
     def __init__(self, spec: Spec, outcomes: Sequence[Outcome]) -> None:
@@ -46,7 +47,9 @@ class BaseRates:
         return float(totals[mask].sum() / rows) if rows else 0.0
 
     def logit(self, task: str) -> float:
-        """Where the output of a task trained on its own sample space begins: its log-odds, or its mean."""
+        """Where the output of a task trained on its own sample space begins: its log-odds, or its
+        mean.
+        """
         if not self.outcomes:
             return 0.0
         is_number = self.spec.labels[self.spec.tasks[task].label].is_number
@@ -84,6 +87,8 @@ class BaseRates:
 
 
 def log_odds(p: float) -> float:
-    """ln(p / (1 − p)). Of a quotient p above 1, whose labels form no chain, 0: near a probability of 1 nothing would be learned."""
+    """ln(p / (1 − p)). Of a quotient p above 1, whose labels form no chain, 0: near a probability
+    of 1 nothing would be learned.
+    """
     p = min(max(p, NEVER), 1 - NEVER) if p <= 1 else 0.5
     return math.log(p) - math.log1p(-p)

@@ -26,10 +26,11 @@ POSITIVES, BINS = 20, 50  # at least so many in a bin, and at most so many bins
 class CalibrationMap(Settings):
     """logit p = f(logit p'), f rising.
 
-    "platt": f(z) = a·z + b, of the largest likelihood (Platt, Advances in Large Margin Classifiers, 1999); x = [a], y = [b].
-    "isotonic": f runs linearly through the points (x_i, y_i), beyond them with slope 1; a point is a block of rows with
-    like predictions, x the logit of their mean and y that of their rate, after neighbors whose rates fall were pooled
-    (Zadrozny and Elkan, KDD 2002). All y are shifted so that the mean prediction is the rate.
+    "platt": f(z) = a·z + b, of the largest likelihood (Platt, Advances in Large Margin Classifiers,
+    1999); x = [a], y = [b]. "isotonic": f runs linearly through the points (x_i, y_i), beyond them
+    with slope 1; a point is a block of rows with like predictions, x the logit of their mean and y
+    that of their rate, after neighbors whose rates fall were pooled (Zadrozny and Elkan, KDD 2002).
+    All y are shifted so that the mean prediction is the rate.
     """
 
     kind: Literal["isotonic", "platt"]
@@ -74,7 +75,9 @@ def fit(kind: str, p: np.ndarray, label: np.ndarray, weight: np.ndarray) -> Cali
 
 
 def _blocks(p: np.ndarray, label: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The points (x, y), both rising, of bins of about equally many positives, pooled until their rates rise."""
+    """The points (x, y), both rising, of bins of about equally many positives, pooled until their
+    rates rise.
+    """
     order = np.argsort(p, kind="stable")
     p, label, weight = p[order], label[order], weight[order]
     bins = int(np.clip(label.sum() // POSITIVES, 1, BINS))
@@ -116,7 +119,9 @@ def _shift(z: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
 def fit_all(
     spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> dict[str, CalibrationMap]:
-    """The maps of all tasks with `calibrate` and of their joints, each on its own sample space, by name."""
+    """The maps of all tasks with `calibrate` and of their joints, each on its own sample space, by
+    name.
+    """
     found = {}
     weight = labels.get("weight", np.ones(len(next(iter(labels.values())))))
     for task, declared in spec.tasks.items():

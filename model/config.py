@@ -20,8 +20,9 @@ from model.weighting.base import Weighting, WeightingParams
 
 
 class ModelConfig(Settings):
-    """The architecture on its two axes, and how its objectives are weighed. Each table names an entry of its dict and holds that
-    entry's own Params. `wide` adds a linear model of all features to each head's logit: see model.wide.
+    """The architecture on its two axes, and how its objectives are weighed. Each table names an
+    entry of its dict and holds that entry's own Params. `wide` adds a linear model of all features
+    to each head's logit: see model.wide.
     """
 
     sharing: SerializeAsAny[SharingParams] = Field({"name": "mmoe"})
@@ -30,7 +31,9 @@ class ModelConfig(Settings):
     wide: bool = True
 
     def check(self, spec: Spec) -> list[Objective]:
-        """What is minimised; its tensors are of no batch. Raises FunnelError when the features and tasks do not fit the architecture."""
+        """What is minimised; its tensors are of no batch. Raises FunnelError when the features and
+        tasks do not fit the architecture.
+        """
         funnel = FUNNELS[self.funnel.name]
         funnel.check(self.funnel, spec)
         self.sharing.check(spec)
@@ -66,7 +69,9 @@ class ModelConfig(Settings):
     def _check_compared(
         self, kind: type[Weighting], heads: list[str], weighed: dict[str, set[str]]
     ) -> None:
-        """Raises FunnelError where there are no weights whose gradients the weighting could compare."""
+        """Raises FunnelError where there are no weights whose gradients the weighting could
+        compare.
+        """
         parts = self.sharing.parts(heads)
         if kind.of_last_layer:
             what, found = (

@@ -19,14 +19,17 @@ BLOCK = 1 << 18  # rows drawn at a time; a multiple of 4, the numbers of one cou
 
 
 class History(NamedTuple):
-    """A sequence's embeddings [B, T, dim] in the order of time, and which of its steps are present [B, T]."""
+    """A sequence's embeddings [B, T, dim] in the order of time, and which of its steps are present
+    [B, T].
+    """
 
     values: tf.Tensor
     present: tf.Tensor
 
 
 class Inputs(NamedTuple):
-    """What a sharing sees: `fields`, each feature's embedding [B, dim] by name; `flat` [B, W], all of them and the numbers.
+    """What a sharing sees: `fields`, each feature's embedding [B, dim] by name; `flat` [B, W], all
+    of them and the numbers.
 
     `sequences` are the sequence features before pooling, by name.
     """
@@ -44,14 +47,18 @@ class Inputs(NamedTuple):
         return [tf.stack(group, 1) for group in groups if len(group) > 1]
 
     def side_by_side(self, names: list[str]) -> History:
-        """The named sequences (default: all) joined step by step; a step is present where one of them is."""
+        """The named sequences (default: all) joined step by step; a step is present where one of
+        them is.
+        """
         chosen = [self.sequences[name] for name in names or self.sequences]
         present = tf.reduce_any(tf.stack([history.present for history in chosen]), 0)
         return History(tf.concat([history.values for history in chosen], 2), present)
 
 
 class Table(NamedTuple):
-    """The rows [Σ rows, dim] of all features of one dimension, and where those of each feature that owns some begin."""
+    """The rows [Σ rows, dim] of all features of one dimension, and where those of each feature that
+    owns some begin.
+    """
 
     variable: tf.Variable
     begins: dict[str, int]
@@ -60,7 +67,8 @@ class Table(NamedTuple):
 class Columns(NamedTuple):
     """A batch before its embeddings are looked up.
 
-    `rows` [B, E]: by slot the row of its feature's own range; `numbers` [B, N], normalised; `weights` [B, slots] of weighted lists.
+    `rows` [B, E]: by slot the row of its feature's own range; `numbers` [B, N], normalised;
+    `weights` [B, slots] of weighted lists.
     """
 
     rows: tf.Tensor
@@ -69,10 +77,11 @@ class Columns(NamedTuple):
 
 
 class Embeddings(tf.Module):
-    """One variable [Σ rows, dim] for each dimension, one gather for each. Lists are pooled over their present values.
+    """One variable [Σ rows, dim] for each dimension, one gather for each. Lists are pooled over
+    their present values.
 
-    A feature that shares another's table reads that one's rows. Row 0 of a feature, the missing value, is trained where the
-    feature is single and left out where it is a list.
+    A feature that shares another's table reads that one's rows. Row 0 of a feature, the missing
+    value, is trained where the feature is single and left out where it is a list.
     """
 
     def __init__(self, spec: Spec, fitted: Fitted, seed: int) -> None:
@@ -169,7 +178,9 @@ class Embeddings(tf.Module):
     def _side_by_side(
         self, fields: dict[str, tf.Tensor], embedded: dict[str, tf.Tensor]
     ) -> list[tf.Tensor]:
-        """The fields, [B, width] each. Single features of one dimension that follow each other are one reshape, and no copy of each."""
+        """The fields, [B, width] each. Single features of one dimension that follow each other are
+        one reshape, and no copy of each.
+        """
         found, taken = [], dict.fromkeys(self.tables, 0)
         for (dim, single), run in itertools.groupby(self.spec.embedded, self._layout):
             names = list(run)
@@ -188,7 +199,9 @@ class Embeddings(tf.Module):
 
 
 def draw(table: tf.Variable, seed: list[int], block: int = BLOCK) -> None:
-    """Fills each replica's copy with what tf.random.stateless_uniform draws for its shape and ±RANGE."""
+    """Fills each replica's copy with what tf.random.stateless_uniform draws for its shape and
+    ±RANGE.
+    """
     for begin, values in _drawn(table.shape, seed, block):
         rows = tf.range(begin, begin + len(values))
         for copy in tf.distribute.get_strategy().experimental_local_results(table):
@@ -206,8 +219,8 @@ def unchanged(table: tf.Variable, seed: list[int], block: int = BLOCK) -> np.nda
 
 
 def _drawn(shape: tf.TensorShape, seed: list[int], block: int) -> Iterator[tuple[int, tf.Tensor]]:
-    """(its first row, the numbers [block, dim]) of each block of rows of a draw: the temporaries of a
-    whole draw are twice the table.
+    """(its first row, the numbers [block, dim]) of each block of rows of a draw: the temporaries of
+    a whole draw are twice the table.
     """
     rows, dim = shape
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
@@ -219,7 +232,9 @@ def _drawn(shape: tf.TensorShape, seed: list[int], block: int) -> Iterator[tuple
 
 
 def row_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], int]:
-    """Where the rows of each feature of this dimension that owns some begin in their table, and how many rows that has."""
+    """Where the rows of each feature of this dimension that owns some begin in their table, and how
+    many rows that has.
+    """
     begins, total = {}, 0
     for name, feature in spec.embedded.items():
         if feature.dim == dim and spec.owner(name) == name:
@@ -240,7 +255,8 @@ def flat_columns(spec: Spec) -> list[tuple[str, int]]:
 def pool(
     embedded: tf.Tensor, ids: tf.Tensor, pooling: str, weights: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Over the ids that are not 0, the sum Σ w·e, the mean Σ w·e / Σ w or the largest w·e of each dimension; zeros where none is.
+    """Over the ids that are not 0, the sum Σ w·e, the mean Σ w·e / Σ w or the largest w·e of each
+    dimension; zeros where none is.
 
     [B, L, dim], [B, L] and weights [B, L] (1 if not given) → [B, dim].
     """

@@ -1,4 +1,6 @@
-"""Predictions (probabilities in log space), labels on their sample spaces, and the losses that any number of replicas shares."""
+"""Predictions (probabilities in log space), labels on their sample spaces, and the losses that any
+number of replicas shares.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def quotient(joint: Probability, given: Probability) -> Probability:
 
 
 def unweighted(p: Probability, positive_weight: float) -> Probability:
-    """p·r / (1 − p + r·p), r = 1/positive_weight: what p would be had positives weighed 1 in its cross-entropy."""
+    """p·r / (1 − p + r·p), r = 1/positive_weight: what p would be had positives weighed 1 in its
+    cross-entropy.
+    """
     if positive_weight == 1:
         return p
     log_p = p.log_p - math.log(positive_weight)
@@ -72,7 +76,9 @@ def unweighted(p: Probability, positive_weight: float) -> Probability:
 
 
 def log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """log(e^a + e^b). Where a = b each gets half of the gradient; a maximum in its place would give it all to one."""
+    """log(e^a + e^b). Where a = b each gets half of the gradient; a maximum in its place would give
+    it all to one.
+    """
     return tf.reduce_logsumexp(tf.stack([a, b]), 0)
 
 
@@ -80,9 +86,10 @@ def log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 class Objective:
     """The mean of `losses` [B], one a row, over its sample space, the rows where `mask` is true.
 
-    `over`, where given, are the rows whose number is the denominator in the place of the sample space's: all rows, for estimators
-    that weight their space to stand for them. `penalty`, where it is one, is the funnel's option that holds its coefficient: no weighting
-    weighs it. `nonnegative_with`, where the mean may be negative, is what would make it at least 0.
+    `over`, where given, are the rows whose number is the denominator in the place of the sample
+    space's: all rows, for estimators that weight their space to stand for them. `penalty`, where it
+    is one, is the funnel's option that holds its coefficient: no weighting weighs it.
+    `nonnegative_with`, where the mean may be negative, is what would make it at least 0.
     """
 
     name: str
@@ -93,7 +100,9 @@ class Objective:
     nonnegative_with: str | None = None
 
     def sums(self, weight: tf.Tensor | float = 1.0) -> tuple[tf.Tensor, tf.Tensor]:
-        """(Σ w·loss over the sample space, Σ w over the denominator's rows); `weight` [B] is how many rows each stands for."""
+        """(Σ w·loss over the sample space, Σ w over the denominator's rows); `weight` [B] is how
+        many rows each stands for.
+        """
         losses = tf.where(self.mask, self.losses * weight, tf.zeros_like(self.losses))
         over = self.mask if self.over is None else self.over
         return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(over, tf.float32) * weight)
@@ -118,7 +127,9 @@ def squared_error(name: str, prediction: Value, label: tf.Tensor, mask: tf.Tenso
 def huber(
     name: str, prediction: Value, label: tf.Tensor, mask: tf.Tensor, delta: float
 ) -> Objective:
-    """½e² where |e| ≤ δ, else δ·(|e| − ½δ), e = ŷ − y (Huber, Annals of Mathematical Statistics 35, 1964)."""
+    """½e² where |e| ≤ δ, else δ·(|e| − ½δ), e = ŷ − y (Huber, Annals of Mathematical Statistics 35,
+    1964).
+    """
     error = abs(prediction.value - label)
     return Objective(
         name, tf.where(error <= delta, error**2 / 2, delta * (error - delta / 2)), mask
@@ -126,7 +137,9 @@ def huber(
 
 
 def own_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[Labels, Labels]:
-    """(label, mask) of a task on its own sample space: the rows whose label is known and whose `given` label is 1."""
+    """(label, mask) of a task on its own sample space: the rows whose label is known and whose
+    `given` label is 1.
+    """
     declared = spec.tasks[task]
     label = labels[declared.label]
     return label, label >= 0 if declared.given is None else (label >= 0) & (
@@ -135,7 +148,8 @@ def own_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[Labe
 
 
 def entire_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[Labels, Labels]:
-    """(label, mask) of a task's joint over all rows: 1 if the whole chain happened, 0 if any step is known not to have.
+    """(label, mask) of a task's joint over all rows: 1 if the whole chain happened, 0 if any step
+    is known not to have.
 
     The label of a task declared `outright` is that of its joint already.
     """
@@ -147,5 +161,7 @@ def entire_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[L
 
 
 def both(a: Labels, b: Labels) -> Labels:
-    """a and b in {−1 unknown, 0, 1}: 0 if either is 0, else −1 if either is unknown, else 1: |a|·|b|·min(a, b)."""
+    """a and b in {−1 unknown, 0, 1}: 0 if either is 0, else −1 if either is unknown, else 1:
+    |a|·|b|·min(a, b).
+    """
     return abs(a) * abs(b) * ((a + b - abs(a - b)) // 2)

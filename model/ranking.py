@@ -26,10 +26,11 @@ from model.wide import Wide
 
 
 class RankingModel(tf.Module):
-    """Embeddings, sharing, funnel and wide part. A sharing that does not share embeddings is built once per head, tables included.
+    """Embeddings, sharing, funnel and wide part. A sharing that does not share embeddings is built
+    once per head, tables included.
 
-    `seed` decides every initial value (it seeds Python, NumPy and TensorFlow). Raises FunnelError when the features and tasks do not
-    fit the architecture.
+    `seed` decides every initial value (it seeds Python, NumPy and TensorFlow). Raises FunnelError
+    when the features and tasks do not fit the architecture.
     """
 
     def __init__(self, spec: Spec, config: ModelConfig, fitted: Fitted, seed: int) -> None:
@@ -61,7 +62,8 @@ class RankingModel(tf.Module):
     def read(
         self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
     ) -> Columns:
-        """ids [B, S] and dense [B, D] as they were written → the columns that embeddings are looked up by.
+        """ids [B, S] and dense [B, D] as they were written → the columns that embeddings are looked
+        up by.
 
         `vocabularies` look ids up in place of constants of the graph.
         """
@@ -101,7 +103,8 @@ class RankingModel(tf.Module):
     def scores(
         self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
     ) -> dict[str, tf.Tensor]:
-        """What a request is answered with: {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of numbers, in their labels' units.
+        """What a request is answered with: {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of
+        numbers, in their labels' units.
 
         Weights of positives are undone, then the maps of `calibration` applied.
         """
@@ -114,7 +117,9 @@ class RankingModel(tf.Module):
         } | values
 
     def gate_weights(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; none where the sharing has no gates."""
+        """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; none where the
+        sharing has no gates.
+        """
         found = {}
         columns = self.read(ids, dense)
         for sharing, inputs in zip(
@@ -160,7 +165,9 @@ class RankingModel(tf.Module):
 
     @property
     def last_shared(self) -> dict[str, np.ndarray]:
-        """The weights of the last layer that all heads share, by path: 1 where all share it, 0 in the parts of some heads, to multiply."""
+        """The weights of the last layer that all heads share, by path: 1 where all share it, 0 in
+        the parts of some heads, to multiply.
+        """
         sharing = self.sharings[0]
         return (
             {w.path: shared_part(w.shape, sharing.shared_in_last) for w in sharing.last_shared}
@@ -170,7 +177,9 @@ class RankingModel(tf.Module):
 
     @property
     def named_tables(self) -> dict[str, Table]:
-        """The embedding tables, then those of the wide part, by names that a later process gives them too."""
+        """The embedding tables, then those of the wide part, by names that a later process gives
+        them too.
+        """
         found = {
             f"embeddings_{i}/{dim}": table
             for i, e in enumerate(self.embeddings)
@@ -189,7 +198,8 @@ class RankingModel(tf.Module):
     def state(self) -> dict[str, tf.Variable]:
         """Every variable by a name that a later process gives it too: what a checkpoint holds."""
         tables = {name: table.variable for name, table in self.named_tables.items()}
-        # By place, since Keras numbers the paths of random generators by what the process made before.
+        # By place, since Keras numbers the paths of random generators by what the process made
+        # before.
         untrained = {f"untrained_{i}/{v.name}": v.value for i, v in enumerate(self._untrained)}
         return tables | {w.path: w.value for w in self.weights} | untrained
 

@@ -15,12 +15,14 @@ from model.embedding import Columns, Embeddings, Table, pool, row_ranges
 
 
 class Wide(tf.Module):
-    """wide_head = Σ_f mean over the present values i of f of w_head[f, i] + Σ_n v_head[n]·x_n, added to the head's logit.
+    """wide_head = Σ_f mean over the present values i of f of w_head[f, i] + Σ_n v_head[n]·x_n,
+    added to the head's logit.
 
-    One number for each head of the funnel and id, bucket or number, all from 0: Cheng et al., Wide & Deep Learning for
-    Recommender Systems, DLRS 2016. w lies in a table [rows, heads] for each dimension of embeddings, whose rows are those
-    of the embeddings: a batch reads and updates the same. A feature that shares another's embeddings has rows of its own
-    here, after them: what an item of a history says is not what the candidate says.
+    One number for each head of the funnel and id, bucket or number, all from 0: Cheng et al., Wide
+    & Deep Learning for Recommender Systems, DLRS 2016. w lies in a table [rows, heads] for each
+    dimension of embeddings, whose rows are those of the embeddings: a batch reads and updates the
+    same. A feature that shares another's embeddings has rows of its own here, after them: what an
+    item of a history says is not what the candidate says.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Wide(tf.Module):
         )
 
     def places(self, places: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """The rows of each table that a batch reads [B, E of its dimension], from those of the embeddings."""
+        """The rows of each table that a batch reads [B, E of its dimension], from those of the
+        embeddings.
+        """
         return [
             own + o if o.any() else own
             for own, o in zip(places, self.offsets.values(), strict=True)
@@ -62,7 +66,9 @@ class Wide(tf.Module):
 
 
 def wide_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], int]:
-    """Where the rows of each feature of this dimension begin in the wide part's table, and how many rows that has."""
+    """Where the rows of each feature of this dimension begin in the wide part's table, and how many
+    rows that has.
+    """
     begins, total = row_ranges(spec, fitted, dim)
     for name, feature in spec.embedded.items():
         if feature.dim == dim and name not in begins:
@@ -73,7 +79,9 @@ def wide_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], i
 def _terms(
     members: dict[str, Embedded], values: tf.Tensor, rows: tf.Tensor, columns: Columns
 ) -> list[tf.Tensor]:
-    """[B, heads] of the single features together, and of each list; values [B, E, heads], rows [B, E]."""
+    """[B, heads] of the single features together, and of each list; values [B, E, heads], rows [B,
+    E].
+    """
     lengths = [feature.slots for feature in members.values()]
     single = np.repeat([feature.max_length is None for feature in members.values()], lengths)
     if single.all():

@@ -1,4 +1,6 @@
-"""Whether the sections of a preprocessing configuration fit together. Each check raises FunnelError: the key, the rule, the remedy."""
+"""Whether the sections of a preprocessing configuration fit together. Each check raises
+FunnelError: the key, the rule, the remedy.
+"""
 
 from __future__ import annotations
 

@@ -34,8 +34,9 @@ Mark = Annotated[
 class Lookup(Settings):
     """A table joined to a stream before encoding: one row for each value of its column `key`.
 
-    `on` is the stream's column that holds the key (default: of the same name). Of the columns that features and labels read,
-    those that the stream's own files lack are taken from here. A key that is not in the table leaves them missing, and counts.
+    `on` is the stream's column that holds the key (default: of the same name). Of the columns that
+    features and labels read, those that the stream's own files lack are taken from here. A key that
+    is not in the table leaves them missing, and counts.
     """
 
     files: str | list[str]
@@ -49,14 +50,16 @@ class Lookup(Settings):
 class Stream(Settings):
     """Where a log lies and how it is read. Times are UTC unless they say otherwise.
 
-    `files` is a glob or a list of globs; `format` is told by the files' ending unless given; `columns` names the columns of
-    a CSV file without header; `missing` lists the texts that mean "no value", besides the empty one; `strip` cuts the
-    spaces around CSV values; `quote` is the CSV quote character ("" for none), and with `multiline` a quoted value may hold
-    newlines, so that the file cannot be read in pieces; `time_unit` is that of numeric times (told by their size unless
-    given); `common` is Ali-CCP's second file.
+    `files` is a glob or a list of globs; `format` is told by the files' ending unless given;
+    `columns` names the columns of a CSV file without header; `missing` lists the texts that mean
+    "no value", besides the empty one; `strip` cuts the spaces around CSV values; `quote` is the CSV
+    quote character ("" for none), and with `multiline` a quoted value may hold newlines, so that
+    the file cannot be read in pieces; `time_unit` is that of numeric times (told by their size
+    unless given); `common` is Ali-CCP's second file.
 
-    An event's `id` is that of its impression; with `via` it is the `key` of an event of that other stream (a click's id),
-    which leads to the impression. `touch` chooses among several earlier events that could have led to it.
+    An event's `id` is that of its impression; with `via` it is the `key` of an event of that other
+    stream (a click's id), which leads to the impression. `touch` chooses among several earlier
+    events that could have led to it.
     """
 
     files: str | list[str]
@@ -86,9 +89,11 @@ class Stream(Settings):
 
 
 class Eval(Settings):
-    """The rows to evaluate on: the `last` period of mature rows, a `fraction` by a hash of the id, or `files` of their own.
+    """The rows to evaluate on: the `last` period of mature rows, a `fraction` by a hash of the id,
+    or `files` of their own.
 
-    With `by` the fraction is of that column's values: all rows of a user on one side. Rows without the value go by their id.
+    With `by` the fraction is of that column's values: all rows of a user on one side. Rows without
+    the value go by their id.
     """
 
     last: Duration | None = None
@@ -111,11 +116,12 @@ class Eval(Settings):
 
 
 class Split(Settings):
-    """Training and evaluation rows, and what becomes of immature ones, whose windows were still open when the logs ended.
+    """Training and evaluation rows, and what becomes of immature ones, whose windows were still
+    open when the logs ended.
 
-    `drop` leaves them out. `keep` trains on those with a known label: fresher, but an open window shows its positives
-    first, so rates are biased upwards. Evaluation rows are always mature. `logs_end` is when the logs end; unless given,
-    the latest time in any of them.
+    `drop` leaves them out. `keep` trains on those with a known label: fresher, but an open window
+    shows its positives first, so rates are biased upwards. Evaluation rows are always mature.
+    `logs_end` is when the logs end; unless given, the latest time in any of them.
     """
 
     eval: Eval = Eval(fraction=0.1)
@@ -129,18 +135,19 @@ class Split(Settings):
 
 
 class Sampling(Settings):
-    """`negatives`: the share kept of the training rows whose labels are all 0, by a hash of the id. Each stands for 1/share rows:
-    the example carries that weight.
+    """`negatives`: the share kept of the training rows whose labels are all 0, by a hash of the id.
+    Each stands for 1/share rows: the example carries that weight.
     """
 
     negatives: float = Field(1.0, gt=0, le=1)
 
 
 class Output(Settings):
-    """`shards` per split (default: one for each `shard_input` bytes of input); above the share `max_rejects` of unusable rows
-    the job fails.
+    """`shards` per split (default: one for each `shard_input` bytes of input); above the share
+    `max_rejects` of unusable rows the job fails.
 
-    `layout` is packed (few wide features: what the trainer reads fastest) or columns (one feature of the tf.Example a column).
+    `layout` is packed (few wide features: what the trainer reads fastest) or columns (one feature
+    of the tf.Example a column).
     """
 
     layout: Literal["packed", "columns"] = "packed"
@@ -217,14 +224,18 @@ class PreprocessConfig(Settings):
         )
 
     def counting(self, label: EventLabel) -> Counting:
-        """Which event of the label `after` a window counts from: the one that led to this event, where the logs say which."""
+        """Which event of the label `after` a window counts from: the one that led to this event,
+        where the logs say which.
+        """
         stream = self.logs[label.event]
         if label.after is not None and stream.via == self.event_labels[label.after].event:
             return "touched"
         return stream.touch
 
     def window(self, label: str) -> int:
-        """The longest time from an impression until the label is known, in µs: its own window and those before it."""
+        """The longest time from an impression until the label is known, in µs: its own window and
+        those before it.
+        """
         declared = self.event_labels[label]
         return microseconds(declared.window) + (
             self.window(declared.after) if declared.after else 0
@@ -235,7 +246,9 @@ class PreprocessConfig(Settings):
         return max(map(self.window, self.event_labels), default=0)
 
     def lookback(self, stream: str) -> int:
-        """How long before an event of the stream the one that led to it can lie, in µs: the longest window of its labels."""
+        """How long before an event of the stream the one that led to it can lie, in µs: the longest
+        window of its labels.
+        """
         labels = {n: label for n, label in self.event_labels.items() if label.event == stream}
         return max(
             microseconds(v.window) if self.counting(v) == "touched" else self.window(n)

@@ -1,4 +1,6 @@
-"""The Beam job: files → encoded batches → partitions → shards. Steps are composite; their logic is in pure functions elsewhere."""
+"""The Beam job: files → encoded batches → partitions → shards. Steps are composite; their logic is
+in pure functions elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,11 @@ def preprocess(
     beam_args: Iterable[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict:
-    """Runs the whole job and publishes `out`; returns its manifest. Nothing is left behind when it fails.
+    """Runs the whole job and publishes `out`; returns its manifest. Nothing is left behind when it
+    fails.
 
-    `beam_args` are Beam's own options (without --runner the job runs in this process). `on_progress(done, total)` is called
-    about twice a second, in files read and shards written.
+    `beam_args` are Beam's own options (without --runner the job runs in this process).
+    `on_progress(done, total)` is called about twice a second, in files read and shards written.
     """
     beam_args = list(beam_args)
     connect(beam_args)
@@ -57,7 +60,9 @@ def preprocess(
 
 @dataclass(frozen=True)
 class Plan:
-    """What is known before a job starts: the files, the look-up tables of each stream, and the number of shards of a split."""
+    """What is known before a job starts: the files, the look-up tables of each stream, and the
+    number of shards of a split.
+    """
 
     config: PreprocessConfig
     sources: list[Source]
@@ -66,7 +71,9 @@ class Plan:
 
 
 def make_plan(config: PreprocessConfig) -> Plan:
-    """Checks all that can be checked before reading: raises FunnelError for files, columns or vocabularies that are not there."""
+    """Checks all that can be checked before reading: raises FunnelError for files, columns or
+    vocabularies that are not there.
+    """
     config.check()
     check_vocabularies(config.spec)
     sources, lookups = find_sources(config), {}
@@ -89,7 +96,9 @@ def finish(plan: Plan, tallies: list[Tally], partials: list[Partial], out: Path)
 
 
 def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
-    """Runs the pipeline. A FunnelError raised in any worker is raised again here, without Beam's traceback around it."""
+    """Runs the pipeline. A FunnelError raised in any worker is raised again here, without Beam's
+    traceback around it.
+    """
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     # Named, since the plain DirectRunner tries to fetch another engine from the network first.
     runner = None if any(a.startswith("--runner") for a in beam_args) else FnApiRunner()
@@ -106,7 +115,9 @@ def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
 
 
 def _know_every_option(beam_args: list[str]) -> None:
-    """Beam itself drops an option that it does not know; other runners than this process's have options of their own."""
+    """Beam itself drops an option that it does not know; other runners than this process's have
+    options of their own.
+    """
     given, known = (
         PipelineOptions(beam_args).get_all_options(retain_unknown_options=retain)
         for retain in (True, False)
@@ -122,7 +133,9 @@ def _know_every_option(beam_args: list[str]) -> None:
 
 
 def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
-    """files → pieces → Encode → (partition, batch) → group → WritePartition; tallies, partials and rejects land beside the shards."""
+    """files → pieces → Encode → (partition, batch) → group → WritePartition; tallies, partials and
+    rejects land beside the shards.
+    """
     config = plan.config
     read_ = (
         pipeline
@@ -173,7 +186,9 @@ def _cut(
 
 @contextmanager
 def _telling(out: Path) -> Iterator[None]:
-    """Beam wraps what a worker raises in its own traceback, so a FunnelError's text is left in a file too."""
+    """Beam wraps what a worker raises in its own traceback, so a FunnelError's text is left in a
+    file too.
+    """
     try:
         yield
     except FunnelError as error:
@@ -182,7 +197,9 @@ def _telling(out: Path) -> Iterator[None]:
 
 
 class Encode(beam.DoFn):
-    """(number, number of the piece, piece) → (partition, (stream, Arrow IPC bytes)), with tallies and rejects aside."""
+    """(number, number of the piece, piece) → (partition, (stream, Arrow IPC bytes)), with tallies
+    and rejects aside.
+    """
 
     def __init__(self, plan: Plan, out: Path) -> None:
         self.plan, self.out = plan, out
@@ -227,7 +244,9 @@ def encode_batch(
 
 
 class WritePartition(beam.DoFn):
-    """(partition, its batches) → shards on disk and a Partial, with the duplicates as rejects aside."""
+    """(partition, its batches) → shards on disk and a Partial, with the duplicates as rejects
+    aside.
+    """
 
     def __init__(self, plan: Plan, out: Path) -> None:
         self.plan, self.out = plan, out

@@ -30,7 +30,9 @@ SPLITS = {"train": TRAIN, "eval": EVAL}
 
 @dataclass
 class Partial:
-    """What a partition adds to the manifest and the statistics; `duplicates` are (number of the file, line, byte, id)."""
+    """What a partition adds to the manifest and the statistics; `duplicates` are (number of the
+    file, line, byte, id).
+    """
 
     number: int
     counts: dict
@@ -41,7 +43,9 @@ class Partial:
 
 @dataclass(frozen=True)
 class Joined:
-    """The impressions without duplicates, in the order in which they are written: their rows in the table, and columns [n]."""
+    """The impressions without duplicates, in the order in which they are written: their rows in the
+    table, and columns [n].
+    """
 
     rows: np.ndarray
     hashes: np.ndarray
@@ -58,7 +62,9 @@ def write_partition(
     calendar: Calendar,
     out: Path,
 ) -> Partial:
-    """Writes the partition's shard of each split below `out`. `events` holds the partition's events by stream."""
+    """Writes the partition's shard of each split below `out`. `events` holds the partition's events
+    by stream.
+    """
     kept, repeated = join.deduplicate(impressions)
     joined, fates = _label(config, impressions, kept, events, calendar)
     split, weights = _split(config, impressions, joined, calendar)

@@ -1,5 +1,6 @@
 # ruff: noqa: E501  (a table of literals, a line for each file)
-"""A corpus of broken files: each either fails as a whole with one clear error, or has so many rows and rejects of its own.
+"""A corpus of broken files: each either fails as a whole with one clear error, or has so many rows
+and rejects of its own.
 
 Every text file holds the columns id, ts, user and n; T is a good time.
 """
@@ -22,7 +23,9 @@ JSON = b'{"id": "a", "ts": 1790000000, "user": "u", "n": 1}\n'
 
 @dataclass(frozen=True)
 class Broken:
-    """A file, how its stream is declared, and what comes of it: an error, or the ids of its rows and {place: reason}."""
+    """A file, how its stream is declared, and what comes of it: an error, or the ids of its rows
+    and {place: reason}.
+    """
 
     name: str
     data: bytes

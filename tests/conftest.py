@@ -1,4 +1,6 @@
-"""Fast tests first: those that train come last. An S3 server on this machine, for tests of what reads s3://."""
+"""Fast tests first: those that train come last. An S3 server on this machine, for tests of what
+reads s3://.
+"""
 
 from __future__ import annotations
 

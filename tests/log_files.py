@@ -24,7 +24,9 @@ def as_wanted(columns: dict[str, str]) -> Wanted:
 def read_file(
     path: Path, wanted: dict[str, str] | Wanted | None = None, /, **stream: object
 ) -> tuple[dict, list, int]:
-    """({place: values of the valid rows by column}, [(place, reason)], rows read) of one file, in pieces as the job reads it."""
+    """({place: values of the valid rows by column}, [(place, reason)], rows read) of one file, in
+    pieces as the job reads it.
+    """
     settings = Stream(**{"files": str(path), "id": "id", "time": "ts"} | stream)
     if not isinstance(wanted, Wanted):
         wanted = as_wanted(COLUMNS if wanted is None else wanted)

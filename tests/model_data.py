@@ -1,4 +1,6 @@
-"""A tiny preprocessed directory for the model's tests: raw rows of a learnable funnel, written by the pipeline's own pieces."""
+"""A tiny preprocessed directory for the model's tests: raw rows of a learnable funnel, written by
+the pipeline's own pieces.
+"""
 
 from __future__ import annotations
 
@@ -187,7 +189,9 @@ def batches(data: Data, size: int, *, split: str = "train") -> tf.data.Dataset:
 
 
 def raw_rows(count: int, seed: int = 0) -> tuple[dict[str, list], dict[str, np.ndarray]]:
-    """(columns by name, labels by name): users and items of even number click more, tag "buy" converts; some labels unknown."""
+    """(columns by name, labels by name): users and items of even number click more, tag "buy"
+    converts; some labels unknown.
+    """
     rng = np.random.default_rng(seed)
     user, item, price = (
         rng.integers(0, 12, count),
@@ -243,9 +247,11 @@ def write_data(
     weights: np.ndarray | None = None,
     **output: str,
 ) -> Path:
-    """Writes folder/data as preprocessing does, with ids "0", "1", …, training rows first; returns its path.
+    """Writes folder/data as preprocessing does, with ids "0", "1", …, training rows first; returns
+    its path.
 
-    `labels` {name: value of every row} replace the drawn ones; `weights` are those of all rows; `output`: layout, compression.
+    `labels` {name: value of every row} replace the drawn ones; `weights` are those of all rows;
+    `output`: layout, compression.
     """
     spec, out, total = spec or make_spec(), folder / "data", train + evaluate
     output = {"layout": "packed", "compression": "none"} | output

@@ -39,7 +39,9 @@ def write_jsonl(path: Path, rows: list[dict | str | bytes]) -> None:
 
 
 def make_config(folder: Path, **changes: object) -> PreprocessConfig:
-    """Three JSONL streams below `folder`; `changes` replace whole sections (logs, features, labels, tasks, split, output)."""
+    """Three JSONL streams below `folder`; `changes` replace whole sections (logs, features, labels,
+    tasks, split, output).
+    """
     streams = {
         "impressions": {"files": f"{folder}/impressions*", "id": "id", "time": "ts"},
         "clicks": {"files": f"{folder}/clicks*", "id": "id", "time": "ts"},

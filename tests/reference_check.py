@@ -20,7 +20,8 @@ Reference = Callable[[Weights, Weights], dict[str, np.ndarray]]
 def precision(dtype: str) -> Iterator[None]:
     """Layers made here, and their parts, compute in `dtype`.
 
-    float32 as they do in training, but for batch norm: it divides by a deviation, which in float32 costs more than the tolerance.
+    float32 as they do in training, but for batch norm: it divides by a deviation, which in float32
+    costs more than the tolerance.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)
@@ -40,7 +41,9 @@ def set_random(layer: keras.Layer, seed: int = 0) -> None:
 def assert_outputs(
     layer: keras.Layer, compute: Compute, reference: Reference, inputs: Weights
 ) -> None:
-    """Builds the layer by calling it; `compute`(tensors) and `reference`(weights, arrays) give arrays by name."""
+    """Builds the layer by calling it; `compute`(tensors) and `reference`(weights, arrays) give
+    arrays by name.
+    """
     tensors = as_tensors(layer, inputs)
     compute(tensors)
     set_random(layer)
@@ -50,7 +53,9 @@ def assert_outputs(
 def assert_outputs_and_gradients(
     layer: keras.Layer, compute: Compute, reference: Reference, inputs: Weights
 ) -> None:
-    """As `assert_outputs`, and ∂/∂v of Σ c·output + the layer's losses for every weight and input v, c drawn."""
+    """As `assert_outputs`, and ∂/∂v of Σ c·output + the layer's losses for every weight and input
+    v, c drawn.
+    """
     assert_outputs(layer, compute, reference, inputs)
     tensors = as_tensors(layer, inputs)
     w, x = named(layer.trainable_variables), as_float64(tensors)

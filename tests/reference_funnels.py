@@ -1,6 +1,8 @@
-"""The funnels in plain NumPy and float64, from their papers' equations: weights by name and representations in, losses out.
+"""The funnels in plain NumPy and float64, from their papers' equations: weights by name and
+representations in, losses out.
 
-p are probabilities, not logarithms. Labels are −1 where unknown. Heads come in the order of the chain.
+p are probabilities, not logarithms. Labels are −1 where unknown. Heads come in the order of the
+chain.
 """
 
 from __future__ import annotations
@@ -115,8 +117,8 @@ def _transfer(w: Weights, head: str, p: np.ndarray, q: np.ndarray) -> np.ndarray
 
 
 def escm2(w: Weights, h: Rows, labels: Rows, fixed: dict[str, np.ndarray]) -> float:
-    """With an imputation head the doubly robust estimator. `fixed` holds what has no gradient, from the first call on: o's
-    propensity and, for the imputation's loss, δ.
+    """With an imputation head the doubly robust estimator. `fixed` holds what has no gradient, from
+    the first call on: o's propensity and, for the imputation's loss, δ.
     """
     t = towers(w, h)
     ctr, cvr = (sigmoid(logit(w, head, t[head])) for head in ("ctr", "cvr"))

@@ -1,4 +1,6 @@
-"""The blocks in plain NumPy and float64, from the papers' equations: one network at a time, pairs, levels and steps in loops."""
+"""The blocks in plain NumPy and float64, from the papers' equations: one network at a time, pairs,
+levels and steps in loops.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ ACTIVATIONS = {
 
 
 def named(variables: Iterable) -> Weights:
-    """{path below the layer: value} of its variables; the kernel of `dense_0` goes by `kernel_0`, as that of many experts does."""
+    """{path below the layer: value} of its variables; the kernel of `dense_0` goes by `kernel_0`,
+    as that of many experts does.
+    """
     values = {v.path.partition("/")[2]: np.array(v.numpy(), np.float64) for v in variables}
     return {
         re.sub(r"dense_(\d+)/(kernel|bias)$", r"\2_\1", path): value
@@ -45,7 +49,9 @@ def under(w: Weights, scope: str) -> Weights:
 
 
 def own(w: Weights, network: int, count: int) -> Weights:
-    """The weights of one of `count` networks that are held together: its matrix of [count, …], or its share of the columns."""
+    """The weights of one of `count` networks that are held together: its matrix of [count, …], or
+    its share of the columns.
+    """
 
     def cut(value: Array) -> Array:
         return value[network] if value.ndim == 3 else np.split(value, count, axis=-1)[network]
@@ -74,7 +80,9 @@ def network(
     normalize: str = "none",
     between: Callable = lambda _, h: h,
 ) -> Array:
-    """h_l = act(W_l h_{l−1} + b_l) or act(norm(W_l h_{l−1})), plus h_{l−1} where residual and as wide."""
+    """h_l = act(W_l h_{l−1} + b_l) or act(norm(W_l h_{l−1})), plus h_{l−1} where residual and as
+    wide.
+    """
     for layer in range(sum(name.startswith("kernel_") for name in w)):
         h = x @ w[f"kernel_{layer}"]
         norm = NORMS.get(normalize)
@@ -98,7 +106,9 @@ def cross(w: Weights, x: Array, **options: object) -> Array:
 
 
 def fm(w: Weights, x: Array, fields: Sequence[Array], **options: object) -> Array:
-    """W x + P Σ_{i<j} v_i ⊙ v_j + MLP(x); fields [B, F_d, d] for each dimension d, pairs within a dimension (DeepFM, eq. 1–3)."""
+    """W x + P Σ_{i<j} v_i ⊙ v_j + MLP(x); fields [B, F_d, d] for each dimension d, pairs within a
+    dimension (DeepFM, eq. 1–3).
+    """
     sums = []
     for v in fields:
         total = np.zeros_like(v[:, 0])
@@ -114,9 +124,11 @@ def fm(w: Weights, x: Array, fields: Sequence[Array], **options: object) -> Arra
 
 
 def lstm(w: Weights, sequence: Array, present: Array) -> Array:
-    """h_t of every step, [B, T, U]: i, f, o = σ(s_t W + h_{t−1} R + b), g = tanh(…); c_t = f ⊙ c_{t−1} + i ⊙ g; h_t = o ⊙ tanh(c_t).
+    """h_t of every step, [B, T, U]: i, f, o = σ(s_t W + h_{t−1} R + b), g = tanh(…); c_t = f ⊙
+    c_{t−1} + i ⊙ g; h_t = o ⊙ tanh(c_t).
 
-    The columns of W, R and b are those of i, f, g, o. A row carries its state over a step that it does not have.
+    The columns of W, R and b are those of i, f, g, o. A row carries its state over a step that it
+    does not have.
     """
     units, rows = w["recurrent"].shape[0], len(sequence)
     h, c, states = np.zeros([rows, units]), np.zeros([rows, units]), []
@@ -158,7 +170,7 @@ def layer_mixture(beta: Array, layers: Sequence[Sequence[Array]]) -> list[Array]
     """h_k = Σ_l β_{k,l} h_{k,l} (Ruder et al., sec. 2); layers[l][k]."""
     return [
         sum(beta[k, l] * layers[l][k] for l in range(len(layers))) for k in range(len(layers[0]))
-    ]  # noqa: E741
+    ]
 
 
 def transfer(w: Weights, p: Array, q: Array) -> Array:
@@ -172,7 +184,9 @@ def transfer(w: Weights, p: Array, q: Array) -> Array:
 
 
 def orthogonality(kernels: Sequence[Array], subspaces: int) -> float:
-    """Σ_k Σ_{s<t} ‖G_{k,s}ᵀ G_{k,t}‖²_F, G_{k,s} the columns of task k's kernel that make its subspace s."""
+    """Σ_k Σ_{s<t} ‖G_{k,s}ᵀ G_{k,t}‖²_F, G_{k,s} the columns of task k's kernel that make its
+    subspace s.
+    """
     total = 0.0
     for kernel in kernels:
         for g, h in itertools.combinations(np.split(kernel, subspaces, axis=1), 2):

@@ -1,6 +1,8 @@
-"""The sharings in plain NumPy and float64, from the papers' equations: loops over tasks, experts and levels.
+"""The sharings in plain NumPy and float64, from the papers' equations: loops over tasks, experts
+and levels.
 
-Each takes a layer's weights by name, what it reads, its options and the heads, and gives ({head: [B, H]}, {gate: [B, n]}).
+Each takes a layer's weights by name, what it reads, its options and the heads, and gives ({head:
+[B, H]}, {gate: [B, n]}).
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ Found = tuple[dict[str, Array], dict[str, Array]]
 
 
 class Read(NamedTuple):
-    """x [B, I]; the fields of each dimension [B, F_d, d]; the sequences side by side [B, T, D], and their steps [B, T]."""
+    """x [B, I]; the fields of each dimension [B, F_d, d]; the sequences side by side [B, T, D], and
+    their steps [B, T].
+    """
 
     x: Array
     fields: Sequence[Array]
@@ -114,7 +118,9 @@ def mmoe(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
 
 
 def ml_mmoe(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
-    """x_i^{l+1} = Σ_j g^{l,i}(x)_j f_j^l(x_j^l), and of the last level f^k = Σ_j g^{L,k}(x)_j f_j^L(x_j^L): all gates read x."""
+    """x_i^{l+1} = Σ_j g^{l,i}(x)_j f_j^l(x_j^l), and of the last level f^k = Σ_j g^{L,k}(x)_j
+    f_j^L(x_j^L): all gates read x.
+    """
     n, levels = options["experts"], options["levels"]
     reads, kind, gates, given = [read] * n, None, {}, {}
     for level in range(levels):
@@ -137,7 +143,8 @@ def cgc(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
 
 
 def ple(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
-    """g^{k,j} = w^{k,j}(g^{k,j−1}) S^{k,j}; S^{k,j} the experts of task k, which read g^{k,j−1}, and the shared, which read g^{s,j−1}.
+    """g^{k,j} = w^{k,j}(g^{k,j−1}) S^{k,j}; S^{k,j} the experts of task k, which read g^{k,j−1},
+    and the shared, which read g^{s,j−1}.
 
     g^{s,j}, below the last level, is over the experts of all tasks and the shared.
     """
@@ -215,7 +222,9 @@ def sluice(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
 
 
 def mose(w: Weights, read: Read, options: Options, heads: list[str]) -> Found:
-    """f^k(s_t) = Σ_i g^k(x)_i f_i(f(s_t)); h_k = [the last state of t^k over f^k(s_1) … f^k(s_T), x]; f, f_i and t^k are LSTMs."""
+    """f^k(s_t) = Σ_i g^k(x)_i f_i(f(s_t)); h_k = [the last state of t^k over f^k(s_1) … f^k(s_T),
+    x]; f, f_i and t^k are LSTMs.
+    """
     below = lstm(own(under(w, "bottom"), 0, 1), read.sequence, read.present)
     n = options["experts"]
     f = [

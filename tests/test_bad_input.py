@@ -1,4 +1,6 @@
-"""Bad input to the whole job: each case gets one clear error or a reject row; never a half-written output."""
+"""Bad input to the whole job: each case gets one clear error or a reject row; never a half-written
+output.
+"""
 
 import json
 from pathlib import Path
@@ -22,7 +24,9 @@ END = {"id": "nobody", "ts": T0 + 40 * 86_400}
 
 
 def fails(folder, match, **changes):
-    """The job ends with one FunnelError, and the good output of an earlier run beside it stays as it was."""
+    """The job ends with one FunnelError, and the good output of an earlier run beside it stays as
+    it was.
+    """
     out = folder / "out" / "data"
     out.mkdir(parents=True)
     (out / "manifest.json").write_text("good")

@@ -1,4 +1,6 @@
-"""Every benchmark program runs at its smallest, says what it measures and ends with the documented JSON object."""
+"""Every benchmark program runs at its smallest, says what it measures and ends with the documented
+JSON object.
+"""
 
 import json
 import subprocess
@@ -30,7 +32,9 @@ def test_help_gives_an_example(program):
 
 
 def stand_in(folder):
-    """In place of a peer's Python: it answers as the worker scripts do, without the peer's environment."""
+    """In place of a peer's Python: it answers as the worker scripts do, without the peer's
+    environment.
+    """
     python = folder / "python"
     python.write_text(f"#!{sys.executable}\n{PEER}")
     python.chmod(0o755)

@@ -1,4 +1,6 @@
-"""Every file of the corpus of broken ones: one clear error, or rows and rejects; read whole and in pieces alike."""
+"""Every file of the corpus of broken ones: one clear error, or rows and rejects; read whole and in
+pieces alike.
+"""
 
 import pytest
 from broken_files import BROKEN_FILES, LINES

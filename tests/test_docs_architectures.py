@@ -1,4 +1,6 @@
-"""docs/architectures.md: every entry has a section, its cost and the drawing of docs/draw_architectures.py; every block runs."""
+"""docs/architectures.md: every entry has a section, its cost and the drawing of
+docs/draw_architectures.py; every block runs.
+"""
 
 import re
 import runpy

@@ -1,4 +1,6 @@
-"""docs/labels.md: every configuration on it runs on the same literal logs; its picture is computed from the rows that it draws."""
+"""docs/labels.md: every configuration on it runs on the same literal logs; its picture is computed
+from the rows that it draws.
+"""
 
 import re
 import runpy
@@ -36,7 +38,8 @@ CONVERSIONS = [
     ("a", 2 * HOUR, "k3", 5.0, "u2"),
     ("d", 100, "k9", 7.0, "u9"),
 ]
-# What the page's configurations make of them: by the first label or key of each block, the labels of a, b, c, d.
+# What the page's configurations make of them: by the first label or key of each block, the labels
+# of a, b, c, d.
 EXPECTED = {
     "click, convert": [(1, 1), (0, 0), (1, 0), (0, 0)],
     "spent": [np.log1p(25), 0, 0, np.log1p(7)],

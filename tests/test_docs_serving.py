@@ -1,4 +1,6 @@
-"""docs/serving.md: its requests are answered, by a server that implements TF Serving's PredictionService with the C API."""
+"""docs/serving.md: its requests are answered, by a server that implements TF Serving's
+PredictionService with the C API.
+"""
 
 import json
 import re
@@ -68,7 +70,9 @@ def port(served):
 
 
 def by_rest(served):
-    """What the JSON body is answered with: its lists become tensors of the signature's dtypes, as TF Serving's REST API makes them."""
+    """What the JSON body is answered with: its lists become tensors of the signature's dtypes, as
+    TF Serving's REST API makes them.
+    """
     body = json.loads(BLOCKS["json"][0])
     declared = served.signatures[body["signature_name"]].inputs
     dtypes = {name: tf.dtypes.as_dtype(tensor.dtype).name for name, tensor in declared.items()}

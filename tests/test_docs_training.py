@@ -1,4 +1,6 @@
-"""docs/training.md: its Python runs, its configuration is one that the program takes, its job is a shell's."""
+"""docs/training.md: its Python runs, its configuration is one that the program takes, its job is a
+shell's.
+"""
 
 import re
 import subprocess

@@ -1,4 +1,6 @@
-"""examples/adult.toml, the example of the seeds, on the real data: every sharing, and every funnel that its two tasks form."""
+"""examples/adult.toml, the example of the seeds, on the real data: every sharing, and every funnel
+that its two tasks form.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""features.hashing: golden values, missing is 0, and uses of one hash that know nothing of each other."""
+"""features.hashing: golden values, missing is 0, and uses of one hash that know nothing of each
+other.
+"""
 
 import numpy as np
 import pyarrow as pa
@@ -6,7 +8,8 @@ import pytest
 
 from features import hashing
 
-# FarmHash fingerprint64, as TensorFlow's own test of to_hash_bucket_fast has them: modulo 10 they are 9, 2, 2, 5.
+# FarmHash fingerprint64, as TensorFlow's own test of to_hash_bucket_fast has them: modulo 10 they
+# are 9, 2, 2, 5.
 FINGERPRINTS = {
     "": 11160318154034397263,
     "a": 12917804110809363939,

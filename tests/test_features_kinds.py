@@ -1,4 +1,6 @@
-"""Every kind of feature and of label: what it is written as, what it shares, and the declarations that are refused."""
+"""Every kind of feature and of label: what it is written as, what it shares, and the declarations
+that are refused.
+"""
 
 import pytest
 

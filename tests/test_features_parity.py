@@ -1,4 +1,6 @@
-"""Hash parity: features.arrays and features.graph give the same ids and numbers for any raw columns."""
+"""Hash parity: features.arrays and features.graph give the same ids and numbers for any raw
+columns.
+"""
 
 import numpy as np
 import pyarrow as pa
@@ -189,7 +191,8 @@ def test_a_request_of_padded_lists_agrees():
     ids, dense = graph.encode(SPEC, request)
     np.testing.assert_array_equal(ids, expected.ids)
     np.testing.assert_array_equal(dense, expected.dense)
-    # tags × words × device of the first row: 2 × 2 × 1 combinations, then padding; of the second none.
+    # tags × words × device of the first row: 2 × 2 × 1 combinations, then padding; of the second
+    # none.
     slots = SPEC.id_slots["tags_x_words"].slice
     assert [(row > 0).sum() for row in expected.ids[:, slots]] == [4, 0]
 
@@ -203,7 +206,9 @@ def test_bucket_ids_are_tensorflows(buckets):
 
 
 def test_time_on_paper():
-    """1970-01-01 was a Thursday (3): at 23:00 UTC it is Friday 08:00 nine hours east, Thursday 16:00 seven hours west."""
+    """1970-01-01 was a Thursday (3): at 23:00 UTC it is Friday 08:00 nine hours east, Thursday
+    16:00 seven hours west.
+    """
     columns = arrow_columns([dict.fromkeys(SPEC.columns) | {"at": 23 * 3600}])
     ids = arrays.encode(SPEC, columns).ids[0]
     assert ids[SPEC.id_slots["weekday"].start] == 1 + 4
@@ -240,8 +245,9 @@ def test_normalise_on_paper():
     )
     e, nothing = float(np.e), float("nan")
     dense = tf.constant([[e - 1, 7.0, 5.0, 3.0, 15.0], [-4.0, nothing, nothing, 4.0, nothing]])
-    # a: (log1p(e − 1) − 0.5) / 0.25 = 2, (log1p(0) − 0.5) / 0.25 = −2; b: (7 − 3) / 2 = 2, missing 0; c: 5 is cut to 4;
-    # d: a constant divides by 1; e: (15 − 10) / (20 − 10) = 0.5, missing is 30, beyond the range: 1.
+    # a: (log1p(e − 1) − 0.5) / 0.25 = 2, (log1p(0) − 0.5) / 0.25 = −2; b: (7 − 3) / 2 = 2, missing
+    # 0; c: 5 is cut to 4; d: a constant divides by 1; e: (15 − 10) / (20 − 10) = 0.5, missing is
+    # 30, beyond the range: 1.
     fitted = Fitted(
         moments={"a": (0.5, 0.25), "b": (3.0, 2.0), "d": (3.0, 0.0)}, ranges={"e": (10.0, 20.0)}
     )
@@ -266,7 +272,8 @@ def test_table_rows_on_paper():
     )
     ids = tf.constant([[9, 70, 900, 6, 5], [0, 0, 5, 0, 0], [1, 1000, 4, 0, 7]], tf.int64)
     dense = tf.constant([[20.0], [float("nan")], [19.0]])
-    # 0 stays; a vocabulary's values are rows 2, 3, 4, others 1; 20 has one boundary at or below it: 1 + 1.
+    # 0 stays; a vocabulary's values are rows 2, 3, 4, others 1; 20 has one boundary at or below it:
+    # 1 + 1.
     expected = [[9, 3, 4, 1, 1, 2], [0, 0, 2, 0, 0, 0], [1, 1, 1, 0, 1, 1]]
     np.testing.assert_array_equal(graph.table_rows(spec, fitted, ids, dense), expected)
     assert [fitted.table_rows(spec, name) for name in spec.embedded] == [10, 5, 5, 2, 4]

@@ -1,4 +1,6 @@
-"""The contract's rules, one by one: slots, fingerprint, round trip, crosses, chains, names; durations and nearest keys."""
+"""The contract's rules, one by one: slots, fingerprint, round trip, crosses, chains, names;
+durations and nearest keys.
+"""
 
 import json
 from datetime import timedelta
@@ -96,7 +98,8 @@ def test_defaults():
 
 
 def test_golden_fingerprint():
-    # It is written into every data directory: a change of this number means that all of them must be preprocessed again.
+    # It is written into every data directory: a change of this number means that all of them must
+    # be preprocessed again.
     spec = Spec.parse(
         {
             "features": {"user": USER},

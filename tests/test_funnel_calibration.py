@@ -20,7 +20,9 @@ CASES = {
 
 
 def configure(folder: Path, changes: list[str]):
-    """100,000 impressions, half of them to evaluate on; with rates so high that chance moves a calibration by about 1 %."""
+    """100,000 impressions, half of them to evaluate on; with rates so high that chance moves a
+    calibration by about 1 %.
+    """
     logs = [
         f"logs.{stream}.files={folder}/logs/{stream}/*/*"
         for stream in ("impressions", "clicks", "conversions")
@@ -63,8 +65,8 @@ def test_scores_are_rates(simulated, case):
     run = Run(config)
     run.train()
     results = run.estimator.evaluate(run.eval_input)
-    # What is not fitted keeps the error of the model: the last step's noise, and that it knows its training rows.
-    # Weights that were not undone would double a rate at least.
+    # What is not fitted keeps the error of the model: the last step's noise, and that it knows its
+    # training rows. Weights that were not undone would double a rate at least.
     error = 0.03 if "calibrate" in str(CASES[case]) else 0.08
     for name in ("ctr", "cvr", "ctcvr"):
         assert results[name]["calibration"] == pytest.approx(1, abs=error), (
@@ -83,7 +85,9 @@ def test_scores_are_rates(simulated, case):
 
 @pytest.mark.slow
 def test_an_export_is_calibrated_too(simulated):
-    """The loaders that serve score like the checkpoint with its maps: an export is refused where they do not."""
+    """The loaders that serve score like the checkpoint with its maps: an export is refused where
+    they do not.
+    """
     config = configure(simulated, [*CASES["platt"], f"run={simulated}/exported", "train.steps=20"])
     stages.preprocess(config)
     stages.train(config)

@@ -1,4 +1,6 @@
-"""The command: exit codes, one clear error on stderr, help with examples, and what is passed on to Beam."""
+"""The command: exit codes, one clear error on stderr, help with examples, and what is passed on to
+Beam.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Experiments: their data by hand, their statistics, and that a rerun measures only what is missing."""
+"""Experiments: their data by hand, their statistics, and that a rerun measures only what is
+missing.
+"""
 
 import json
 from dataclasses import dataclass, replace
@@ -60,7 +62,8 @@ def measured(out):
 
 def test_statistics_by_hand():
     found = statistics([1.0, 2.0, 6.0])
-    # mean 9/3; variance (4 + 1 + 9)/2 = 7; t(.975, 2 degrees) = 4.302653; half of the interval = 4.302653·√7/√3
+    # mean 9/3; variance (4 + 1 + 9)/2 = 7; t(.975, 2 degrees) = 4.302653; half of the interval =
+    # 4.302653·√7/√3
     assert found == pytest.approx(
         {
             "mean": 3,
@@ -151,7 +154,8 @@ def test_synthetic_labels_correlate_as_the_paper_reports(p, correlation):
 
 
 def test_models_have_the_papers_sizes():
-    # shared bottom 100·113 + 113; experts 8·(100·16 + 16); a gate 100·8; two towers of 8 units over the representation, and their outputs
+    # shared bottom 100·113 + 113; experts 8·(100·16 + 16); a gate 100·8; two towers of 8 units over
+    # the representation, and their outputs
     def towers(width):
         return 2 * (width * 8 + 8 + 8 + 1)
 

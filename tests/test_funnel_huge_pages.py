@@ -13,7 +13,9 @@ REQUEST, ALWAYS = "always [madvise] never\n", "[always] madvise never\n"
 
 @pytest.fixture
 def started(tmp_path, monkeypatch):
-    """ask() under what the kernel says, the tunables there are and the C library → (what was started, the tunables then)."""
+    """ask() under what the kernel says, the tunables there are and the C library → (what was
+    started, the tunables then).
+    """
 
     def ask(enabled, tunables, libc="glibc"):
         calls = []

@@ -1,4 +1,6 @@
-"""`funnel inspect`: all of the statistics in 100 columns, and examples by feature name from either layout."""
+"""`funnel inspect`: all of the statistics in 100 columns, and examples by feature name from either
+layout.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""The whole way on a small simulation: every stage, what is skipped the next time, and what each leaves behind."""
+"""The whole way on a small simulation: every stage, what is skipped the next time, and what each
+leaves behind.
+"""
 
 import json
 import subprocess

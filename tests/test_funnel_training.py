@@ -1,4 +1,6 @@
-"""`funnel train` on a small preprocessed directory: its devices, what it publishes, when it stops, and what a signal leaves behind."""
+"""`funnel train` on a small preprocessed directory: its devices, what it publishes, when it stops,
+and what a signal leaves behind.
+"""
 
 import json
 import os
@@ -143,7 +145,8 @@ def test_evaluation_exporters_and_their_files(folder):
 
 @pytest.mark.slow
 def test_early_stopping_counts_on_in_a_new_process(folder):
-    stopping = 'evaluation.early_stopping={metric="ctr auc", patience=2, min_delta=1.0}'  # nothing improves by so much
+    # nothing improves by so much
+    stopping = 'evaluation.early_stopping={metric="ctr auc", patience=2, min_delta=1.0}'
     changes = ["evaluation.every=2", stopping]
     trained = Run(load(folder / "my.toml", [*changes, "train.steps=4"])).train()
     assert (trained.step, trained.ended) == (

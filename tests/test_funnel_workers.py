@@ -1,4 +1,6 @@
-"""`funnel` in several processes by TF_CONFIG: all train as one would, and the first alone writes what there is one of."""
+"""`funnel` in several processes by TF_CONFIG: all train as one would, and the first alone writes
+what there is one of.
+"""
 
 import json
 import os
@@ -32,7 +34,8 @@ sys.addaudithook(told)
 from funnel.cli.main import program
 program()
 """
-# With a buffer of one row the shards' rows alternate: two workers of a shard each take together the batch that one process takes.
+# With a buffer of one row the shards' rows alternate: two workers of a shard each take together the
+# batch that one process takes.
 TRAIN = {
     "batch_size": 16,
     "steps": 20,
@@ -49,7 +52,9 @@ MODEL = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current directory: one.toml and two.toml, whose runs in one/ and two/ have the same data of two shards."""
+    """The current directory: one.toml and two.toml, whose runs in one/ and two/ have the same data
+    of two shards.
+    """
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
         write_data(tmp_path / name)

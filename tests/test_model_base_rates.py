@@ -1,4 +1,6 @@
-"""Where outputs begin: each funnel's constant predictions on paper, and the loss before the first step."""
+"""Where outputs begin: each funnel's constant predictions on paper, and the loss before the first
+step.
+"""
 
 import math
 
@@ -22,7 +24,8 @@ def outcome(
     )
 
 
-# 100 rows: 80 without a click, 15 clicks without a conversion, 3 with one, 2 whose conversion is unknown.
+# 100 rows: 80 without a click, 15 clicks without a conversion, 3 with one, 2 whose conversion is
+# unknown.
 FUNNEL = [
     outcome(80, click=0, convert=0),
     outcome(2, click=1, convert=-1),
@@ -142,7 +145,9 @@ def test_log_odds_stay_finite():
 
 @pytest.mark.parametrize("funnel", ["independent", "esmm", "dbmtl", "aitm", "escm2"])
 def test_the_loss_before_the_first_step_is_the_constants(funnel):
-    """Each objective over all rows, however features are set, against that of the best constant, found by a grid."""
+    """Each objective over all rows, however features are set, against that of the best constant,
+    found by a grid.
+    """
     spec = make_spec()
     model = RankingModel(spec, make_model("mmoe", funnel), _fitted(spec), seed=1)
     states = [[o.states[name] for o in FUNNEL for _ in range(o.rows)] for name in LABELS]
@@ -156,7 +161,9 @@ def test_the_loss_before_the_first_step_is_the_constants(funnel):
     best = {"ctr": _entropy(20, 80), "cvr": _entropy(3, 15), "ctcvr": _entropy(3, 95)}
     if (
         funnel == "escm2"
-    ):  # IPW divides a click's loss by p_ctr and takes the mean over all rows whose joint label is known
+        # IPW divides a click's loss by p_ctr and takes the mean over all rows whose joint label is
+        # known
+    ):
         best["cvr"] *= 18 / 0.2 / 98
     assert {name for name in best if name in found} == set(found) - {"calibrator_cvr"}
     for name in found.keys() & best.keys():

@@ -118,7 +118,9 @@ def test_weights_count_as_rows():
 
 
 def test_points_on_paper():
-    """40 rows of p = .1 and 40 of p = .5: 20 positives each of .25 and .5 … the first rate .5, the second .5, are pooled."""
+    """40 rows of p = .1 and 40 of p = .5: 20 positives each of .25 and .5 … the first rate .5, the
+    second .5, are pooled.
+    """
     p = np.repeat([0.1, 0.5], 40).astype(np.float32)
     label = np.tile([0, 1], 40)
     found = fit("isotonic", p, label, np.ones(80))

@@ -1,4 +1,6 @@
-"""Checkpoints, their list, positions and model.json, broken one by one: what is whole is found, and nothing good is deleted."""
+"""Checkpoints, their list, positions and model.json, broken one by one: what is whole is found, and
+nothing good is deleted.
+"""
 
 import os
 import shutil
@@ -28,7 +30,9 @@ def once(tmp_path_factory):
 
 @pytest.fixture
 def trained(once):
-    """A training at step 6 with checkpoints of steps 2, 4 and 6, as it was before other tests broke it."""
+    """A training at step 6 with checkpoints of steps 2, 4 and 6, as it was before other tests broke
+    it.
+    """
     shutil.rmtree(once / "model")
     shutil.copytree(once / "kept", once / "model")
     return once
@@ -94,7 +98,8 @@ def test_without_their_list_checkpoints_are_found_all_the_same(trained, break_it
 
 
 def test_newer_checkpoints_than_the_saved_one_stay(trained):
-    # The newest cannot be read now, as on a network's file system that is away: training goes on from the one before.
+    # The newest cannot be read now, as on a network's file system that is away: training goes on
+    # from the one before.
     checkpoints = trained / "model/checkpoints"
     position = checkpoints / "ckpt-6.position-00000"
     kept = position.read_bytes()

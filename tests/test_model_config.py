@@ -1,4 +1,6 @@
-"""The model's configuration: names looked up in the dicts, options checked by the entry's own Params."""
+"""The model's configuration: names looked up in the dicts, options checked by the entry's own
+Params.
+"""
 
 import pytest
 from model_data import SMALL, make_spec

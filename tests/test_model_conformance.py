@@ -22,7 +22,9 @@ TRAIN, BATCH, STEPS = 1000, 100, 100
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A funnel that can be learned: users of even number click, what comes after is up to the item; some labels are unknown."""
+    """A funnel that can be learned: users of even number click, what comes after is up to the item;
+    some labels are unknown.
+    """
     columns, drawn = raw_rows(TRAIN + 10)
     click, item = (
         np.array([user in ("u0", "u2", "u4", "u6", "u8", "u10") for user in columns["user"]]),

@@ -1,4 +1,6 @@
-"""What is said of losses and gradients that are not finite where no batch of this process is to blame."""
+"""What is said of losses and gradients that are not finite where no batch of this process is to
+blame.
+"""
 
 import re
 
@@ -20,7 +22,9 @@ def without_derivative(x):
 
 @pytest.fixture
 def one_bad_derivative(tmp_path, monkeypatch):
-    """A run in whose backward pass the logit of cvr, and all before it, are not finite; every loss is."""
+    """A run in whose backward pass the logit of cvr, and all before it, are not finite; every loss
+    is.
+    """
 
     def logit(self, head, towers, wide):
         z = real(self, head, towers, wide)

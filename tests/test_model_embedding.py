@@ -34,7 +34,9 @@ def read(embeddings: Embeddings, rows: list, numbers: tf.Tensor) -> Inputs:
 
 @pytest.fixture
 def embeddings():
-    """Row r of the table of dimension 2 is (r, 100 + r), of dimension 1 (−r). Ranges: a 0–2, c 3–4, many 5–9; b 0–3."""
+    """Row r of the table of dimension 2 is (r, 100 + r), of dimension 1 (−r). Ranges: a 0–2, c 3–4,
+    many 5–9; b 0–3.
+    """
     result = Embeddings(SPEC, NOTHING, seed=1)
     result.tables["2"].variable.assign([[r, 100.0 + r] for r in range(10)])
     result.tables["1"].variable.assign([[-float(r)] for r in range(4)])
@@ -48,7 +50,8 @@ def test_one_table_for_each_dimension():
 
 
 def test_every_feature_reads_its_own_rows(embeddings):
-    # ids in the order of slots: a, b, c, many, many. All are 1: rows 0 + 1, 1, 3 + 1, and the mean of 5 + 1 twice.
+    # ids in the order of slots: a, b, c, many, many. All are 1: rows 0 + 1, 1, 3 + 1, and the mean
+    # of 5 + 1 twice.
     inputs = read(embeddings, [[1, 1, 1, 1, 1]], tf.constant([[0.5]]))
     assert {name: field.numpy().tolist() for name, field in inputs.fields.items()} == {
         "a": [[1.0, 101.0]],

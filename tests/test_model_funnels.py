@@ -146,7 +146,8 @@ def test_aitm():
 def test_escm2_ipw(floor, propensity):
     funnel = build("escm2", propensity_floor=floor, global_weight=0.5)
     set_logits(funnel, ctr=-ln(3))  # p_ctr = 1/4, p_cvr = 1/2
-    # Two clicked rows with a known conversion, for the three whose joint label is known; p_ctcvr = 1/8
+    # Two clicked rows with a known conversion, for the three whose joint label is known; p_ctcvr =
+    # 1/8
     wanted = {
         "ctr": (-ln(3 / 4) - 3 * ln(1 / 4), 4),
         "cvr": (2 * ln(2) / propensity, 3),
@@ -249,7 +250,9 @@ def test_positives_weigh_more():
 
 
 def saturated(funnel, cases):
-    """(logits, labels, gradients by head) of one row for every choice of logits of ±40 and each of the cases, labels by name."""
+    """(logits, labels, gradients by head) of one row for every choice of logits of ±40 and each of
+    the cases, labels by name.
+    """
     biases = {head: dense.bias.value for head, dense in funnel.outputs.items()}
     for signs in itertools.product((-40.0, 40.0), repeat=len(funnel.heads)):
         logits = dict(zip(funnel.heads, signs, strict=True))

@@ -1,4 +1,6 @@
-"""Each funnel's losses, and their gradients, equal those of a float64 NumPy reference written from the papers."""
+"""Each funnel's losses, and their gradients, equal those of a float64 NumPy reference written from
+the papers.
+"""
 
 import numpy as np
 import pytest

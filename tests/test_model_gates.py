@@ -1,4 +1,6 @@
-"""What is read off gates: means and entropies on paper, the alarms, and the files that an evaluation leaves."""
+"""What is read off gates: means and entropies on paper, the alarms, and the files that an
+evaluation leaves.
+"""
 
 import json
 
@@ -62,7 +64,8 @@ def test_an_expert_that_nobody_uses():
 
 
 def test_a_tasks_own_expert_is_judged_by_the_gates_that_mix_it():
-    # cvr's own expert is dead though ctr, which does not see it, gives it nothing; ctr's own expert lives in the shared gate
+    # cvr's own expert is dead though ctr, which does not see it, gives it nothing; ctr's own expert
+    # lives in the shared gate
     weights = {
         "ctr": {"ctr_0": 0.004, "shared": 0.5, "more": 0.496},
         "cvr": {"cvr_0": 0.003, "shared": 0.5, "more": 0.497},

@@ -34,7 +34,9 @@ def observe(layer, *batches, names=None):
 
 
 def experts(**options):
-    """Expert 0 gives relu(x), relu(−x); expert 1 relu(x − 9), which is 0 below 9, and the constant 2."""
+    """Expert 0 gives relu(x), relu(−x); expert 1 relu(x − 9), which is 0 below 9, and the constant
+    2.
+    """
     layer = Experts(2, [2], name="experts", **options)
     layer(tf.zeros([1, 1]))
     layer.set_weights([np.array([[1.0, -1.0, 1.0, 0.0]]), np.array([0.0, 0.0, -9.0, 2.0])])

@@ -1,4 +1,6 @@
-"""Trainings that are killed while they write a checkpoint, with evaluations and exports. This file runs itself as the training."""
+"""Trainings that are killed while they write a checkpoint, with evaluations and exports. This file
+runs itself as the training.
+"""
 
 import os
 import signal

@@ -1,4 +1,6 @@
-"""The blocks of every architecture: numbers on paper, what each option does, a saved and reloaded model."""
+"""The blocks of every architecture: numbers on paper, what each option does, a saved and reloaded
+model.
+"""
 
 import keras
 import numpy as np
@@ -43,7 +45,8 @@ def test_mlp_golden():
             np.array([-1.0]),
         ]
     )
-    # x = (1, 2): relu(1 + 4, −1 + 1) = (5, 0); 3·5 + 5·0 − 1 = 14. x = (−3, 1): relu(−1, 4) = (0, 4); 0 + 20 − 1 = 19
+    # x = (1, 2): relu(1 + 4, −1 + 1) = (5, 0); 3·5 + 5·0 − 1 = 14. x = (−3, 1): relu(−1, 4) = (0,
+    # 4); 0 + 20 − 1 = 19
     np.testing.assert_array_equal(layer(tf.constant([[1.0, 2.0], [-3.0, 1.0]])), [[14.0], [19.0]])
 
 
@@ -55,7 +58,8 @@ def test_residual_golden():
     layer = MLP([1, 1, 2], residual=True)
     layer(tf.zeros([1, 1]))
     layer.set_weights([np.array(w, float) for w in ([[2]], [0], [[3]], [1], [[1, -1]], [0, 0])])
-    # x = 1: relu(2·1) = 2, to which a first layer adds nothing; relu(3·2 + 1) + 2 = 9; relu(9, −9), which is wider
+    # x = 1: relu(2·1) = 2, to which a first layer adds nothing; relu(3·2 + 1) + 2 = 9; relu(9, −9),
+    # which is wider
     np.testing.assert_array_equal(layer(tf.constant([[1.0]])), [[9.0, 0.0]])
 
 
@@ -86,8 +90,8 @@ def test_layer_norm_golden():
     layer(tf.zeros([1, 1]))
     layer.dense[0].set_weights([np.array([[2.0, 6.0]])])
     layer.norms[0].set_weights([np.array([1.0, 3.0]), np.array([0.0, 10.0])])
-    # h = (2, 6): mean 4, variance 4; γ (2 − 4) / √(4 + ε) + β = −1 and 3·1 + 10. The row h = (4, 12)
-    # has mean 8 and variance 16: the same, in training too
+    # h = (2, 6): mean 4, variance 4; γ (2 − 4) / √(4 + ε) + β = −1 and 3·1 + 10. The row h = (4,
+    # 12) has mean 8 and variance 16: the same, in training too
     for training in (False, True):
         found = layer(tf.constant([[1.0], [2.0]]), training=training)
         np.testing.assert_allclose(found, [[-1.0, 13.0], [-1.0, 13.0]], atol=1e-3)
@@ -138,7 +142,8 @@ def test_experts_golden():
             np.array([[[1.0]], [[-2.0]]]),
         ]
     )
-    # x = (1, 2): expert 1: relu(1 + 2) = 3, 3·3 + 1 = 10; expert 2: relu(2 − 2 + 1) = 1, 4·1 − 2 = 2
+    # x = (1, 2): expert 1: relu(1 + 2) = 3, 3·3 + 1 = 10; expert 2: relu(2 − 2 + 1) = 1, 4·1 − 2 =
+    # 2
     np.testing.assert_array_equal(layer(tf.constant([[1.0, 2.0]])), [[[10.0], [2.0]]])
 
 
@@ -187,7 +192,8 @@ def test_experts_differ_at_the_start_each_by_its_own_fan():
     for kernels in (np.split(layer.kernels[0].numpy(), 4, axis=1), list(layer.kernels[1].numpy())):
         assert len({k.tobytes() for k in kernels}) == 4
         for kernel in kernels:
-            # Glorot: uniform in ±√(6 / (8 + 8)) = ±0.612; over all four joined it would be ±√(6 / 40) = ±0.387
+            # Glorot: uniform in ±√(6 / (8 + 8)) = ±0.612; over all four joined it would be ±√(6 /
+            # 40) = ±0.387
             assert 0.45 < np.abs(kernel).max() <= np.sqrt(6 / 16)
 
 

@@ -1,4 +1,6 @@
-"""Experts of other kinds than MLPs, and the layers that mix networks: numbers on paper, and the same computed apart."""
+"""Experts of other kinds than MLPs, and the layers that mix networks: numbers on paper, and the
+same computed apart.
+"""
 
 import keras
 import numpy as np
@@ -53,7 +55,8 @@ def test_cross_golden():
             np.zeros([1, 1, 1]),
         ]
     )
-    # x0 = (1, 2). W0 x0 + b0 = (1 + 2, 0 + 1) = (3, 1); x1 = x0 ⊙ (3, 1) + x0 = (4, 4); x2 = x0 ⊙ (4, 4) + (4, 4) = (8, 12); 8 + 12
+    # x0 = (1, 2). W0 x0 + b0 = (1 + 2, 0 + 1) = (3, 1); x1 = x0 ⊙ (3, 1) + x0 = (4, 4); x2 = x0 ⊙
+    # (4, 4) + (4, 4) = (8, 12); 8 + 12
     np.testing.assert_array_equal(layer(tf.constant([[1.0, 2.0]])), [[[20.0]]])
 
 

@@ -1,4 +1,6 @@
-"""Every block against an independent implementation: outputs, and gradients by every weight and input, to 1e-5."""
+"""Every block against an independent implementation: outputs, and gradients by every weight and
+input, to 1e-5.
+"""
 
 from functools import partial
 
@@ -35,7 +37,7 @@ B, I, N, T, D, U = (
     3,
     2,
     2,
-)  # rows, width of x, networks, steps, width of a step, units of an LSTM  # noqa: E741
+)  # rows, width of x, networks, steps, width of a step, units of an LSTM
 PRESENT = np.array(
     [[1, 1, 1], [0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 0, 1]], bool
 )  # with a hole, and with nothing at all

@@ -1,4 +1,6 @@
-"""Evaluations that a killed process left out: made up when training goes on, told once, and their exporters called."""
+"""Evaluations that a killed process left out: made up when training goes on, told once, and their
+exporters called.
+"""
 
 from functools import partial
 

@@ -84,7 +84,8 @@ def loss_and_gradient(
     ("first", "second"), list(itertools.product([-200.0, -40.0, 0.5, 40.0, 200.0], repeat=2))
 )
 def test_products_of_extreme_logits(first, second):
-    # −log p = softplus(−z₁) + softplus(−z₂), its gradient −σ(−zᵢ); with q = 1 − p: −log q, gradient p·σ(−zᵢ) / q
+    # −log p = softplus(−z₁) + softplus(−z₂), its gradient −σ(−zᵢ); with q = 1 − p: −log q, gradient
+    # p·σ(−zᵢ) / q
     z = np.array([first, second])
     above, below = -np.logaddexp(0, -z), -np.logaddexp(0, z)  # log σ(z), log σ(−z)
     log_p, log_q = above.sum(), np.logaddexp(below[0], above[0] + below[1])

@@ -127,7 +127,9 @@ def test_sgd_takes_the_mean_over_the_batch():
     [("adagrad", 0.25), ("rowwise_adagrad", 0.25), ("lazy_adam", 0.25), ("ftrl", None)],
 )
 def test_a_row_that_is_read_once_a_batch_moves_alike_at_every_batch_size(name, epsilon):
-    """Four steps of B = 8, or of B = 512: the mean's gradient of a rare row is 64 times as small, its movement the same."""
+    """Four steps of B = 8, or of B = 512: the mean's gradient of a rare row is 64 times as small,
+    its movement the same.
+    """
     moved = []
     for batch_size in (8, 512):
         table, optimizer = make(
@@ -195,7 +197,8 @@ def test_a_feature_has_a_rate_and_an_l2_of_its_own():
         "sgd", [[1.0]] * 4, begins={"a": 0, "b": 2}, rates={"b": 3.0}, penalties={"a": 0.25}
     )
     step(optimizer, [[1.0], [1.0]], [1, 2], rate=0.5)
-    # row 1, of a: g = 1 + 2·0.25·1 = 1.5, w = 1 − 0.75; row 2, of b: 1 − 3·0.5·1; rows 0 and 3 are not used
+    # row 1, of a: g = 1 + 2·0.25·1 = 1.5, w = 1 − 0.75; row 2, of b: 1 − 3·0.5·1; rows 0 and 3 are
+    # not used
     np.testing.assert_allclose(table, [[1.0], [0.25], [-0.5], [1.0]])
 
 

@@ -1,4 +1,6 @@
-"""Two replicas take the step of one. Devices are fixed before TensorFlow starts, so this file runs itself as a script."""
+"""Two replicas take the step of one. Devices are fixed before TensorFlow starts, so this file runs
+itself as a script.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""One, two and four replicas train alike with every optimizer. Devices are fixed before TensorFlow starts, so this file runs itself."""
+"""One, two and four replicas train alike with every optimizer. Devices are fixed before TensorFlow
+starts, so this file runs itself.
+"""
 
 import json
 import os
@@ -53,7 +55,9 @@ def trainer_of(name: str, devices: int | None, **more: object) -> Trainer:
 
 
 def course(name: str, devices: int | None, steps: int, **more: object) -> dict[str, np.ndarray]:
-    """Every variable after `steps` over batches whose sample spaces lie unevenly, one of them without clicks."""
+    """Every variable after `steps` over batches whose sample spaces lie unevenly, one of them
+    without clicks.
+    """
     trainer, parts = trainer_of(name, devices, **more), list(batches())
     rows = tf.data.Dataset.from_tensor_slices(
         {key: tf.stack([b[key] for b in parts]) for key in parts[0]}
@@ -63,8 +67,8 @@ def course(name: str, devices: int | None, steps: int, **more: object) -> dict[s
 
 
 def gradients(name: str, devices: int | None) -> list[np.ndarray]:
-    """The gradients of each batch, of tables and of dense weights, added up over replicas; [] where the optimizer alone is new, which
-    they precede.
+    """The gradients of each batch, of tables and of dense weights, added up over replicas; [] where
+    the optimizer alone is new, which they precede.
     """
     if name.startswith(("tables", "dense")) and name != "tables lazy_adam":
         return []
@@ -114,7 +118,9 @@ def compare(names: list[str], devices: int, steps: int) -> dict:
 
 
 def bounds(name: str) -> tuple[float, float]:
-    """Of weights and of gradients. bfloat16 has three digits and float16 four, and each replica rounds its own sums."""
+    """Of weights and of gradients. bfloat16 has three digits and float16 four, and each replica
+    rounds its own sums.
+    """
     return {"bfloat16": (2e-2, 2e-2), "float16": (2e-3, 2e-3)}.get(name, (1e-5, 1e-6))
 
 

@@ -1,4 +1,6 @@
-"""Two replicas of one process are killed, go on, and start warm. Devices are fixed before TensorFlow starts, so this file runs itself."""
+"""Two replicas of one process are killed, go on, and start warm. Devices are fixed before
+TensorFlow starts, so this file runs itself.
+"""
 
 import json
 import os
@@ -33,7 +35,9 @@ def run(folder: Path, **options: object):
 
 
 def killed(folder: Path) -> None:
-    """Trains until the report of step 14, before its checkpoint is written, when that of 7 is whole."""
+    """Trains until the report of step 14, before its checkpoint is written, when that of 7 is
+    whole.
+    """
 
     def kill(progress):
         while progress.step == 14:

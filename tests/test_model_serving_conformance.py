@@ -1,4 +1,5 @@
-"""Every sharing under every funnel, exported after each kind of training and scored by TensorFlow's C API.
+"""Every sharing under every funnel, exported after each kind of training and scored by TensorFlow's
+C API.
 
 Devices are fixed before TensorFlow starts, so this file runs itself as a script.
 """

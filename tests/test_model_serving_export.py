@@ -51,7 +51,9 @@ def exported(estimator, tmp_path_factory):
 
 @pytest.fixture
 def unchecked(estimator, monkeypatch):
-    """Spares the fresh process: whatever is saved, loaders score as the checkpoint does, moved by `unchecked.by`."""
+    """Spares the fresh process: whatever is saved, loaders score as the checkpoint does, moved by
+    `unchecked.by`.
+    """
 
     def answers(path, inputs):
         rows = len(inputs["examples"]["examples"]["values"])

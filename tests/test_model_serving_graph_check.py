@@ -1,4 +1,6 @@
-"""The static check of a written graph: what signatures read is filled by the restore op or by the init op, and nothing else is restored."""
+"""The static check of a written graph: what signatures read is filled by the restore op or by the
+init op, and nothing else is restored.
+"""
 
 import keras
 import pytest

@@ -1,4 +1,6 @@
-"""The process of loaders: what it may import, what it answers, how it ends; and the C API on literal values."""
+"""The process of loaders: what it may import, what it answers, how it ends; and the C API on
+literal values.
+"""
 
 import json
 import os
@@ -33,7 +35,9 @@ REALS = [0.0, -0.0, 1.5, float("nan"), float("inf"), -1e-38, 3e38, 2.0]
 
 @pytest.fixture(scope="module")
 def echo(tmp_path_factory):
-    """A SavedModel whose signature gives the lengths of texts in bytes, integers and numbers back, and a sum with a variable."""
+    """A SavedModel whose signature gives the lengths of texts in bytes, integers and numbers back,
+    and a sum with a variable.
+    """
     root = tf.Module()
     root.variable = tf.Variable([[1.0], [2.0]])
 

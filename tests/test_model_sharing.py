@@ -149,7 +149,8 @@ def test_ml_mmoe_golden():
     last.experts.set_weights([np.array([[[1.0]], [[2.0]]]), np.zeros([2, 1, 1])])
     last.gates["ctr"].dense.set_weights([QUARTER])
     last.gates["cvr"].dense.set_weights([np.zeros([2, 2])])
-    # The experts above read 4/4 + 8·3/4 = 7 and (4 + 8)/2 = 6, and give 1·7 and 2·6. All gates read x = (1, 2).
+    # The experts above read 4/4 + 8·3/4 = 7 and (4 + 8)/2 = 6, and give 1·7 and 2·6. All gates read
+    # x = (1, 2).
     out = layer(X)
     np.testing.assert_allclose(
         [out["ctr"].numpy().item(), out["cvr"].numpy().item()],
@@ -208,7 +209,8 @@ def test_ple_golden():
         experts.set_weights(
             [np.array([[float(number)]]), np.zeros(1)]
         )  # f(x) = 1·x for ctr, 2·x for cvr, 3·x for shared
-    # Level 1: ctr 3·2/3 + 12·1/3 = 6; cvr (6 + 12)/2 = 9; shared, of all experts, (3 + 6 + 12)/3 = 7.
+    # Level 1: ctr 3·2/3 + 12·1/3 = 6; cvr (6 + 12)/2 = 9; shared, of all experts, (3 + 6 + 12)/3 =
+    # 7.
     states, _ = first(dict.fromkeys([*HEADS, SHARED], X))
     np.testing.assert_allclose(
         [states[g].numpy().item() for g in ("ctr", "cvr", SHARED)], [6, 9, 7], rtol=1e-6

@@ -1,4 +1,6 @@
-"""What every sharing is told and tells: options by name, gates, and a life as a Keras layer in a model of one's own."""
+"""What every sharing is told and tells: options by name, gates, and a life as a Keras layer in a
+model of one's own.
+"""
 
 import functools
 import itertools

@@ -1,4 +1,6 @@
-"""Every sharing against an independent implementation: representations, gates and gradients, to 1e-5."""
+"""Every sharing against an independent implementation: representations, gates and gradients, to
+1e-5.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Cross-stitch, sluice and mixture of sequential experts: numbers on paper, and what they are with trivial weights."""
+"""Cross-stitch, sluice and mixture of sequential experts: numbers on paper, and what they are with
+trivial weights.
+"""
 
 import numpy as np
 import pytest
@@ -75,7 +77,8 @@ def test_sluice_golden():
     kernels[0].assign(
         [[1.0, 0, 1, 0], [0, 1, 1, 2]]
     )  # h_ctr = (1, 2), h_cvr = (1 + 2, 2·2) = (3, 4)
-    # Rows: ctr's first subspace takes both first ones, its second itself; cvr's first takes twice ctr's second, its second itself.
+    # Rows: ctr's first subspace takes both first ones, its second itself; cvr's first takes twice
+    # ctr's second, its second itself.
     layer.stitches[0].alpha.assign(
         [[1.0, 0, 1, 0], [0, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 1]]
     )  # ctr (1 + 3, 2), cvr (2·2, 4)
@@ -102,7 +105,9 @@ def test_sluice_penalty_golden():
 
 
 def counter(weight, values):
-    """What an LSTM of one unit gives whose gates stand open and whose g is weight·s: h_t = tanh(Σ tanh(weight·s))."""
+    """What an LSTM of one unit gives whose gates stand open and whose g is weight·s: h_t = tanh(Σ
+    tanh(weight·s)).
+    """
     return np.tanh(np.cumsum(np.tanh(weight * np.array(values))))
 
 

@@ -1,4 +1,6 @@
-"""Preprocessed data on s3://: staged into a bounded cache, checked against its manifest, and trained on like local data."""
+"""Preprocessed data on s3://: staged into a bounded cache, checked against its manifest, and
+trained on like local data.
+"""
 
 from __future__ import annotations
 

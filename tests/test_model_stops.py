@@ -1,4 +1,6 @@
-"""Why a training ends: losses that are not finite, an exhausted input, an action; and checkpoints by the clock."""
+"""Why a training ends: losses that are not finite, an exhausted input, an action; and checkpoints
+by the clock.
+"""
 
 import re
 
@@ -15,7 +17,9 @@ SPEC = make_spec(**DWELL)
 
 
 def spoilt(estimator, column, value, at):
-    """The estimator's input with `value` in row 3 of one column: a name, or (a feature's slot of `dense`)."""
+    """The estimator's input with `value` in row 3 of one column: a name, or (a feature's slot of
+    `dense`).
+    """
 
     def spoil(batch):
         tensor = batch[column]

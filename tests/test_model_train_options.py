@@ -1,4 +1,6 @@
-"""What [train] says of single features and of the gradients' norm, on one step of one literal batch."""
+"""What [train] says of single features and of the gradients' norm, on one step of one literal
+batch.
+"""
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ SGD = {"optimizer": "sgd", "embedding_optimizer": "sgd"} | RATES
 
 
 def stepped(**train):
-    """({variable: its value before}, {variable: what a step of SGD took from it}): at rate 1 that is the gradient."""
+    """({variable: its value before}, {variable: what a step of SGD took from it}): at rate 1 that
+    is the gradient.
+    """
     trainer = Trainer(
         SPEC, make_model("shared_bottom"), make_train(**SGD | train), FITTED, make_strategy(None)
     )

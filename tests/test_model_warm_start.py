@@ -1,4 +1,6 @@
-"""A training that begins where another run ended: rows by feature name, what has changed anew and said."""
+"""A training that begins where another run ended: rows by feature name, what has changed anew and
+said.
+"""
 
 import shutil
 
@@ -15,7 +17,9 @@ TINY = 1e-30
 
 
 def run(folder, spec, *, start=None, refresh=False, said=None, steps=3, **data):
-    """A finished run in folder. One that is started from another learns too little to see: its weights are those that it began with."""
+    """A finished run in folder. One that is started from another learns too little to see: its
+    weights are those that it began with.
+    """
     write_data(folder, spec, **data)
     warm = WarmStart(start.model_dir, refresh) if start else None
     rates = {"learning_rate": TINY, "embedding_learning_rate": TINY} if start else {}

@@ -48,7 +48,8 @@ def test_uncertainty():
     assert weights(weighting) == [1.0, 1.0]
     weighting.log_variances.assign([np.log(4.0), 0.0])
     np.testing.assert_allclose(weights(weighting), [1 / 4, 1.0])  # e^{−ln 4}
-    # d/ds (e^{−s}·L + s/2) = ½ − e^{−s}·L: ½ − 3/4, ½ − 2; half of the constant on each of two replicas
+    # d/ds (e^{−s}·L + s/2) = ½ − e^{−s}·L: ½ − 3/4, ½ − 2; half of the constant on each of two
+    # replicas
     np.testing.assert_allclose(
         weighting.trained_gradients(tf.constant([3.0, 2.0]), BOTH, 1)[0], [-0.25, -1.5]
     )
@@ -63,7 +64,8 @@ def test_dwa():
         assert weights(weighting) == [1.0, 1.0]
         weighting.advance(tf.constant(losses), tf.constant(present))
     weighting.advance(tf.constant([2.0, 2.0]), BOTH)
-    # Means of the periods over the batches with rows: (3, 2), then (1.5, 2); r = (½, 1); 2·softmax(½, 1)
+    # Means of the periods over the batches with rows: (3, 2), then (1.5, 2); r = (½, 1);
+    # 2·softmax(½, 1)
     np.testing.assert_allclose(
         weights(weighting), 2 * np.exp([0.5, 1.0]) / np.exp([0.5, 1.0]).sum(), rtol=1e-6
     )
@@ -72,10 +74,12 @@ def test_dwa():
 def test_gradnorm():
     weighting = make("gradnorm", asymmetry=1.0, learning_rate=0.1)
     gradients = [[tf.constant([3.0, 4.0])], [tf.constant([0.0, 1.0])]]  # norms 5 and 1
-    # First step: all rates are 1, the target is the mean norm, 3. ctr is above: 1 − 0.1·5; cvr below: 1 + 0.1·1; scaled to the sum 2
+    # First step: all rates are 1, the target is the mean norm, 3. ctr is above: 1 − 0.1·5; cvr
+    # below: 1 + 0.1·1; scaled to the sum 2
     np.testing.assert_array_equal(weighting.balance(gradients, tf.constant([2.0, 4.0])), [1.0, 1.0])
     np.testing.assert_allclose(weights(weighting), np.array([0.5, 1.1]) * 2 / 1.6, rtol=1e-6)
-    # Second: progress (½, 1), rates (2/3, 4/3). G = (0.625·5, 1.375·1) = (3.125, 1.375), mean 2.25: targets 1.5 and 3
+    # Second: progress (½, 1), rates (2/3, 4/3). G = (0.625·5, 1.375·1) = (3.125, 1.375), mean 2.25:
+    # targets 1.5 and 3
     weighting.balance(gradients, tf.constant([1.0, 4.0]))
     moved = np.array([0.625 - 0.1 * 5, 1.375 + 0.1 * 1])
     np.testing.assert_allclose(weights(weighting), moved * 2 / moved.sum(), rtol=1e-6)

@@ -1,4 +1,6 @@
-"""The weights of pareto: on paper, against another exact method, and by the conditions of an optimum."""
+"""The weights of pareto: on paper, against another exact method, and by the conditions of an
+optimum.
+"""
 
 import numpy as np
 import pytest
@@ -73,7 +75,9 @@ def random_case(kind, rng):
 
 
 def reference(gradients, bounds):
-    """Least squares over x ≥ 0: ‖Gᵀx‖² + (Σx − 1)² is least at a multiple of w, where g_k = Σ_j c_j g_j + (1 − Σc)·g_k."""
+    """Least squares over x ≥ 0: ‖Gᵀx‖² + (Σx − 1)² is least at a multiple of w, where g_k = Σ_j c_j
+    g_j + (1 − Σc)·g_k.
+    """
     rest = 1 - bounds.sum()
     moved = bounds @ gradients + rest * gradients
     system = np.vstack([moved.T / np.abs(moved).max(), np.ones(len(bounds))])
@@ -94,7 +98,8 @@ def test_an_optimum_over_random_gradients(kind):
             np.linalg.norm(step)
             <= np.linalg.norm(reference(gradients, bounds) @ gradients) + 1e-7 * scale
         )
-        # KKT: g_k · Σ w g is nowhere less than its mean over u = w − c, so it is the mean wherever u_k > 0
+        # KKT: g_k · Σ w g is nowhere less than its mean over u = w − c, so it is the mean wherever
+        # u_k > 0
         slopes, u = gradients @ step, w - bounds
         assert ((slopes - slopes @ u / u.sum()) / lengths >= -1e-7 * scale).all()
 

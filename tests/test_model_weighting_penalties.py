@@ -1,4 +1,6 @@
-"""What a weighting looks at and what it leaves alone: penalties, and the parts of a joint kernel that not all heads share."""
+"""What a weighting looks at and what it leaves alone: penalties, and the parts of a joint kernel
+that not all heads share.
+"""
 
 import numpy as np
 import pytest
@@ -129,7 +131,8 @@ def test_a_joint_kernel_counts_in_its_shared_part():
 
 def test_customized_compares_the_shared_bottom_alone():
     layer = SHARING["customized"]({"units": [1], "activation": "linear"}, ["ctr", "cvr"])
-    # ∂(h_shared + a·h_ctr) = (x, 1) of the shared bottom, a·(x, 1) of ctr's: √(3² + 4² + 1) whatever a is
+    # ∂(h_shared + a·h_ctr) = (x, 1) of the shared bottom, a·(x, 1) of ctr's: √(3² + 4² + 1)
+    # whatever a is
     for a in (0.0, 1.0, 7.0):
         found = compared(layer, lambda h, a=a: h["ctr"][0, 0] + a * h["ctr"][0, 1])
         assert found == pytest.approx(np.sqrt(26), rel=1e-6)

@@ -1,4 +1,6 @@
-"""Two replicas weigh the objectives as one does, and take its step. Runs itself as a script, as test_model_replicas.py does."""
+"""Two replicas weigh the objectives as one does, and take its step. Runs itself as a script, as
+test_model_replicas.py does.
+"""
 
 import json
 import os
@@ -52,12 +54,16 @@ def course(weighting: str, funnel: str, devices: int | None) -> list[dict[str, n
 
 
 def difference(one: np.ndarray, two: np.ndarray) -> float:
-    """An accumulator of sums over the batch comes to 5 and more, where float32 itself steps by 5e-7."""
+    """An accumulator of sums over the batch comes to 5 and more, where float32 itself steps by
+    5e-7.
+    """
     return float((np.abs(one - two) / np.maximum(np.abs(one), 1)).max())
 
 
 def main(names: list[str]) -> None:
-    """Prints {weighting-funnel: the largest difference after any batch, relative where a value is above 1}."""
+    """Prints {weighting-funnel: the largest difference after any batch, relative where a value is
+    above 1}.
+    """
     tf.config.optimizer.set_experimental_options(
         {"disable_meta_optimizer": True}
     )  # a quarter of the time

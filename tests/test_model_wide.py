@@ -26,7 +26,8 @@ def make() -> tuple[Embeddings, Wide]:
 
 def test_a_number_for_each_head_and_id_lists_by_their_mean_numbers_linear():
     embeddings, wide = make()
-    # user 0 … 3, item 4 … 8, then the rows of `recent`, 9 … 13; row r says r for ctr and −10·r for cvr
+    # user 0 … 3, item 4 … 8, then the rows of `recent`, 9 … 13; row r says r for ctr and −10·r for
+    # cvr
     table = wide.tables["2"].variable
     table.assign([[float(r), -10.0 * r] for r in range(14)])
     rows = tf.constant([[2, 1, 3, 4, 0], [0, 4, 0, 0, 0]], tf.int64)

@@ -1,4 +1,6 @@
-"""Two processes that train one model, by TF_CONFIG: as one process does, from checkpoints too; and only with one configuration."""
+"""Two processes that train one model, by TF_CONFIG: as one process does, from checkpoints too; and
+only with one configuration.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""pipeline.sources.formats.aliccp: the raw pair of files, from literal samples in the form that its description gives."""
+"""pipeline.sources.formats.aliccp: the raw pair of files, from literal samples in the form that its
+description gives.
+"""
 
 import pytest
 from log_files import as_wanted

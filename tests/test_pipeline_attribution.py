@@ -1,4 +1,6 @@
-"""pipeline.labeling.attribution: literal clicks and conversions, and every pair of them against a slow search."""
+"""pipeline.labeling.attribution: literal clicks and conversions, and every pair of them against a
+slow search.
+"""
 
 import itertools
 

@@ -1,4 +1,6 @@
-"""pipeline.rows.cast: what can be cast is cast, and each value that cannot is found, whatever stands beside it."""
+"""pipeline.rows.cast: what can be cast is cast, and each value that cannot is found, whatever
+stands beside it.
+"""
 
 import pyarrow as pa
 import pytest

@@ -1,4 +1,6 @@
-"""pipeline.checks: what does not fit together is refused with the key, the rule and the remedy; and what the sections say together."""
+"""pipeline.checks: what does not fit together is refused with the key, the rule and the remedy; and
+what the sections say together.
+"""
 
 import pytest
 from pipeline_logs import make_config

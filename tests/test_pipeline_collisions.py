@@ -1,4 +1,6 @@
-"""Hash collisions: the share expected of all values, and the frequent values that do share a bucket."""
+"""Hash collisions: the share expected of all values, and the frequent values that do share a
+bucket.
+"""
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +17,8 @@ TABLE = {"labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
 
 
 def test_the_expected_share_on_paper():
-    # 2 values in 3 buckets, of which row 0 is for the missing: they share with chance 1/2; 1/(b − 1) is under 1 % from b = 102 on
+    # 2 values in 3 buckets, of which row 0 is for the missing: they share with chance 1/2; 1/(b −
+    # 1) is under 1 % from b = 102 on
     assert expected(2, 3) == {
         "buckets": 3,
         "expected_share": pytest.approx(0.5),
@@ -52,17 +55,14 @@ def of(top, buckets=6):
 
 def test_frequent_values_of_one_bucket_are_a_group():
     top = {"yes": 500, "no": 200, "maybe": 5, "red": 100, "blue": 150, "green": 45}
-    assert (
-        of(top)
-        == expected(6, 6)
-        | {
-            "frequent": [
-                {"share": 0.705, "values": [["yes", 0.5], ["no", 0.2], ["maybe", 0.005]]},
-                {"share": 0.25, "values": [["blue", 0.15], ["red", 0.1]]},
-            ],
-            "separating_buckets": 11,  # no and green share one of 7 and of 9, yes and blue of 8, yes and red of 10
-        }
-    )
+    assert of(top) == expected(6, 6) | {
+        "frequent": [
+            {"share": 0.705, "values": [["yes", 0.5], ["no", 0.2], ["maybe", 0.005]]},
+            {"share": 0.25, "values": [["blue", 0.15], ["red", 0.1]]},
+        ],
+        # no and green share one of 7 and of 9, yes and blue of 8, yes and red of 10
+        "separating_buckets": 11,
+    }
 
 
 def test_rare_values_are_no_warning_and_rarer_ones_no_group():

@@ -1,4 +1,6 @@
-"""pipeline.sources.pieces: of random lines each is a row at the right place or malformed, in blocks and pieces of any size."""
+"""pipeline.sources.pieces: of random lines each is a row at the right place or malformed, in blocks
+and pieces of any size.
+"""
 
 import csv
 import io
@@ -193,7 +195,9 @@ def test_multiline_csv_reads_what_pythons_csv_wrote(pairs, block):
 @example([b'"a', b'"', b'x"y,"z', b'"'], 5)
 @settings(deadline=None, max_examples=150)
 def test_multiline_csv_loses_no_line(texts, block):
-    """Every line that holds something belongs to the record at or before it, and records do not depend on the blocks."""
+    """Every line that holds something belongs to the record at or before it, and records do not
+    depend on the blocks.
+    """
     data = b"\n".join(texts)
     found, malformed = rows_of("csv", data, columns=["id", "n"], multiline=True)
     assert rows_of("csv", data, block, columns=["id", "n"], multiline=True) == (found, malformed)

@@ -369,7 +369,8 @@ def test_conversions_that_name_a_click(tmp_path):
             "c": (1, 0),
         }
         events = {kind: count for kind, count in manifest["events"]["convert"].items() if count}
-        # c2: inside its own day; c1: too late for it; c3: before its click; c4: the click itself was late; c5 and "c" are no clicks
+        # c2: inside its own day; c1: too late for it; c3: before its click; c4: the click itself
+        # was late; c5 and "c" are no clicks
         assert events == {"matched": 1, "late": 1, "before": 1, "unprecedented": 1, "orphan": 2}
 
 

@@ -1,4 +1,6 @@
-"""pipeline.labeling.join: which rows are one impression, and whose impression an event is; also where two ids have one fingerprint."""
+"""pipeline.labeling.join: which rows are one impression, and whose impression an event is; also
+where two ids have one fingerprint.
+"""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,6 @@
-"""pipeline.labeling.labels: literal rows for every rule of docs/labels.md, and a slow reference that looks at one impression at a time."""
+"""pipeline.labeling.labels: literal rows for every rule of docs/labels.md, and a slow reference
+that looks at one impression at a time.
+"""
 
 from collections import Counter
 
@@ -150,7 +152,9 @@ def test_without_after_the_window_counts_from_the_impression_but_an_event_before
     ("counting", "values"), [("first", [0, 0, -1]), ("last", [0, -1, -1]), ("touched", [0, -1, -1])]
 )
 def test_a_window_that_counts_from_the_last_click_stays_open_longer(counting, values):
-    """Clicks at +1 and +8 s, a conversion's window of 20 s: it closes 21 s after the impression, or 28 s."""
+    """Clicks at +1 and +8 s, a conversion's window of 20 s: it closes 21 s after the impression, or
+    28 s.
+    """
     shown = [172, 173, 180]
     click = outcome(
         CLICK, shown, events_of(*[(r, t + d) for r, t in enumerate(shown) for d in (1, 8)]), end=200

@@ -1,4 +1,6 @@
-"""pipeline.sources.lookups: columns that a stream's files lack are taken by key; keys that a table lacks leave them missing, and count."""
+"""pipeline.sources.lookups: columns that a stream's files lack are taken by key; keys that a table
+lacks leave them missing, and count.
+"""
 
 import pytest
 from log_files import T0, as_wanted, write

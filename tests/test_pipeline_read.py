@@ -1,4 +1,6 @@
-"""pipeline.rows.read: what is a valid row in each format, and the reason and place of each one that is not."""
+"""pipeline.rows.read: what is a valid row in each format, and the reason and place of each one that
+is not.
+"""
 
 import pyarrow as pa
 import pyarrow.parquet as pq

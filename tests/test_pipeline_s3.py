@@ -1,4 +1,6 @@
-"""Logs on s3://, against a server on this machine: found by globs and dates, and read in pieces as local ones are."""
+"""Logs on s3://, against a server on this machine: found by globs and dates, and read in pieces as
+local ones are.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""pipeline.simulation.simulate: the truth has the set effects, and the files hold exactly what simulation.json counts."""
+"""pipeline.simulation.simulate: the truth has the set effects, and the files hold exactly what
+simulation.json counts.
+"""
 
 import csv
 import gzip
@@ -64,7 +66,9 @@ def column(table, name):
 
 
 def read_rows(path):
-    """(rows as dictionaries of text or values, number of rows that cannot be read) of one file, without Arrow where it is text."""
+    """(rows as dictionaries of text or values, number of rows that cannot be read) of one file,
+    without Arrow where it is text.
+    """
     if path.suffix == ".parquet":
         rows = pq.read_table(path).to_pylist()
         return [r for r in rows if r["impression_id"] and r["ts"]], sum(
@@ -96,7 +100,9 @@ def parse_line(line, header):
 
 
 def read_stream(root, stream):
-    """All rows of a stream, and its number of malformed ones. Each row lies in its own day's file, ordered by time."""
+    """All rows of a stream, and its number of malformed ones. Each row lies in its own day's file,
+    ordered by time.
+    """
     good, bad = [], 0
     for path in sorted((root / stream).glob("*/*")):
         rows, malformed = read_rows(path)
@@ -180,7 +186,9 @@ def test_correlation(tmp_path, correlation, sign):
 
 
 def test_selection_acts_at_fixed_features():
-    """E[p(convert | click)·p(click)] / E[p(click)] over ε alone, one user, item, position and hour: more than E[p(convert | click)]."""
+    """E[p(convert | click)·p(click)] / E[p(click)] over ε alone, one user, item, position and hour:
+    more than E[p(convert | click)].
+    """
     hidden = np.random.default_rng(0).standard_normal(100_000)
     gaps = []
     for selection in (0.0, 0.5, 1.0):
@@ -235,7 +243,9 @@ def first_times(rows):
 
 
 def check_events(counts, outcomes, shown, clicks, conversions):
-    """Clicks after impressions, conversions after clicks, late ones counted, and the truth's outcomes where they are logged."""
+    """Clicks after impressions, conversions after clicks, late ones counted, and the truth's
+    outcomes where they are logged.
+    """
     gaps = {
         "clicks": [t - shown[i] for i, t in clicks.items() if i in outcomes],
         "conversions": [t - clicks[i] for i, t in conversions.items() if i in outcomes],

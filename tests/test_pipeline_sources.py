@@ -1,4 +1,6 @@
-"""pipeline.sources.files: which files a glob and the wanted days choose, by which names, and how they are packed."""
+"""pipeline.sources.files: which files a glob and the wanted days choose, by which names, and how
+they are packed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""pipeline.labeling.split: the truth table of the split, the calendar, and the sampling of negatives."""
+"""pipeline.labeling.split: the truth table of the split, the calendar, and the sampling of
+negatives.
+"""
 
 import itertools
 import time
@@ -144,7 +146,9 @@ def test_calendar(split, times, expected, tokyo):
 
 
 def sampled(share, count=20_000):
-    """Rows 3n of the training split are negatives, 3n + 1 positives, 3n + 2 unknown; the last tenth evaluates."""
+    """Rows 3n of the training split are negatives, 3n + 1 positives, 3n + 2 unknown; the last tenth
+    evaluates.
+    """
     config = config_of("x", sampling={"negatives": share})
     click = np.tile(np.array([0, 1, 0], np.int8), count)[:count]
     dwell = np.tile(np.array([0, 2.5, -1], np.float32), count)[:count]

@@ -1,4 +1,6 @@
-"""Statistics of what was written: sums, moments, quantiles, correlations, relevance; and that the model's come from training rows only."""
+"""Statistics of what was written: sums, moments, quantiles, correlations, relevance; and that the
+model's come from training rows only.
+"""
 
 import json
 from pathlib import Path
@@ -83,7 +85,8 @@ def test_counts_rates_and_means_on_paper():
         "click": {"positive": 2, "negative": 2, "unknown": 1},
         "dwell": {"positive": 1, "negative": 3, "unknown": 1},
     }
-    # two kept negatives stand for six: 2 of 8 are clicked; half of the clicked stayed; 4 seconds over 8 rows
+    # two kept negatives stand for six: 2 of 8 are clicked; half of the clicked stayed; 4 seconds
+    # over 8 rows
     assert content["rates"]["train"] == {"click": 0.25, "dwell": 0.5}
     assert content["means"] == {"train": {"dwell": 0.5}, "eval": {"dwell": 6.0}}
     assert {day: one["rows"] for day, one in content["days"].items()} == {
@@ -230,7 +233,8 @@ def test_ranks_and_correlations_on_paper():
         "c": np.array([1, 1, 1, 1]),
     }
     (ab, ac, _) = ranks.correlations(labels)
-    # a = 0 1 1, b = 0 1 4: Σ(a − ⅔)(b − 5/3) = 5/3 over √(2/3 · 26/3); ranks 1 2.5 2.5 and 1 2 3: 1.5 over √(1.5 · 2)
+    # a = 0 1 1, b = 0 1 4: Σ(a − ⅔)(b − 5/3) = 5/3 over √(2/3 · 26/3); ranks 1 2.5 2.5 and 1 2 3:
+    # 1.5 over √(1.5 · 2)
     assert ab == {
         "labels": ["a", "b"],
         "rows": 3,

@@ -1,4 +1,6 @@
-"""Times in every format that logs hold: all of one moment agree, and what is no time is rejected alone."""
+"""Times in every format that logs hold: all of one moment agree, and what is no time is rejected
+alone.
+"""
 
 from datetime import UTC, datetime
 

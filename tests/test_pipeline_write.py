@@ -1,4 +1,6 @@
-"""pipeline.output.write: TensorFlow and TFX read both layouts back, and schema.pbtxt describes just what is in them."""
+"""pipeline.output.write: TensorFlow and TFX read both layouts back, and schema.pbtxt describes just
+what is in them.
+"""
 
 import gzip
 import hashlib
@@ -183,7 +185,8 @@ def test_the_schema_of_columns():
 
 
 def test_an_example_on_paper():
-    # Example {features: {entry: {key: "x", value: {int64_list: {value: [5, 300]}}}}, the entry of "y" with an empty float_list}
+    # Example {features: {entry: {key: "x", value: {int64_list: {value: [5, 300]}}}}, the entry of
+    # "y" with an empty float_list}
     columns = [
         write.Column("y", write.FLOAT, pa.array([b""])),
         write.Column("x", write.INT, pa.array([b"\x05\xac\x02"])),
@@ -268,7 +271,8 @@ def test_an_empty_shard(tmp_path, compression):
 
 
 def test_framing_on_paper():
-    # masked crc = rotate right by 15, plus 0xa282ead8, of crc32c; crc32c("123456789") = 0xe3069283 (RFC 3720)
+    # masked crc = rotate right by 15, plus 0xa282ead8, of crc32c; crc32c("123456789") = 0xe3069283
+    # (RFC 3720)
     assert google_crc32c.value(b"123456789") == 0xE3069283
     masked = ((0xE3069283 >> 15 | 0xE3069283 << 17) + 0xA282EAD8) & 0xFFFFFFFF
     framed = write.frame(pa.array([b"123456789"]))

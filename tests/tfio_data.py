@@ -1,4 +1,6 @@
-"""Writes the data and the configuration of tests/test_tfio.py: python tests/tfio_data.py FOLDER. The pipeline needs the default stack."""
+"""Writes the data and the configuration of tests/test_tfio.py: python tests/tfio_data.py FOLDER.
+The pipeline needs the default stack.
+"""
 
 import sys
 from pathlib import Path

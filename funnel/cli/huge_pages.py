@@ -12,10 +12,12 @@ TUNABLE = "glibc.malloc.hugetlb"
 
 
 def ask() -> None:
-    """Starts this program anew, as it was called, with glibc told to ask for huge pages; nothing where that was said or is of no use.
+    """Starts this program anew, as it was called, with glibc told to ask for huge pages; nothing
+    where that was said or is of no use.
 
-    A batch reads rows all over tables of gigabytes, and with pages of 4 KiB nearly each of them misses the processor's translation
-    cache. glibc reads its tunables before a process's first line: hence the new start.
+    A batch reads rows all over tables of gigabytes, and with pages of 4 KiB nearly each of them
+    misses the processor's translation cache. glibc reads its tunables before a process's first
+    line: hence the new start.
     """
     told = os.environ.get("GLIBC_TUNABLES", "")
     on_request = (

@@ -181,7 +181,9 @@ def program() -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns 0, 1 for a fault of the program, 2 for what the user can mend, 130 when interrupted."""
+    """Runs one command. Returns 0, 1 for a fault of the program, 2 for what the user can mend, 130
+    when interrupted.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     own, beam_args = _split(arguments)
     options = parser().parse_args(own)

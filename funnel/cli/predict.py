@@ -1,4 +1,6 @@
-"""Raw rows → scores, offline: the logs are read as the pipeline reads them, and scored by the latest checkpoint."""
+"""Raw rows → scores, offline: the logs are read as the pipeline reads them, and scored by the
+latest checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from pipeline.sources.lookups import resolve
 
 
 def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
-    """Writes id, p_<name> and y_<name> of every valid row to `output` (Parquet), rejects beside it; returns the number of rows."""
+    """Writes id, p_<name> and y_<name> of every valid row to `output` (Parquet), rejects beside it;
+    returns the number of rows.
+    """
     load_tensorflow()
     import tensorflow as tf
 

@@ -15,7 +15,9 @@ from model.training.progress import Action, Progress
 
 @contextmanager
 def training_bar(screen: Console | None = None) -> Iterator[Action]:
-    """A bar that lasts as long as the block, and the action that moves it. Away from a terminal it shows nothing."""
+    """A bar that lasts as long as the block, and the action that moves it. Away from a terminal it
+    shows nothing.
+    """
     screen = screen or console.console
     columns = (
         TextColumn("  training"),

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 
 class Sections(Settings):
-    """The top level of the file. `run` is the directory of everything that is made (default: runs/<name of the file>).
+    """The top level of the file. `run` is the directory of everything that is made (default:
+    runs/<name of the file>).
 
-    `data` is a preprocessed directory to train on in the place of the run's own, which may be a URI, as in s3://bucket/ads/data.
+    `data` is a preprocessed directory to train on in the place of the run's own, which may be a
+    URI, as in s3://bucket/ads/data.
 
     `dates`, as in "2026-11-01..2026-11-07", are the days whose dated folders are read.
     """
@@ -52,7 +54,9 @@ class Sections(Settings):
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration file with its overrides. Parts are validated when first asked for; [model] needs TensorFlow."""
+    """A configuration file with its overrides. Parts are validated when first asked for; [model]
+    needs TensorFlow.
+    """
 
     sections: Sections
     run: Path
@@ -157,7 +161,9 @@ class Config:
         return WarmStartConfig.parse(self.sections.warm_start, "warm_start")
 
     def resolved(self, train: TrainConfig | None = None) -> dict[str, Any]:
-        """Every setting with its defaults filled in, as the file would write it; `train` with what suits the data, once that is known."""
+        """Every setting with its defaults filled in, as the file would write it; `train` with what
+        suits the data, once that is known.
+        """
         preprocess = (
             self.preprocess.model_dump(exclude_none=True, mode="json", exclude={"spec"})
             if self.sections.logs
@@ -185,7 +191,9 @@ class Config:
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Reads the file and applies `section.key=value` overrides. Raises FunnelError for what TOML or the top level refuse."""
+    """Reads the file and applies `section.key=value` overrides. Raises FunnelError for what TOML or
+    the top level refuse.
+    """
     try:
         content = tomllib.loads(path.read_text())
     except OSError as error:
@@ -201,7 +209,9 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def _override(content: dict[str, Any], override: str) -> None:
-    """Sets content[section][key] = value; the value is TOML, or a bare text. A date is left as text, which settings of times read too."""
+    """Sets content[section][key] = value; the value is TOML, or a bare text. A date is left as
+    text, which settings of times read too.
+    """
     key, equals, text = override.partition("=")
     *parents, last = key.strip().split(".")
     if not equals or not all([*parents, last]):

@@ -1,4 +1,6 @@
-"""Sections of the configuration that belong to the command alone: what a training begins with, is measured by and publishes."""
+"""Sections of the configuration that belong to the command alone: what a training begins with, is
+measured by and publishes.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from features.settings import Settings
 
 
 class EarlyStopping(Settings):
-    """Training ends after `patience` evaluations in which `metric`, as in "ctcvr auc", did not improve by more than `min_delta`."""
+    """Training ends after `patience` evaluations in which `metric`, as in "ctcvr auc", did not
+    improve by more than `min_delta`.
+    """
 
     metric: str
     patience: int = Field(3, ge=1)
@@ -18,7 +22,8 @@ class EarlyStopping(Settings):
 
 
 class EvaluationConfig(Settings):
-    """`truth` is a simulation's truth.parquet: the drawn conversion of every impression, clicked or not.
+    """`truth` is a simulation's truth.parquet: the drawn conversion of every impression, clicked or
+    not.
 
     `every` so many steps of a training its eval split is evaluated; without it once, afterwards.
     """
@@ -47,7 +52,9 @@ class Final(Settings):
 
 
 class Best(Settings):
-    """An export whenever `metric`, as in "ctcvr auc", is better than ever while all of `provided` hold, as in "ctr auc >= 0.7"."""
+    """An export whenever `metric`, as in "ctcvr auc", is better than ever while all of `provided`
+    hold, as in "ctr auc >= 0.7".
+    """
 
     metric: str
     provided: list[str] = Field([])
@@ -63,7 +70,9 @@ class Exporters(Settings):
 
 
 class WarmStartConfig(Settings):
-    """`run` is the directory of another run, whose latest checkpoint a new training begins with; see model.estimator.warm_start."""
+    """`run` is the directory of another run, whose latest checkpoint a new training begins with;
+    see model.estimator.warm_start.
+    """
 
     run: str | None = None
     refresh_statistics: bool = False

@@ -1,4 +1,6 @@
-"""Claims put to the test, the papers' and our own: one file for each experiment, and the dict of them."""
+"""Claims put to the test, the papers' and our own: one file for each experiment, and the dict of
+them.
+"""
 
 from funnel.experiments.base import Experiment
 from funnel.experiments.census import Census

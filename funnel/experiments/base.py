@@ -1,4 +1,5 @@
-"""What every experiment is, and its results on disk: a line for each setting and seed, added when it is measured.
+"""What every experiment is, and its results on disk: a line for each setting and seed, added when
+it is measured.
 
 A setting is one thing that is compared, as "mmoe@0.5"; it is measured once for every seed.
 """
@@ -29,7 +30,8 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Experiment:
-    """`out` receives results.jsonl, summary.json and plot.png; `config` is a configuration file in the place of the default one.
+    """`out` receives results.jsonl, summary.json and plot.png; `config` is a configuration file in
+    the place of the default one.
 
     Subclasses say what is measured and show what came out.
     """
@@ -79,7 +81,9 @@ class Results:
             self._take(json.loads(line))
 
     def _whole_lines(self) -> list[str]:
-        """The lines so far. One that was cut off by a crash is taken out, so that the next does not begin in its midst."""
+        """The lines so far. One that was cut off by a crash is taken out, so that the next does not
+        begin in its midst.
+        """
         content = self.path.read_bytes() if self.path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
@@ -124,7 +128,9 @@ class Results:
 
 
 def statistics(values: Sequence[float]) -> Metrics:
-    """Mean, standard deviation s (n − 1), median and half of the mean's confidence interval, t·s/√n; of one value, no spread."""
+    """Mean, standard deviation s (n − 1), median and half of the mean's confidence interval,
+    t·s/√n; of one value, no spread.
+    """
     n = len(values)
     deviation = float(np.std(values, ddof=1)) if n > 1 else 0.0
     half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / n**0.5 if n > 1 else 0.0
@@ -138,7 +144,8 @@ def statistics(values: Sequence[float]) -> Metrics:
 
 
 def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary:
-    """Measures what is missing of seeds 1 … `seeds`, of all settings or those of `only`; then shows and draws all results.
+    """Measures what is missing of seeds 1 … `seeds`, of all settings or those of `only`; then shows
+    and draws all results.
 
     Raises FunnelError for an unknown setting, and where `out` holds results of other options.
     """

@@ -55,10 +55,11 @@ PUBLISHED = {  # AUC of income / never married
 
 @dataclass(frozen=True)
 class Census(Experiment):
-    """Claimed: sharing that is soft (cross-stitch, MMoE, PLE) gives a higher AUC than one bottom, and the latest the highest.
+    """Claimed: sharing that is soft (cross-stitch, MMoE, PLE) gives a higher AUC than one bottom,
+    and the latest the highest.
 
-    The published figures are means of the MMoE paper (KDD 2018, table 1), those of the PLE paper (RecSys 2020, table 4) and one
-    community run. The preprocessed rows stay in `out`/data.
+    The published figures are means of the MMoE paper (KDD 2018, table 1), those of the PLE paper
+    (RecSys 2020, table 4) and one community run. The preprocessed rows stay in `out`/data.
     """
 
     @property

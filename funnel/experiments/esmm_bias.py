@@ -1,4 +1,6 @@
-"""Sample selection: p(convert | click) learned from clicks, measured on all impressions of a simulation whose truth is known."""
+"""Sample selection: p(convert | click) learned from clicks, measured on all impressions of a
+simulation whose truth is known.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ OPTIONS = [
     "simulate.trailing=3d",
     "simulate.conversion_delay=1h",
     *(f"simulate.{rate}=0.0" for rate in ("duplicates", "orphans", "malformed", "late")),
-    # Few enough users and items for their ids to be learned: an affinity that the model cannot learn is a hidden factor to it.
+    # Few enough users and items for their ids to be learned: an affinity that the model cannot
+    # learn is a hidden factor to it.
     "simulate.users=500",
     "simulate.items=100",
     *SAME_NUMBERS,
@@ -54,10 +57,12 @@ METRICS = {
 
 @dataclass(frozen=True)
 class ESMMBias(Experiment):
-    """Claimed: trained on clicks alone, CVR is biased on the impressions that were not clicked; ESMM, ESCM2-IPW and ESCM2-DR are not.
+    """Claimed: trained on clicks alone, CVR is biased on the impressions that were not clicked;
+    ESMM, ESCM2-IPW and ESCM2-DR are not.
 
-    Ma et al., Entire Space Multi-Task Model, SIGIR 2018; Wang et al., ESCM²: Entire Space Counterfactual Multi-Task Model, SIGIR 2022.
-    The truth of a calibration is the mean of the simulator's p(convert | click), which is known for unclicked impressions, too.
+    Ma et al., Entire Space Multi-Task Model, SIGIR 2018; Wang et al., ESCM²: Entire Space
+    Counterfactual Multi-Task Model, SIGIR 2022. The truth of a calibration is the mean of the
+    simulator's p(convert | click), which is known for unclicked impressions, too.
     """
 
     impressions: int = 250_000
@@ -82,7 +87,9 @@ class ESMMBias(Experiment):
                 yield setting, _measure(config)
 
     def _load(self, setting: str, seed: int, folder: Path) -> Config:
-        """The configuration with its logs in `folder`; the seed draws the logs and the first weights."""
+        """The configuration with its logs in `folder`; the seed draws the logs and the first
+        weights.
+        """
         selection, method = setting.split("/")
         streams = [
             f"logs.{s}.files={folder}/logs/{s}/*/*"
@@ -105,7 +112,9 @@ class ESMMBias(Experiment):
         return config
 
     def show(self, results: Results) -> None:
-        """The last column is a mean of differences on the same logs, which vary less than the logs do."""
+        """The last column is a mean of differences on the same logs, which vary less than the logs
+        do.
+        """
         rows = []
         for setting, found in results.summary().items():
             selection, method = setting.split("/")
@@ -178,7 +187,9 @@ def _with_interval(found: Metrics) -> str:
 
 
 def _measure(config: Config) -> Metrics:
-    """Trains, and compares the scores of the task after a click on all eval impressions with the simulator's truth."""
+    """Trains, and compares the scores of the task after a click on all eval impressions with the
+    simulator's truth.
+    """
     task = next(name for name, declared in config.spec.tasks.items() if declared.given)
     found = train(config, config.data)
     p = found[f"p_{task}"]

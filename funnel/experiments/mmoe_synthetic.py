@@ -40,7 +40,9 @@ STUCK = 0.5  # a loss above it is of a training that stayed in a poor minimum
 
 @dataclass(frozen=True)
 class Steps:
-    """How long and how fast: Adam, its rate falling to 0 by a cosine; then the loss on `test_rows` fresh rows."""
+    """How long and how fast: Adam, its rate falling to 0 by a cosine; then the loss on `test_rows`
+    fresh rows.
+    """
 
     steps: int = 10_000
     batch_size: int = 256
@@ -50,10 +52,12 @@ class Steps:
 
 @dataclass(frozen=True)
 class Task:
-    """y_k = w_k·x + Σ_i sin(i·w_k·x + i) + ε, w_1 = u_1, w_2 = p·u_1 + √(1 − p²)·u_2, u_1 ⟂ u_2 of length 1, x ~ N(0, I), ε ~ N(0, 0.1²).
+    """y_k = w_k·x + Σ_i sin(i·w_k·x + i) + ε, w_1 = u_1, w_2 = p·u_1 + √(1 − p²)·u_2, u_1 ⟂ u_2 of
+    length 1, x ~ N(0, I), ε ~ N(0, 0.1²).
 
-    Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts, KDD 2018, sec. 3.2, with
-    c = 1 and α_i = β_i = i for i = 1 … 10, which come closest to its correlations of labels.
+    Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate
+    Mixture-of-Experts, KDD 2018, sec. 3.2, with c = 1 and α_i = β_i = i for i = 1 … 10, which come
+    closest to its correlations of labels.
     """
 
     p: float
@@ -103,7 +107,9 @@ class Learner:
 
 
 def train(models: Sequence[str], p: float, seed: int, steps: Steps) -> dict[str, float]:
-    """The final loss of each, a mean of the two tasks. All are trained side by side, on the same batches."""
+    """The final loss of each, a mean of the two tasks. All are trained side by side, on the same
+    batches.
+    """
     task, learners = Task(p, seed), {model: Learner(model, seed, steps) for model in models}
 
     @tf.function
@@ -120,7 +126,9 @@ def train(models: Sequence[str], p: float, seed: int, steps: Steps) -> dict[str,
 
 @dataclass(frozen=True)
 class MMoESynthetic(Experiment):
-    """Claimed: MMoE's loss does not depend on p; OMoE (moe) is worse than MMoE as p falls, equal at 1; shared bottom is the worst."""
+    """Claimed: MMoE's loss does not depend on p; OMoE (moe) is worse than MMoE as p falls, equal at
+    1; shared bottom is the worst.
+    """
 
     training: Steps = Steps()
 

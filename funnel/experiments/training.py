@@ -21,7 +21,9 @@ SAME_NUMBERS = [
 
 
 def train(config: Config, data: Path) -> dict[str, np.ndarray]:
-    """The eval split's {"id", "p_<name>" of each task and joint, each label}, [rows] each, after a training on `data`."""
+    """The eval split's {"id", "p_<name>" of each task and joint, each label}, [rows] each, after a
+    training on `data`.
+    """
     keras.backend.clear_session()  # else the graphs of all trainings stay in memory
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config, data, Path(folder))
@@ -30,7 +32,9 @@ def train(config: Config, data: Path) -> dict[str, np.ndarray]:
 
 
 def options(config: Config) -> dict[str, Any]:
-    """All that a training's result depends on but its seed and its rows, as {"section.key": value}; features by their fingerprint."""
+    """All that a training's result depends on but its seed and its rows, as {"section.key": value};
+    features by their fingerprint.
+    """
     train = config.train.model_dump(mode="json", exclude_none=True, exclude={"seed"}) | {
         "rule": RULE
     }

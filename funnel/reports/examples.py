@@ -15,8 +15,8 @@ Value = str | int | float | list | None
 
 
 def first_examples(data: Path, manifest: dict, count: int) -> list[dict[str, Value]]:
-    """Each as {id, labels, weight, features}: an id or a number, None where it is missing; of several values the list of those present,
-    as (id, weight) where the list is weighted.
+    """Each as {id, labels, weight, features}: an id or a number, None where it is missing; of
+    several values the list of those present, as (id, weight) where the list is weighted.
     """
     from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: F401  (before tfx_bsl: its protos share a pool with tf.Example's)
     from tfx_bsl.coders import example_coder
@@ -34,7 +34,9 @@ def first_examples(data: Path, manifest: dict, count: int) -> list[dict[str, Val
 
 
 def records(path: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file: 8 bytes length, 4 of its checksum, the record, 4 of its checksum."""
+    """The records of a TFRecord file: 8 bytes length, 4 of its checksum, the record, 4 of its
+    checksum.
+    """
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         while head := file.read(12):
             (length,) = struct.unpack_from("<Q", head)

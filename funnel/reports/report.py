@@ -74,7 +74,9 @@ def _losses_plot(path: Path) -> str:
 
 
 def _reliability_plot(path: Path) -> str:
-    """Of each tenth of the rows the mean label against the mean prediction; on the diagonal where calibrated."""
+    """Of each tenth of the rows the mean label against the mean prediction; on the diagonal where
+    calibrated.
+    """
     tenths = json.loads(path.read_text())
     figure, axes = _figure(len(tenths))
     for axis, (name, points) in zip(axes, tenths.items(), strict=True):
@@ -87,7 +89,9 @@ def _reliability_plot(path: Path) -> str:
 
 
 def _gates_plot(gates: dict[str, dict]) -> str:
-    """A heat map for each level: the mean weight of each expert (across) in each gate (down); white where the gate does not mix it."""
+    """A heat map for each level: the mean weight of each expert (across) in each gate (down); white
+    where the gate does not mix it.
+    """
     from matplotlib.figure import Figure
 
     levels: dict[str, dict[str, dict]] = {}

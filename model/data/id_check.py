@@ -1,4 +1,6 @@
-"""Ids beside their tables, found where batches are made: on GPUs TensorFlow would read zeros for them and say nothing."""
+"""Ids beside their tables, found where batches are made: on GPUs TensorFlow would read zeros for
+them and say nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ LARGEST = np.iinfo(np.int64).max
 
 
 def checked(batches: tf.data.Dataset, spec: Spec, fitted: Fitted) -> tf.data.Dataset:
-    """The same batches, refused at the first id outside its feature's table. Values of vocabularies are looked up: any will do."""
+    """The same batches, refused at the first id outside its feature's table. Values of vocabularies
+    are looked up: any will do.
+    """
     names, limits = [], []
     for name, slots in spec.id_slots.items():
         known = fitted.vocabulary_of(spec, name) is None

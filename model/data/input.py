@@ -25,8 +25,9 @@ COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}  # tf.data's names
 class Data:
     """A preprocessed directory, checked against the spec and its own manifest.
 
-    It may be elsewhere, as s3://bucket/ads/data: see model.data.staging; at most `cache_gib` of such copies are kept.
-    Raises FunnelError when it is absent, was made with another spec, or lacks bytes that its manifest lists.
+    It may be elsewhere, as s3://bucket/ads/data: see model.data.staging; at most `cache_gib` of
+    such copies are kept. Raises FunnelError when it is absent, was made with another spec, or lacks
+    bytes that its manifest lists.
     """
 
     def __init__(self, source: Path | str, spec: Spec, cache_gib: float = 50.0) -> None:
@@ -64,7 +65,9 @@ class Data:
         return sum(s["rows"] for s in self.manifest["shards"][split])
 
     def held_out(self, share: float) -> np.ndarray:
-        """How many rows of each training shard are held out: its first ones, which are those of the smallest hash."""
+        """How many rows of each training shard are held out: its first ones, which are those of the
+        smallest hash.
+        """
         return np.array(
             [math.ceil(share * shard["rows"]) for shard in self.manifest["shards"]["train"]],
             np.int64,
@@ -73,8 +76,9 @@ class Data:
     def train_input(
         self, *, batch_size: int, shuffle_buffer: int, seed: int, held_out: float = 0.0
     ) -> InputFn:
-        """An input_fn of endless full batches, shuffled again each epoch. The files' rows are in random order already: of large splits
-        those that lie side by side are moved together. The share `held_out` of the rows is left out.
+        """An input_fn of endless full batches, shuffled again each epoch. The files' rows are in
+        random order already: of large splits those that lie side by side are moved together. The
+        share `held_out` of the rows is left out.
         """
         block = BLOCK if min(shuffle_buffer, self.rows("train")) >= BLOCKS * BLOCK else 1
         skipped = self.held_out(held_out)
@@ -139,7 +143,9 @@ class Data:
         return batches.map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def parse(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised tf.Examples [B] → {"ids": [B, S], "dense": [B, D], "id": [B], each label: [B]}, and "weight" where rows have one."""
+        """Serialised tf.Examples [B] → {"ids": [B, S], "dense": [B, D], "id": [B], each label:
+        [B]}, and "weight" where rows have one.
+        """
         layout: dict[str, object] = {
             name: tf.io.FixedLenFeature([], tf.float32 if label.is_number else tf.int64)
             for name, label in self.spec.labels.items()
@@ -176,7 +182,9 @@ def _column_features(spec: Spec) -> dict[str, tf.io.RaggedFeature]:
 def _from_columns(
     spec: Spec, columns: dict[str, tf.RaggedTensor], rows: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The columns layout as ids [B, S] and dense [B, D] of the packed one: ids padded with 0, numbers with NaN, weights with 1."""
+    """The columns layout as ids [B, S] and dense [B, D] of the packed one: ids padded with 0,
+    numbers with NaN, weights with 1.
+    """
 
     def padded(name: str, length: int, padding: float) -> tf.Tensor:
         return columns[name].to_tensor(padding, shape=[None, length])

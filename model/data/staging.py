@@ -1,4 +1,6 @@
-"""Preprocessed directories elsewhere (s3://, gs://, hdfs://): copied into a bounded cache, or read in place by tensorflow-io."""
+"""Preprocessed directories elsewhere (s3://, gs://, hdfs://): copied into a bounded cache, or read
+in place by tensorflow-io.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,9 @@ def cache_root() -> Path:
 class RemoteDirectory:
     """The local copy of a remote preprocessed directory; FunnelError where it cannot be had.
 
-    `directory` holds the small files, fetched anew each time, and the shards that `stage` was asked for. The cache keeps whole directories;
-    those used longest ago make room, but none that a process has open, and what the manifest no longer names. One process at a time copies.
+    `directory` holds the small files, fetched anew each time, and the shards that `stage` was asked
+    for. The cache keeps whole directories; those used longest ago make room, but none that a
+    process has open, and what the manifest no longer names. One process at a time copies.
     """
 
     def __init__(self, uri: str, cache_gib: float) -> None:
@@ -66,7 +69,9 @@ class RemoteDirectory:
             self._copy(file)
 
     def stage(self, shards: Shards) -> list[str]:
-        """Paths of shards as tf.data opens them: copied, and checked against the manifest, unless they are read in place."""
+        """Paths of shards as tf.data opens them: copied, and checked against the manifest, unless
+        they are read in place.
+        """
         shards = list(shards)
         if self.in_place:
             return [f"{self.uri}/{shard['file']}" for shard in shards]
@@ -82,7 +87,9 @@ class RemoteDirectory:
         return [str(self.directory / shard["file"]) for shard in shards]
 
     def _has(self, shard: Mapping[str, Any]) -> bool:
-        """Whether a checked copy is there: its name carries the checksum where the content may have changed since."""
+        """Whether a checked copy is there: its name carries the checksum where the content may have
+        changed since.
+        """
         path = self.directory / shard["file"]
         noted = path.with_name(f"{path.name}.sha256")
         return (
@@ -129,7 +136,9 @@ class RemoteDirectory:
         return filesystem.open_input_stream(f"{path}/{file}")
 
     def _make_room(self, wanted: int) -> None:
-        """Removes what is stale here, then unused directories, the one used longest ago first, until `wanted` bytes more fit."""
+        """Removes what is stale here, then unused directories, the one used longest ago first,
+        until `wanted` bytes more fit.
+        """
         root, bound = self.directory.parent, self.cache_gib * GIB
         if _size(root) + wanted > bound:
             self._remove_stale()
@@ -153,7 +162,9 @@ class RemoteDirectory:
             )
 
     def _remove_stale(self) -> None:
-        """Removes what the manifest no longer names, and what a killed process left, unless another process may read it."""
+        """Removes what the manifest no longer names, and what a killed process left, unless another
+        process may read it.
+        """
         shards = json.loads((self.directory / "manifest.json").read_text())["shards"]
         files = [shard["file"] for split in shards.values() for shard in split if self._has(shard)]
         kept = {".lock", *SMALL, *files, *(f"{file}.sha256" for file in files)}
@@ -164,7 +175,9 @@ class RemoteDirectory:
 
 
 def _hold(directory: Path) -> IO[str]:
-    """The directory, made if need be, and its shared lock. Another process may remove both in between: then once more."""
+    """The directory, made if need be, and its shared lock. Another process may remove both in
+    between: then once more.
+    """
     while True:
         directory.mkdir(parents=True, exist_ok=True)
         try:
@@ -188,8 +201,8 @@ def _lock(directory: Path, how: int) -> IO[str] | None:
 
 
 def _only_holder(lock: IO[str]) -> bool:
-    """Whether nobody else holds this shared lock. While the cache's lock is held, under which alone a directory is removed: it is let go
-    of in between.
+    """Whether nobody else holds this shared lock. While the cache's lock is held, under which alone
+    a directory is removed: it is let go of in between.
     """
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

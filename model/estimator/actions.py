@@ -15,9 +15,11 @@ from model.training.progress import Progress
 
 
 class MetricsLog:
-    """A JSON line for each report and each evaluation. A number that is not finite is written as null.
+    """A JSON line for each report and each evaluation. A number that is not finite is written as
+    null.
 
-    An evaluation that is made up after its line was written, since its exporters were killed, has that line alone.
+    An evaluation that is made up after its line was written, since its exporters were killed, has
+    that line alone.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +67,8 @@ def _lines(path: Path) -> list[dict]:
 
 
 def last_fall(path: Path, every: int) -> tuple[int, float, float] | None:
-    """(step, Σ_k w_k·L_k over the window before the last full one, the same over the last) of a MetricsLog's file.
+    """(step, Σ_k w_k·L_k over the window before the last full one, the same over the last) of a
+    MetricsLog's file.
 
     Windows are `every` steps; None where there are not two of them.
     """
@@ -90,9 +93,11 @@ def _finite(value: object) -> object:
 
 
 class TensorBoard:
-    """Losses, weights of objectives, learning rates, entropies of gates, embedding rows touched, speed and metrics as scalars.
+    """Losses, weights of objectives, learning rates, entropies of gates, embedding rows touched,
+    speed and metrics as scalars.
 
-    The file is opened at the first report: to open it fixes TensorFlow's devices, and a training that starts over removes the directory.
+    The file is opened at the first report: to open it fixes TensorFlow's devices, and a training
+    that starts over removes the directory.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -125,8 +130,9 @@ class TensorBoard:
 
 
 class Profile:
-    """A trace of the steps `first` to `last`, for TensorBoard's profiler. Training reports before the first and after the last: they are
-    its `cuts`. Where it begins among them there was no report: `reached` tells its step, and what is left of them is traced.
+    """A trace of the steps `first` to `last`, for TensorBoard's profiler. Training reports before
+    the first and after the last: they are its `cuts`. Where it begins among them there was no
+    report: `reached` tells its step, and what is left of them is traced.
     """
 
     def __init__(self, directory: Path, first: int, last: int) -> None:
@@ -156,7 +162,8 @@ class Profile:
 
 
 class EarlyStopping:
-    """Ends the training after `patience` evaluations in a row in which the metric did not improve by more than `min_delta`.
+    """Ends the training after `patience` evaluations in a row in which the metric did not improve
+    by more than `min_delta`.
 
     One that is not defined, as an AUC of labels that are all alike, is no improvement.
     """

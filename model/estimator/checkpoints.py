@@ -23,8 +23,9 @@ READ_ERRORS = (tf.errors.OpError, OSError, ValueError, AssertionError, LookupErr
 class Checkpoints:
     """The checkpoints of one training in `directory`, the latest `keep` of them.
 
-    `state` are the variables by name. With `background` they are copied, and written while training goes on; `close` waits. Of several
-    workers each writes its position in the input, and the first the variables.
+    `state` are the variables by name. With `background` they are copied, and written while training
+    goes on; `close` waits. Of several workers each writes its position in the input, and the first
+    the variables.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class Checkpoints:
         return self._copies or self.state
 
     def save(self, step: int, batches: Any, barrier: Callable[[], None] = lambda: None) -> None:
-        """Writes the checkpoint of `step` and the position of the iterator `batches`; `barrier` waits for all workers.
+        """Writes the checkpoint of `step` and the position of the iterator `batches`; `barrier`
+        waits for all workers.
 
-        Raises FunnelError when this one, or the one before in the background, could not be written; those before stay. What else went
-        wrong in the background is raised as it is.
+        Raises FunnelError when this one, or the one before in the background, could not be written;
+        those before stay. What else went wrong in the background is raised as it is.
         """
         self.close()
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -112,9 +114,11 @@ class Checkpoints:
             ) from None
 
     def restore(self, batches: Any, warn: Callable[[str], None]) -> int | None:
-        """Restores the latest checkpoint that can be read, and the iterator's position; returns its step, None when there is no checkpoint.
+        """Restores the latest checkpoint that can be read, and the iterator's position; returns its
+        step, None when there is no checkpoint.
 
-        One that cannot be read is skipped, told by `warn`. Raises FunnelError when none can, or when the iterator is of another input.
+        One that cannot be read is skipped, told by `warn`. Raises FunnelError when none can, or
+        when the iterator is of another input.
         """
         places: list[bytes] = []
 
@@ -130,9 +134,11 @@ class Checkpoints:
 
 
 def listed(directory: Path) -> list[str]:
-    """The checkpoints of a directory, the oldest first: TensorFlow's list and, since that file may be lost, those found there.
+    """The checkpoints of a directory, the oldest first: TensorFlow's list and, since that file may
+    be lost, those found there.
 
-    What a process was killed in the middle of is none: its index, which is written last, is cut off, and the list does not name it.
+    What a process was killed in the middle of is none: its index, which is written last, is cut
+    off, and the list does not name it.
     """
     try:
         state = tf.train.get_checkpoint_state(str(directory))
@@ -161,9 +167,11 @@ def first_readable(
     warn: Callable[[str], None],
     remedy: str = "train anew with --force",
 ) -> str | None:
-    """Calls `read` with the newest checkpoint's path, with the one before where that fails, and so on; returns the one that was read.
+    """Calls `read` with the newest checkpoint's path, with the one before where that fails, and so
+    on; returns the one that was read.
 
-    None where there is no checkpoint. Raises FunnelError, which ends with `remedy`, when none can be read.
+    None where there is no checkpoint. Raises FunnelError, which ends with `remedy`, when none can
+    be read.
     """
     paths, reason = listed(directory), ""
     for path in reversed(paths):
@@ -181,7 +189,9 @@ def first_readable(
 
 
 def latest_complete(directory: Path, workers: int) -> str | None:
-    """The newest checkpoint of which no file is missing. What is in them `Checkpoints.restore` alone finds out: it reads gigabytes."""
+    """The newest checkpoint of which no file is missing. What is in them `Checkpoints.restore`
+    alone finds out: it reads gigabytes.
+    """
 
     def look(path: str) -> None:
         tf.train.load_checkpoint(path)  # reads its index
@@ -224,7 +234,9 @@ def _manager(
 
 
 def _write_list(directory: Path) -> None:
-    """TensorFlow's list of the checkpoints, anew: its manager forgets those that an old list lacks, or gives times of another clock."""
+    """TensorFlow's list of the checkpoints, anew: its manager forgets those that an old list lacks,
+    or gives times of another clock.
+    """
     paths = [Path(path) for path in listed(directory)]
     if not paths:
         return
@@ -241,7 +253,9 @@ def _write_list(directory: Path) -> None:
 
 
 def tracked(state: Mapping[str, tf.Variable]) -> tf.Module:
-    """Variables by name, as a checkpoint tracks them: Keras' own names for them depend on what was made before."""
+    """Variables by name, as a checkpoint tracks them: Keras' own names for them depend on what was
+    made before.
+    """
     holder = tf.Module()
     holder.variables_by_name = dict(state)
     return holder
@@ -253,9 +267,11 @@ def _position(path: Path | str, worker: int) -> Path:
 
 
 def _remove_unlisted(directory: Path, paths: list[str], newest: int) -> None:
-    """Removes what up to step `newest` belongs to none of these checkpoints: older positions, and the rest of what was not written whole.
+    """Removes what up to step `newest` belongs to none of these checkpoints: older positions, and
+    the rest of what was not written whole.
 
-    While nothing is being written: a folder of TensorFlow's for a checkpoint in the making is then one of a process that was killed.
+    While nothing is being written: a folder of TensorFlow's for a checkpoint in the making is then
+    one of a process that was killed.
     """
     steps = {step_of(path) for path in paths}
     for path in directory.glob(f"{NAME}-*"):

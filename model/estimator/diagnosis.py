@@ -1,4 +1,6 @@
-"""A loss or gradient that is not finite: of which objective or weights, and what in which batch it came from."""
+"""A loss or gradient that is not finite: of which objective or weights, and what in which batch it
+came from.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ SHOWN = 3  # names of weights
 
 
 def check_finite(config: RankingConfig, trainer: Trainer, fitted: Fitted, stretch: Stretch) -> None:
-    """Raises FunnelError when a loss or gradient is NaN or infinite; the trainer stops at the first step whose is.
+    """Raises FunnelError when a loss or gradient is NaN or infinite; the trainer stops at the first
+    step whose is.
 
-    Losses and gradients are those of all workers, which thus get here together; each knows its own batch alone.
+    Losses and gradients are those of all workers, which thus get here together; each knows its own
+    batch alone.
     """
     losses = dict(zip(trainer.objectives, stretch.losses.numpy().tolist(), strict=True))
     bad = next((name for name, loss in losses.items() if not np.isfinite(loss)), None)
@@ -42,7 +46,9 @@ def check_finite(config: RankingConfig, trainer: Trainer, fitted: Fitted, stretc
 
 
 def _spoilt(trainer: Trainer) -> str:
-    """Whose gradients are not finite: a step makes such weights so. Those nearest the losses come first, since what lies before follows."""
+    """Whose gradients are not finite: a step makes such weights so. Those nearest the losses come
+    first, since what lies before follows.
+    """
     trained = {
         name: v for name, v in trainer.model.state.items() if not name.startswith("untrained_")
     }
@@ -55,7 +61,9 @@ def _spoilt(trainer: Trainer) -> str:
 
 
 def find_cause(config: RankingConfig, fitted: Fitted, batch: dict[str, tf.Tensor]) -> str | None:
-    """The first label, weight or feature slot of a batch that is not finite once it was normalised, with its row."""
+    """The first label, weight or feature slot of a batch that is not finite once it was normalised,
+    with its row.
+    """
     spec = config.spec
     numbers = {
         f"label '{name}'": batch[name].numpy()

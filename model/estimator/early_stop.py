@@ -1,4 +1,6 @@
-"""Ends a training where the loss of held-out training rows stops falling, with the weights it had there."""
+"""Ends a training where the loss of held-out training rows stops falling, with the weights it had
+there.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ PATIENCE = 3  # of them without a lower loss
 
 
 class HeldOutLoss:
-    """Σ_k w_k·L_k over the rows of a dataset, L_k the mean of objective k over its denominator's rows."""
+    """Σ_k w_k·L_k over the rows of a dataset, L_k the mean of objective k over its denominator's
+    rows.
+    """
 
     def __init__(self, model: RankingModel) -> None:
         self.model = model
@@ -42,11 +46,13 @@ class HeldOutLoss:
 
 
 class EarlyStop:
-    """An action: every `every` steps it computes the loss of the rows of `dataset`, Σ_k w_k·L_k as the training minimizes it.
+    """An action: every `every` steps it computes the loss of the rows of `dataset`, Σ_k w_k·L_k as
+    the training minimizes it.
 
-    After PATIENCE evaluations without a lower one it ends the training. Then, and at step `last`, the variables become
-    those of the lowest loss, which `folder` keeps: best.index and best.data of all variables, losses.jsonl of all
-    evaluations, so that a training that was killed goes on as it would have.
+    After PATIENCE evaluations without a lower one it ends the training. Then, and at step `last`,
+    the variables become those of the lowest loss, which `folder` keeps: best.index and best.data of
+    all variables, losses.jsonl of all evaluations, so that a training that was killed goes on as it
+    would have.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""The outer loop: batches in, checkpoints and metrics out. Files only; the tensors are the trainer's."""
+"""The outer loop: batches in, checkpoints and metrics out. Files only; the tensors are the
+trainer's.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +52,16 @@ from model.training.workers import worker, workers
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 Say = Callable[[str], None]
-READY = 2  # batches made ahead; not on the GPU itself, where tf.data cannot tell its position for a checkpoint
+# batches made ahead; not on the GPU itself, where tf.data cannot tell its position for a checkpoint
+READY = 2
 RESPONSIVE = 2.0  # seconds that a signal may wait for the steps under way
 
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training ended: at which step, why, and its last report; one of no steps where there was nothing left to train."""
+    """How a training ended: at which step, why, and its last report; one of no steps where there
+    was nothing left to train.
+    """
 
     step: int
     ended: Literal["steps", "action", "data", "signal"]
@@ -76,11 +81,12 @@ class _Session:
 class RankingEstimator:
     """Trains, evaluates, predicts and exports, in the manner of tf.estimator.
 
-    `model_dir` receives checkpoints/ and model.json, which says what the checkpoints are of. A directory whose model.json
-    says otherwise is refused with a FunnelError. `anew`: whatever is there is replaced, once a new training is ready to
-    begin. `warm_start`: where a training begins that has no checkpoint yet. `held_out_input`: the rows that tasks with
-    `calibrate` are calibrated on. `warn` gets, in a line each, what the user should know, `inform` in what numbers and on
-    how many replicas a training computes.
+    `model_dir` receives checkpoints/ and model.json, which says what the checkpoints are of. A
+    directory whose model.json says otherwise is refused with a FunnelError. `anew`: whatever is
+    there is replaced, once a new training is ready to begin. `warm_start`: where a training begins
+    that has no checkpoint yet. `held_out_input`: the rows that tasks with `calibrate` are
+    calibrated on. `warn` gets, in a line each, what the user should know, `inform` in what numbers
+    and on how many replicas a training computes.
     """
 
     def __init__(
@@ -130,11 +136,13 @@ class RankingEstimator:
         max_steps: int | None = None,
         actions: Sequence[Action] = (),
     ) -> Trained:
-        """Trains `steps` more, or until step `max_steps`, from the latest checkpoint if there is one.
+        """Trains `steps` more, or until step `max_steps`, from the latest checkpoint if there is
+        one.
 
-        The checkpoint holds the model, the optimizers, the step and the position in the input: a training that was interrupted ends
-        with the weights of one that was not. Ends early where an action returns True, where the input is exhausted, or on SIGTERM: each
-        time with a checkpoint.
+        The checkpoint holds the model, the optimizers, the step and the position in the input: a
+        training that was interrupted ends with the weights of one that was not. Ends early where an
+        action returns True, where the input is exhausted, or on SIGTERM: each time with a
+        checkpoint.
         """
         if (steps is None) == (max_steps is None):
             raise FunnelError(
@@ -157,7 +165,9 @@ class RankingEstimator:
         return trained
 
     def _begin(self, input_fn: InputFn) -> _Session:
-        """A training ready for its next step: from the latest checkpoint, or another run's, or anew; an error leaves what is there."""
+        """A training ready for its next step: from the latest checkpoint, or another run's, or
+        anew; an error leaves what is there.
+        """
         config, run = self.config, self.run_config
         strategy = make_strategy(run.cpu_devices)
         trainer = Trainer(config.spec, config.model, config.train, self.fitted, strategy)
@@ -236,7 +246,9 @@ class RankingEstimator:
         return Trained(step, ended, reporter.last)
 
     def _stretch(self, session: _Session, count: int, reporter: Reporter) -> int:
-        """Takes up to `count` steps; returns the step that it reached: an earlier one where the input ended."""
+        """Takes up to `count` steps; returns the step that it reached: an earlier one where the
+        input ended.
+        """
         begun, trainer = time.perf_counter(), session.trainer
         with explained():
             stretch = trainer.steps(session.batches, tf.constant(count, tf.int64))
@@ -246,7 +258,9 @@ class RankingEstimator:
         return reached
 
     def latest_step(self) -> int:
-        """The step of the newest checkpoint that lacks no file, 0 without any: `train` reads it, and where it is broken an older one."""
+        """The step of the newest checkpoint that lacks no file, 0 without any: `train` reads it,
+        and where it is broken an older one.
+        """
         if self._session:
             return self._session.trainer.reached
         found = None if self.anew else latest_complete(self.checkpoint_dir, workers())
@@ -257,7 +271,9 @@ class RankingEstimator:
         return self._session.trainer.any_worker(wish)
 
     def load(self) -> RankingModel:
-        """The model of the latest checkpoint, calibrated, on one device. Raises FunnelError when there is none."""
+        """The model of the latest checkpoint, calibrated, on one device. Raises FunnelError when
+        there is none.
+        """
         seed = self.identity.seed(self.config)
         model = RankingModel(self.config.spec, self.config.model, self.fitted, seed)
         found = first_readable(
@@ -275,7 +291,9 @@ class RankingEstimator:
         return model
 
     def _calibration(self, model: RankingModel, step: int, task: str) -> dict[str, CalibrationMap]:
-        """The maps for the checkpoint of a step; fitted on the held-out rows when they are first asked for."""
+        """The maps for the checkpoint of a step; fitted on the held-out rows when they are first
+        asked for.
+        """
         path = self.model_dir / "calibration.json"
         maps = calibration.read(path, step)
         if maps is None:
@@ -291,7 +309,9 @@ class RankingEstimator:
         return maps
 
     def predict(self, input_fn: InputFn) -> dict[str, np.ndarray]:
-        """Scores of the input's rows: {"id", "p_<name>" of each task and joint, "y_<name>" of numbers, each label}, [rows] each."""
+        """Scores of the input's rows: {"id", "p_<name>" of each task and joint, "y_<name>" of
+        numbers, each label}, [rows] each.
+        """
         return self._scores(self.load(), input_fn)
 
     def _scores(self, model: RankingModel, input_fn: InputFn) -> dict[str, np.ndarray]:
@@ -355,7 +375,9 @@ class RankingEstimator:
         return found
 
     def export_saved_model(self, export_dir: Path | str, *, version: int | None = None) -> Export:
-        """The latest checkpoint as a SavedModel in export_dir/<version>: see model.serving.export.export."""
+        """The latest checkpoint as a SavedModel in export_dir/<version>: see
+        model.serving.export.export.
+        """
         return export(self.load(), self.config.sample, Path(export_dir), version)
 
 

@@ -23,11 +23,13 @@ from model.training.defaults import suited
 
 @dataclass(frozen=True)
 class RankingConfig:
-    """All that decides what is learnt: the features with what was taken from their training split, the architecture, the training.
+    """All that decides what is learnt: the features with what was taken from their training split,
+    the architecture, the training.
 
-    `data` names the training rows, which a checkpoint's position in the input counts in. `sample` is a Parquet file of raw rows that an
-    export is checked with. `held_out` is the share of the training rows that is not trained on; `chosen` is what suits the
-    number of `rows` where the configuration left it open, and `notes` say so.
+    `data` names the training rows, which a checkpoint's position in the input counts in. `sample`
+    is a Parquet file of raw rows that an export is checked with. `held_out` is the share of the
+    training rows that is not trained on; `chosen` is what suits the number of `rows` where the
+    configuration left it open, and `notes` say so.
     """
 
     spec: Spec
@@ -48,8 +50,8 @@ class RankingConfig:
         train: TrainConfig,
         earlier: Mapping[str, float] | None = None,
     ) -> RankingConfig:
-        """The configuration over a preprocessed directory: what `train` leaves open is what suits its rows,
-        or `earlier`, what was chosen for the run of a warm start.
+        """The configuration over a preprocessed directory: what `train` leaves open is what suits
+        its rows, or `earlier`, what was chosen for the run of a warm start.
         """
         shards = "".join(shard["sha256"] for shard in data.manifest["shards"]["train"])
         rates = BaseRates(data.spec, data.fitted.outcomes)
@@ -81,7 +83,9 @@ class RankingConfig:
 
     @property
     def course(self) -> dict[str, Any]:
-        """What the course of a training depends on, besides its identity and the mode that precision and xla come to on its machine."""
+        """What the course of a training depends on, besides its identity and the mode that
+        precision and xla come to on its machine.
+        """
         return {
             "train": self.train.model_dump(
                 mode="json", exclude={"steps", "epochs", "precision", "xla"}
@@ -108,8 +112,8 @@ class Identity:
             ) from None
 
     def fitted(self, config: RankingConfig) -> Fitted:
-        """What the checkpoints took from their training split; the configuration's own without any. Raises FunnelError when they are of
-        another spec or model.
+        """What the checkpoints took from their training split; the configuration's own without any.
+        Raises FunnelError when they are of another spec or model.
         """
         known = self.known()
         if known is None:
@@ -123,8 +127,8 @@ class Identity:
         return config.train.seed if known is None else known["train"]["seed"]
 
     def check_course(self, config: RankingConfig, mode: dict[str, Any]) -> None:
-        """Raises FunnelError when the checkpoints are of a training that went otherwise: to go on would mix two. `mode`: the precision and
-        xla that this machine trains with.
+        """Raises FunnelError when the checkpoints are of a training that went otherwise: to go on
+        would mix two. `mode`: the precision and xla that this machine trains with.
         """
         known = self.known()
         if known is None:
@@ -151,7 +155,8 @@ class Identity:
 
     def _compare(self, known: dict, mine: dict) -> None:
         for part, value in mine.items():
-            # As text, since order counts: another order of features or tasks moves rows and columns between equal shapes.
+            # As text, since order counts: another order of features or tasks moves rows and columns
+            # between equal shapes.
             if json.dumps(known[part]) != json.dumps(value):
                 raise FunnelError(
                     f"{self.model_dir}: its checkpoints are of another {part}: {_difference(known[part], value)}; "

@@ -15,7 +15,9 @@ DIGEST = 32  # bytes of a SHA-256; TensorFlow checks its own files alone
 
 
 def write(path: Path, batches: Any) -> None:
-    """Writes the place of the iterator `batches`, whole or not at all. Raises what TensorFlow or the disk says."""
+    """Writes the place of the iterator `batches`, whole or not at all. Raises what TensorFlow or
+    the disk says.
+    """
     state = tf.raw_ops.SerializeIterator(
         resource_handle=batches._iterator_resource, external_state_policy=2
     )  # fails if there is any
@@ -28,7 +30,9 @@ def write(path: Path, batches: Any) -> None:
 
 
 def read(path: Path) -> bytes:
-    """What `move` takes. Raises OSError where there is none, ValueError where it is not what was written."""
+    """What `move` takes. Raises OSError where there is none, ValueError where it is not what was
+    written.
+    """
     found = path.read_bytes()
     content = found[DIGEST:]
     if hashlib.sha256(content).digest() != found[:DIGEST]:
@@ -37,7 +41,9 @@ def read(path: Path) -> bytes:
 
 
 def move(batches: Any, content: bytes, checkpoint: str) -> None:
-    """Moves the iterator `batches` to the place that was read beside a checkpoint. Raises FunnelError when it is one in another input."""
+    """Moves the iterator `batches` to the place that was read beside a checkpoint. Raises
+    FunnelError when it is one in another input.
+    """
     try:
         tf.raw_ops.DeserializeIterator(
             resource_handle=batches._iterator_resource,

@@ -31,7 +31,9 @@ class TrainSpec:
 
 @dataclass(frozen=True)
 class EvalSpec:
-    """What is evaluated, every how many steps and at the end; `exporters` are called after each evaluation, `actions` told its metrics."""
+    """What is evaluated, every how many steps and at the end; `exporters` are called after each
+    evaluation, `actions` told its metrics.
+    """
 
     input_fn: InputFn
     every_steps: int
@@ -42,12 +44,14 @@ class EvalSpec:
 def train_and_evaluate(
     estimator: RankingEstimator, train_spec: TrainSpec, eval_spec: EvalSpec
 ) -> tuple[Trained, Metrics | None]:
-    """Trains to `max_steps` and evaluates on the way; returns how training ended and the last metrics, None where a signal came first.
+    """Trains to `max_steps` and evaluates on the way; returns how training ended and the last
+    metrics, None where a signal came first.
 
-    An action that returns True, at a report or at an evaluation, ends the training: the exporters are then called for the end. After a
-    signal nothing more is evaluated or exported: the run is to go on later. One during an evaluation waits for it
-    and its exporters. Of several workers the first alone exports. An evaluation that was due at the checkpoint that training goes on
-    from, and that a killed process did not end, is made up first.
+    An action that returns True, at a report or at an evaluation, ends the training: the exporters
+    are then called for the end. After a signal nothing more is evaluated or exported: the run is to
+    go on later. One during an evaluation waits for it and its exporters. Of several workers the
+    first alone exports. An evaluation that was due at the checkpoint that training goes on from,
+    and that a killed process did not end, is made up first.
     """
     if eval_spec.every_steps < 1:
         raise FunnelError(f"EvalSpec.every_steps = {eval_spec.every_steps}: must be at least 1")
@@ -85,7 +89,9 @@ def train_and_evaluate(
 
 
 class _Evaluated:
-    """Up to which step every evaluation has been told and exported: in a file that the first worker writes, whole or not at all."""
+    """Up to which step every evaluation has been told and exported: in a file that the first worker
+    writes, whole or not at all.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -35,8 +35,9 @@ NEVER = ("step",)  # the new run counts its own
 
 @dataclass(frozen=True)
 class WarmStart:
-    """The latest checkpoint of `model_dir`, another run's. Its feature statistics (moments, ranges, boundaries, vocabularies) are kept,
-    since trained weights mean something by them alone, unless `refresh_statistics`.
+    """The latest checkpoint of `model_dir`, another run's. Its feature statistics (moments, ranges,
+    boundaries, vocabularies) are kept, since trained weights mean something by them alone, unless
+    `refresh_statistics`.
     """
 
     model_dir: Path
@@ -66,7 +67,9 @@ class WarmStart:
         return self._known.get("chosen", {})
 
     def fitted(self, config: RankingConfig) -> Fitted:
-        """The new run's statistics: for features that both runs declare alike the checkpoint's, else those of the new training split."""
+        """The new run's statistics: for features that both runs declare alike the checkpoint's,
+        else those of the new training split.
+        """
         if self.refresh_statistics:
             return config.fitted
         same = [
@@ -90,8 +93,8 @@ class WarmStart:
         fitted: Fitted,
         warn: Callable[[str], None],
     ) -> None:
-        """Fills the variables of a new training, its optimizers' included. What cannot be filled starts anew, and `warn` is told.
-        Raises FunnelError where no checkpoint can be read.
+        """Fills the variables of a new training, its optimizers' included. What cannot be filled
+        starts anew, and `warn` is told. Raises FunnelError where no checkpoint can be read.
         """
         rows = {
             name: self._row_map(spec, fitted, name, warn)
@@ -116,7 +119,9 @@ class WarmStart:
     def _row_map(
         self, spec: Spec, fitted: Fitted, name: str, warn: Callable[[str], None]
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        """(rows of the new feature, the old rows that they continue); None, and a line, where the feature starts anew."""
+        """(rows of the new feature, the old rows that they continue); None, and a line, where the
+        feature starts anew.
+        """
         feature, old = spec.features[name], self.spec.features.get(name)
         if old is None or self.spec.owner(name) != name:
             return warn(f"warm start: feature '{name}' is new: its embeddings start anew")
@@ -200,7 +205,9 @@ class WarmStart:
         return value
 
     def _by_columns(self, variable: tf.Variable, old: np.ndarray, spec: Spec) -> np.ndarray | None:
-        """The old value; along an axis that is as long as the model's flat input, column by column of the features' names."""
+        """The old value; along an axis that is as long as the model's flat input, column by column
+        of the features' names.
+        """
         mine, theirs = flat_columns(spec), flat_columns(self.spec)
         shape = tuple(variable.shape)
         if mine == theirs or not shape or len(old.shape) != len(shape):

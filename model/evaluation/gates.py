@@ -1,4 +1,6 @@
-"""What gates do over many rows: how they share out their mass among experts, and the symptoms of a mixture that mixes nothing."""
+"""What gates do over many rows: how they share out their mass among experts, and the symptoms of a
+mixture that mixes nothing.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class GateSums:
         self.rows += rows
 
     def summary(self) -> dict[str, dict]:
-        """By gate the mean weight of each expert, by its name, and the mean over rows of the entropy −Σ_i g_i ln g_i, at most ln n."""
+        """By gate the mean weight of each expert, by its name, and the mean over rows of the
+        entropy −Σ_i g_i ln g_i, at most ln n.
+        """
         return {
             gate: {
                 "weights": dict(
@@ -48,8 +52,9 @@ class GateSums:
 
 
 def alarms(gates: Mapping[str, dict]) -> list[str]:
-    """A line with its remedy for each gate that gives one of its experts more than .99 of its mass, and for each expert that gets less than
-    .01 from every gate that mixes it; `gates` are what GateSums.summary returns.
+    """A line with its remedy for each gate that gives one of its experts more than .99 of its mass,
+    and for each expert that gets less than .01 from every gate that mixes it; `gates` are what
+    GateSums.summary returns.
     """
     found = []
     mixtures = {gate: one["weights"] for gate, one in gates.items() if len(one["weights"]) > 1}

@@ -63,9 +63,9 @@ class ActivationSums:
             self._sums[layer] = UnitSums(old.zeros + np.asarray(zeros, np.int64), least, most)
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """{"<block>/<network>/layer_<l>": {"zero": share of activations that are 0, "dead": share of
-        units whose activation is the same on every row, "units": how many}}. A unit of ReLU that is
-        0 on every row is dead.
+        """{"<block>/<network>/layer_<l>": {"zero": share of activations that are 0, "dead": share
+        of units whose activation is the same on every row, "units": how many}}. A unit of ReLU that
+        is 0 on every row is dead.
         """
         found = {}
         for (path, layer), sums in self._sums.items():
@@ -87,9 +87,9 @@ class ActivationSums:
 
 
 def alarms(layers: Mapping[str, dict], embeddings: Mapping[str, dict]) -> list[str]:
-    """A line with its remedy for each layer with more than .9 of its activations 0 or more than .5 of
-    its units dead, and for each feature with more than .9 of its rows, and more than 100,000 of them,
-    untouched. `layers` is what ActivationSums.summary returns, `embeddings` what
+    """A line with its remedy for each layer with more than .9 of its activations 0 or more than .5
+    of its units dead, and for each feature with more than .9 of its rows, and more than 100,000 of
+    them, untouched. `layers` is what ActivationSums.summary returns, `embeddings` what
     RankingModel.untouched does.
     """
     found = []

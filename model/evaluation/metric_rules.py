@@ -39,7 +39,9 @@ class Metric:
 
     @property
     def higher(self) -> bool:
-        """Whether more of it is better. Raises FunnelError for one that has no better end, like calibration."""
+        """Whether more of it is better. Raises FunnelError for one that has no better end, like
+        calibration.
+        """
         if self.name not in HIGHER_IS_BETTER + LOWER_IS_BETTER:
             known = ", ".join(HIGHER_IS_BETTER + LOWER_IS_BETTER)
             raise FunnelError(
@@ -48,7 +50,9 @@ class Metric:
         return self.name in HIGHER_IS_BETTER
 
     def of(self, metrics: Metrics) -> float | None:
-        """Its value, None where it is not defined, as the AUC of labels that are all alike. Raises FunnelError when it is not measured."""
+        """Its value, None where it is not defined, as the AUC of labels that are all alike. Raises
+        FunnelError when it is not measured.
+        """
         if self.name not in metrics.get(self.task, {}):
             known = "; ".join(f"{task}: {', '.join(own)}" for task, own in metrics.items())
             raise FunnelError(f"'{self}' is not measured; what is: {known}")

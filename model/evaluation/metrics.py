@@ -17,9 +17,11 @@ CLIP = 1e-7  # logloss of a float32 probability that rounded to 0 or 1
 
 
 def measure(p: np.ndarray, label: np.ndarray, threshold: float) -> dict[str, float | None]:
-    """AUC, logloss, calibration (mean prediction / mean label), and precision, recall and accuracy at `threshold`.
+    """AUC, logloss, calibration (mean prediction / mean label), and precision, recall and accuracy
+    at `threshold`.
 
-    p and label are [n]; what is undefined (one class only, nothing predicted positive) is None. Raises FunnelError for NaN.
+    p and label are [n]; what is undefined (one class only, nothing predicted positive) is None.
+    Raises FunnelError for NaN.
     """
     _check_finite(p)
     predicted, actual = p >= threshold, label == 1
@@ -42,7 +44,8 @@ def measure(p: np.ndarray, label: np.ndarray, threshold: float) -> dict[str, flo
 
 
 def measure_number(y: np.ndarray, label: np.ndarray) -> dict[str, float | None]:
-    """Mean squared and mean absolute error, and calibration (mean prediction / mean label), of predicted numbers y [n].
+    """Mean squared and mean absolute error, and calibration (mean prediction / mean label), of
+    predicted numbers y [n].
 
     What is undefined (no rows, labels of 0 alone) is None. Raises FunnelError for NaN.
     """
@@ -71,7 +74,8 @@ def _ratio(above: float, below: float) -> float | None:
 def evaluate(
     spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, float | None]]:
-    """Metrics by task and joint, from scores {"p_<name>" or "y_<name>": [n]} and labels {name: [n]}.
+    """Metrics by task and joint, from scores {"p_<name>" or "y_<name>": [n]} and labels {name:
+    [n]}.
 
     A joint's threshold is its chain's product; of one whose label is given outright, its task's.
     """
@@ -92,7 +96,9 @@ def evaluate(
 def reliability(
     spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> dict[str, list[Tenth]]:
-    """By task and joint (mean prediction, mean label, rows) of each tenth of the rows, by prediction."""
+    """By task and joint (mean prediction, mean label, rows) of each tenth of the rows, by
+    prediction.
+    """
     tenths = {}
     for name, score, label in sample_spaces(spec, scores, labels):
         parts = np.array_split(np.argsort(score, kind="stable"), 10)
@@ -107,9 +113,11 @@ def reliability(
 def sample_spaces(
     spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(name, scores, labels) of each task on its own sample space and each joint on all rows, where the label is known.
+    """(name, scores, labels) of each task on its own sample space and each joint on all rows, where
+    the label is known.
 
-    Of a task whose label is the joint's some funnels predict the joint alone: then it alone is here.
+    Of a task whose label is the joint's some funnels predict the joint alone: then it alone is
+    here.
     """
     for task, declared in spec.tasks.items():
         key = f"y_{task}" if predicts_number(spec, task) else f"p_{task}"

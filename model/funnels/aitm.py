@@ -17,7 +17,8 @@ from model.objectives import Labels, Objective, Prediction, from_logit, quotient
 
 
 class AITM(Funnel):
-    """z_1 = q_1, z_t = transfer(g_{t−1}(z_{t−1}), q_t), ŷ_t = σ(w_t · z_t): q_t the towers, ŷ_t the probability of the chain up to t.
+    """z_1 = q_1, z_t = transfer(g_{t−1}(z_{t−1}), q_t), ŷ_t = σ(w_t · z_t): q_t the towers, ŷ_t the
+    probability of the chain up to t.
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
@@ -25,8 +26,9 @@ class AITM(Funnel):
     | a later one, t | the joint label up to t | all rows where it is known | rows of the space | p_joint = ŷ_t; p_task = ŷ_t / ŷ_{t−1} |
     | calibrator_t | none | all rows | all rows | α·max(ŷ_t − ŷ_{t−1}, 0) |
 
-    p_task is cut at 1, where the calibrator has not yet put ŷ_t below ŷ_{t−1}. See the layer Transfer. Xi et al., AITM, KDD 2021;
-    α is `calibrator_weight`, .6 in the paper; the calibrator is a penalty, so that α alone is its weight.
+    p_task is cut at 1, where the calibrator has not yet put ŷ_t below ŷ_{t−1}. See the layer
+    Transfer. Xi et al., AITM, KDD 2021; α is `calibrator_weight`, .6 in the paper; the calibrator
+    is a penalty, so that α alone is its weight.
     """
 
     class Params(FunnelParams):

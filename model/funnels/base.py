@@ -29,7 +29,9 @@ from model.sharing.base import HiddenUnits, NetworkParams
 
 
 class FunnelParams(NetworkParams):
-    """Options that every funnel has: the hidden units of its towers, for all heads or by head, as in { ctr = [64], cvr = [32] }."""
+    """Options that every funnel has: the hidden units of its towers, for all heads or by head, as
+    in { ctr = [64], cvr = [32] }.
+    """
 
     tower_units: HiddenUnits | Annotated[dict[str, HiddenUnits], Field(min_length=1)] = Field([64])
 
@@ -38,10 +40,11 @@ class FunnelParams(NetworkParams):
 
 
 class Funnel(keras.Layer):
-    """{head: [B, H]} → {name: Prediction}, a tower for each head; heads are the tasks unless a funnel says otherwise.
+    """{head: [B, H]} → {name: Prediction}, a tower for each head; heads are the tasks unless a
+    funnel says otherwise.
 
-    Tasks with `given` are conditional on what comes before, and their joint is the product along the chain. Predictions that are
-    Hidden are for the objectives alone.
+    Tasks with `given` are conditional on what comes before, and their joint is the product along
+    the chain. Predictions that are Hidden are for the objectives alone.
     """
 
     Params: type[FunnelParams]
@@ -97,7 +100,9 @@ class Funnel(keras.Layer):
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
     ) -> dict[str, Prediction]:
-        """{head: its tower's output [B, T]} and what is added to its logit → tasks and joints by name."""
+        """{head: its tower's output [B, T]} and what is added to its logit → tasks and joints by
+        name.
+        """
         tasks = {head: from_logit(self.logit(head, towers, wide)) for head in self.heads}
         return tasks | self.joints(tasks)
 
@@ -132,7 +137,8 @@ class Funnel(keras.Layer):
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         """What is served: the predictions with each task's `positive_weight` undone.
 
-        Here a weight is in the cross-entropy of a task's own output; the joints are the products of what is left.
+        Here a weight is in the cross-entropy of a task's own output; the joints are the products of
+        what is left.
         """
         weights = {task: declared.positive_weight for task, declared in self.spec.tasks.items()}
         found = {
@@ -144,7 +150,9 @@ class Funnel(keras.Layer):
         )
 
     def unweighted_joints(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
-        """The same where a weight is in the cross-entropy of a task's joint: a task is its joint over the one before."""
+        """The same where a weight is in the cross-entropy of a task's joint: a task is its joint
+        over the one before.
+        """
         if all(declared.positive_weight == 1 for declared in self.spec.tasks.values()):
             return dict(predictions)
         chains = {
@@ -185,8 +193,8 @@ class Funnel(keras.Layer):
 
     @classmethod
     def trial(cls, params: FunnelParams, spec: Spec) -> list[tuple[Objective, set[str]]]:
-        """What `objectives` minimises, and the heads whose representations each reaches: read off a graph that is never run, since to run
-        anything would fix TensorFlow's devices.
+        """What `objectives` minimises, and the heads whose representations each reaches: read off a
+        graph that is never run, since to run anything would fix TensorFlow's devices.
         """
         with tf.Graph().as_default():
             labels = {
@@ -206,13 +214,17 @@ class Funnel(keras.Layer):
 
 
 def _output(head: str) -> keras.layers.Dense:
-    """A head's logit. Its kernel begins at a tenth of Glorot's range, so that the first loss is that of the bias alone."""
+    """A head's logit. Its kernel begins at a tenth of Glorot's range, so that the first loss is
+    that of the bias alone.
+    """
     small = keras.initializers.VarianceScaling(0.01, mode="fan_avg", distribution="uniform")
     return keras.layers.Dense(1, dtype="float32", kernel_initializer=small, name=f"logit_{head}")
 
 
 def refuse_numbers(spec: Spec, funnel: str) -> None:
-    """Raises FunnelError when a task predicts a number: a product of probabilities has no place for it."""
+    """Raises FunnelError when a task predicts a number: a product of probabilities has no place for
+    it.
+    """
     for task, declared in spec.tasks.items():
         if spec.labels[declared.label].is_number:
             raise FunnelError(
@@ -222,7 +234,9 @@ def refuse_numbers(spec: Spec, funnel: str) -> None:
 
 
 def check_chain(spec: Spec, funnel: str, *, longest: int | None = None) -> list[str]:
-    """The tasks as one chain, each `given` the label of the one before. Raises FunnelError when they form none of at least two."""
+    """The tasks as one chain, each `given` the label of the one before. Raises FunnelError when
+    they form none of at least two.
+    """
     refuse_numbers(spec, funnel)
     first = [task for task in spec.tasks if spec.parent(task) is None]
     if not any(task.given for task in spec.tasks.values()):

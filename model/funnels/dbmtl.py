@@ -15,16 +15,18 @@ from model.sharing.base import Units
 
 
 class DBMTL(Funnel):
-    """p(y_1 … y_n | x) = Π_k p(y_k | x, y_1 … y_{k−1}); r_k = f_k([tower_k, r_1 … r_{k−1}]), p_k = σ(w_k · r_k).
+    """p(y_1 … y_n | x) = Π_k p(y_k | x, y_1 … y_{k−1}); r_k = f_k([tower_k, r_1 … r_{k−1}]), p_k =
+    σ(w_k · r_k).
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
     | the first | its label | all rows with a known label | rows of the space | p_task |
     | a later one | its label | rows whose given label is 1 | rows of the space | p_task and, as a product, p_joint |
 
-    What a later task is conditioned on are the hidden layers r of the tasks before it in the chain, so that it can be asked of rows whose
-    outcome is open. In a funnel a later step is 0 where an earlier one is, so the factors of the likelihood are known there and
-    the rest is each task's own sample space. Wang et al., Deep Bayesian Multi-Target Learning for Recommender Systems, 2019.
+    What a later task is conditioned on are the hidden layers r of the tasks before it in the chain,
+    so that it can be asked of rows whose outcome is open. In a funnel a later step is 0 where an
+    earlier one is, so the factors of the likelihood are known there and the rest is each task's own
+    sample space. Wang et al., Deep Bayesian Multi-Target Learning for Recommender Systems, 2019.
     """
 
     class Params(FunnelParams):

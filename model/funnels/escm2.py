@@ -28,7 +28,8 @@ IMPUTATION = "imputation"
 
 
 class ESCM2(Funnel):
-    """R_IPW = mean_D o·δ/ô, R_DR = mean_D [δ̂ + o·(δ − δ̂)/ô], δ = l(convert, p_cvr): clicked rows o weighted to stand for all, D.
+    """R_IPW = mean_D o·δ/ô, R_DR = mean_D [δ̂ + o·(δ − δ̂)/ô], δ = l(convert, p_cvr): clicked rows
+    o weighted to stand for all, D.
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
@@ -37,10 +38,11 @@ class ESCM2(Funnel):
     | imputation (dr) | δ, held, by o·(δ − δ̂)²/ô | rows whose click is 1 | all rows where the joint label is known | none |
     | ctcvr = ctr · cvr | click and convert | all rows where the joint label is known | rows of the space | p_ctcvr |
 
-    ô = max(p_ctr, `propensity_floor`), its gradient stopped; the floor bounds the weight of one row, and so the variance, by 1/floor.
-    δ̂ = softplus of the imputation tower. `counterfactual_weight` λ_c and `global_weight` λ_g weight the second and third, and the
-    last row. Each is the risk of a head, so a weighting weighs them all; R_DR may be negative. Wang et al., ESCM²: Entire Space
-    Counterfactual Multi-Task Model, SIGIR 2022.
+    ô = max(p_ctr, `propensity_floor`), its gradient stopped; the floor bounds the weight of one
+    row, and so the variance, by 1/floor. δ̂ = softplus of the imputation tower.
+    `counterfactual_weight` λ_c and `global_weight` λ_g weight the second and third, and the last
+    row. Each is the risk of a head, so a weighting weighs them all; R_DR may be negative. Wang et
+    al., ESCM²: Entire Space Counterfactual Multi-Task Model, SIGIR 2022.
     """
 
     class Params(FunnelParams):
@@ -123,7 +125,8 @@ class ESCM2(Funnel):
         imputed = predictions[IMPUTATION].value
         observed = tf.where(clicked, error - imputed, tf.zeros_like(error))
         risk = self.params.counterfactual_weight * imputed + weight * observed
-        # δ is held: its gradient would draw p_cvr to ½, where δ is the same for either label and so the easiest to impute.
+        # δ is held: its gradient would draw p_cvr to ½, where δ is the same for either label and so
+        # the easiest to impute.
         held = weight * (tf.stop_gradient(error) - imputed) ** 2
         doubly_robust = Objective(convert, risk, everyone, nonnegative_with="estimator = 'ipw'")
         return [doubly_robust, Objective(IMPUTATION, held, clicked, over=everyone)]

@@ -14,7 +14,8 @@ from model.objectives import Labels, Objective, Prediction, either, from_logit, 
 
 
 class ESM2(Funnel):
-    """p_ctavr = y₁·y₂, p_cvr = y₂·y₃ + (1 − y₂)·y₄, p_ctcvr = y₁·p_cvr: a purchase follows a click with or without the action.
+    """p_ctavr = y₁·y₂, p_cvr = y₂·y₃ + (1 − y₂)·y₄, p_ctcvr = y₁·p_cvr: a purchase follows a click
+    with or without the action.
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
@@ -22,8 +23,9 @@ class ESM2(Funnel):
     | action: y₂ | click and action | all rows where the joint label is known | rows of the space | p_action and its joint |
     | cvr_action: y₃, cvr_other: y₄ | click and purchase | all rows where the joint label is known | rows of the space | p_cvr and p_ctcvr |
 
-    `action` names the task of the deterministic action (into the basket, to the wish list); it and the purchase are both `given` the
-    click. Wen et al., Entire Space Multi-Task Modeling via Post-Click Behavior Decomposition, SIGIR 2020.
+    `action` names the task of the deterministic action (into the basket, to the wish list); it and
+    the purchase are both `given` the click. Wen et al., Entire Space Multi-Task Modeling via
+    Post-Click Behavior Decomposition, SIGIR 2020.
     """
 
     class Params(FunnelParams):

@@ -11,7 +11,8 @@ from model.objectives import Labels, Objective, Prediction
 
 
 class ESMM(Funnel):
-    """p_ctcvr = p_ctr · p_cvr: the conversion tower is trained through the product, over all impressions.
+    """p_ctcvr = p_ctr · p_cvr: the conversion tower is trained through the product, over all
+    impressions.
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|

@@ -35,7 +35,8 @@ class Independent(Funnel):
     | a task of a number | its label | the same, with or without `given` | rows of the space | y_task |
     | a task declared `outright` | its label, which is the joint's | all rows with a known label | rows of the space | p_joint |
 
-    The mean over the sample space is equation 9 of Tang et al., Progressive Layered Extraction, RecSys 2020.
+    The mean over the sample space is equation 9 of Tang et al., Progressive Layered Extraction,
+    RecSys 2020.
     """
 
     class Params(FunnelParams):

@@ -14,10 +14,11 @@ from model.layers.network import Network
 
 @keras.saving.register_keras_serializable("funnel")
 class CrossExperts(Network):
-    """n deep and cross networks: x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l for `cross_layers`, then an MLP of `units` (stacked).
+    """n deep and cross networks: x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l for `cross_layers`, then an
+    MLP of `units` (stacked).
 
-    [B, I] or, each with its own input, [B, n, I] → [B, n, units[−1]]. Where all read the same, the first product of all is one, with a
-    kernel [I, n·I]. Wang et al., DCN V2, WWW 2021, eq. 1.
+    [B, I] or, each with its own input, [B, n, I] → [B, n, units[−1]]. Where all read the same, the
+    first product of all is one, with a kernel [I, n·I]. Wang et al., DCN V2, WWW 2021, eq. 1.
     """
 
     def __init__(

@@ -13,10 +13,12 @@ from model.layers.network import Network, add_bias
 
 @keras.saving.register_keras_serializable("funnel")
 class Experts(Network):
-    """f_1 … f_n, MLPs of the same units: [B, I] → [B, n, units[−1]], or, each with its own input, [B, n, I] → [B, n, units[−1]].
+    """f_1 … f_n, MLPs of the same units: [B, I] → [B, n, units[−1]], or, each with its own input,
+    [B, n, I] → [B, n, units[−1]].
 
-    Where all read the same input, the first layer of all is one matrix product with a kernel [I, n·units[0]]. Every expert draws its
-    own weights, scaled by its own fan-in and fan-out. See Network for the options. `kernel_regularizer` takes the place of an L2.
+    Where all read the same input, the first layer of all is one matrix product with a kernel [I,
+    n·units[0]]. Every expert draws its own weights, scaled by its own fan-in and fan-out. See
+    Network for the options. `kernel_regularizer` takes the place of an L2.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Experts(Network):
         between: Callable[[int, tf.Tensor], tf.Tensor] | None = None,
         training: bool | None = None,
     ) -> tf.Tensor:
-        """`between`(l, h) replaces what layer l of all gave, [B, n, units[l]], by what is read above it."""
+        """`between`(l, h) replaces what layer l of all gave, [B, n, units[l]], by what is read
+        above it.
+        """
         h = x
         for layer in range(len(self.units)):
             h = self._layer(layer, h, bool(training))
@@ -111,7 +115,9 @@ def each_its_own(
     axis: int,
     kind: type[keras.Initializer] = keras.initializers.GlorotUniform,
 ) -> Callable:
-    """An initializer that draws `count` kernels of `shape` and joins them: one instance would repeat its values."""
+    """An initializer that draws `count` kernels of `shape` and joins them: one instance would
+    repeat its values.
+    """
 
     def draw(_: Sequence[int], dtype: str | None = None) -> tf.Tensor:
         return tf.concat([kind()(shape, dtype) for _ in range(count)], axis)

@@ -16,9 +16,9 @@ from model.layers.network import Network
 class FMExperts(Network):
     """n factorisation machines beside MLPs: f(x, v) = W x + P Σ_{i<j} v_i ⊙ v_j + MLP(x).
 
-    x [B, I] and the fields' embeddings v, one tensor [B, F_d, d] for each dimension d → [B, n, units[−1]]. With one output and P of ones
-    it is y_FM + y_DNN of Guo et al., DeepFM, IJCAI 2017, eq. 1–3; here W and P have a row for each output. The sum over pairs is
-    ½·((Σ v_i)² − Σ v_i²).
+    x [B, I] and the fields' embeddings v, one tensor [B, F_d, d] for each dimension d → [B, n,
+    units[−1]]. With one output and P of ones it is y_FM + y_DNN of Guo et al., DeepFM, IJCAI 2017,
+    eq. 1–3; here W and P have a row for each output. The sum over pairs is ½·((Σ v_i)² − Σ v_i²).
     """
 
     def __init__(self, count: int, units: Sequence[int], **kwargs: Any) -> None:

@@ -16,9 +16,11 @@ Mixed = tuple[tf.Tensor, tf.Tensor]  # a mixture [B, H] and its weights [B, n]
 
 @keras.saving.register_keras_serializable("funnel")
 class Gate(Network):
-    """g(x) = softmax(W h(x)), h hidden layers of `units` or the identity; returns (Σ_i g(x)_i · f_i, g(x)).
+    """g(x) = softmax(W h(x)), h hidden layers of `units` or the identity; returns (Σ_i g(x)_i ·
+    f_i, g(x)).
 
-    x [B, I], experts [B, n, H] → [B, H] and [B, n]. See Network for the options, which are those of the hidden layers.
+    x [B, I], experts [B, n, H] → [B, H] and [B, n]. See Network for the options, which are those of
+    the hidden layers.
     """
 
     def __init__(self, count: int, units: Sequence[int] = (), **kwargs: Any) -> None:
@@ -43,7 +45,8 @@ class Gate(Network):
 def mix(gates: Mapping[str, Gate], x: tf.Tensor, experts: tf.Tensor) -> dict[str, Mixed]:
     """What each of several gates makes of the same x [B, I] and experts [B, n, H].
 
-    Gates without hidden layers share one product with x, and all of them one with the experts: both are read once, not once a gate.
+    Gates without hidden layers share one product with x, and all of them one with the experts: both
+    are read once, not once a gate.
     """
     for gate in gates.values():
         if not gate.built:

@@ -11,10 +11,11 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("funnel")
 class LayerMixture(keras.Layer):
-    """h_k = Σ_l β_{k,l} h_{k,l}: the outputs of the layers of K networks, mixed by learned weights β [K, L]; [B, K, L, U] → [B, K, U].
+    """h_k = Σ_l β_{k,l} h_{k,l}: the outputs of the layers of K networks, mixed by learned weights
+    β [K, L]; [B, K, L, U] → [B, K, U].
 
-    β starts with `last_share` on the last layer and the rest evenly spread. Ruder et al., Latent Multi-task Architecture Learning,
-    AAAI 2019, sec. 2.
+    β starts with `last_share` on the last layer and the rest evenly spread. Ruder et al., Latent
+    Multi-task Architecture Learning, AAAI 2019, sec. 2.
     """
 
     def __init__(self, *, last_share: float = 0.9, **kwargs: Any) -> None:

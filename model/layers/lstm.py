@@ -16,14 +16,17 @@ State = tuple[tf.Tensor, tf.Tensor]  # h and c, [n, B, U] each
 
 @keras.saving.register_keras_serializable("funnel")
 class LSTMExperts(Network):
-    """n LSTMs over one sequence, each followed by an MLP of `units` that reads its last state and x: f(x, s) = MLP([h_T, x]).
+    """n LSTMs over one sequence, each followed by an MLP of `units` that reads its last state and
+    x: f(x, s) = MLP([h_T, x]).
 
-    i, f, g, o = the quarters of s_t W + h_{t−1} R + b; c_t = σ(f) ⊙ c_{t−1} + σ(i) ⊙ tanh(g); h_t = σ(o) ⊙ tanh(c_t). Hochreiter and
-    Schmidhuber, Neural Computation 9, 1997, with the forget gate of Gers et al., Neural Computation 12, 2000, whose bias starts at 1.
+    i, f, g, o = the quarters of s_t W + h_{t−1} R + b; c_t = σ(f) ⊙ c_{t−1} + σ(i) ⊙ tanh(g); h_t =
+    σ(o) ⊙ tanh(c_t). Hochreiter and Schmidhuber, Neural Computation 9, 1997, with the forget gate
+    of Gers et al., Neural Computation 12, 2000, whose bias starts at 1.
 
-    x [B, I], sequence [B, T, D] or, each with its own, [B, n, T, D], present [B, T] → [B, n, units[−1]]. A step that is not present
-    leaves h and c as they were. Without `units` x is not read and the last states are returned, [B, n, U] with U = `lstm_units`, or,
-    with `every_step`, those of every step, [B, n, T, U]. The products with W are one for all experts and steps.
+    x [B, I], sequence [B, T, D] or, each with its own, [B, n, T, D], present [B, T] → [B, n,
+    units[−1]]. A step that is not present leaves h and c as they were. Without `units` x is not
+    read and the last states are returned, [B, n, U] with U = `lstm_units`, or, with `every_step`,
+    those of every step, [B, n, T, U]. The products with W are one for all experts and steps.
     """
 
     def __init__(

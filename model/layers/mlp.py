@@ -13,7 +13,9 @@ from model.layers.network import Network
 
 @keras.saving.register_keras_serializable("funnel")
 class MLP(Network):
-    """h_l = act(W_l h_{l−1} + b_l): [B, I] → [B, units[−1]]. Without units it is the identity. See Network for the options."""
+    """h_l = act(W_l h_{l−1} + b_l): [B, I] → [B, units[−1]]. Without units it is the identity. See
+    Network for the options.
+    """
 
     def __init__(self, units: Sequence[int], **kwargs: Any) -> None:
         super().__init__(units, **kwargs)

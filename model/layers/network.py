@@ -104,8 +104,9 @@ class Network(keras.Layer):
 
 
 def add_bias(h: tf.Tensor, bias: tf.Tensor, *, training: bool) -> tf.Tensor:
-    """h [.., B, U] + bias [.., 1, U], or bias [U]. In training the bias' gradient is a product with ones: a sum over rows takes one core
-    several times as long. A graph that serves holds no such gradient.
+    """h [.., B, U] + bias [.., 1, U], or bias [U]. In training the bias' gradient is a product with
+    ones: a sum over rows takes one core several times as long. A graph that serves holds no such
+    gradient.
     """
     return _with_product(h, bias) if training else _sum(h, bias)
 

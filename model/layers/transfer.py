@@ -10,10 +10,12 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("funnel")
 class Transfer(keras.Layer):
-    """z = Σ_{u ∈ {p, q}} w_u · h₁(u), w = softmax(<h₂(u), h₃(u)> / √d): attention over what is handed on, p, and one's own, q.
+    """z = Σ_{u ∈ {p, q}} w_u · h₁(u), w = softmax(<h₂(u), h₃(u)> / √d): attention over what is
+    handed on, p, and one's own, q.
 
-    p and q [B, d] → [B, d]; h₁, h₂, h₃ are linear. Xi et al., Modeling the Sequential Dependence among Audience Multi-step Conversions
-    with Multi-task Learning in Targeted Display Advertising (AITM), KDD 2021.
+    p and q [B, d] → [B, d]; h₁, h₂, h₃ are linear. Xi et al., Modeling the Sequential Dependence
+    among Audience Multi-step Conversions with Multi-task Learning in Targeted Display Advertising
+    (AITM), KDD 2021.
     """
 
     def build(self, p_shape: Sequence[int], q_shape: Sequence[int]) -> None:

@@ -1,4 +1,6 @@
-"""How weights move: tables by rules that touch only a batch's rows, everything else by Keras' optimizers."""
+"""How weights move: tables by rules that touch only a batch's rows, everything else by Keras'
+optimizers.
+"""
 
 from __future__ import annotations
 

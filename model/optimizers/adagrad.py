@@ -11,9 +11,9 @@ from model.optimizers.base import Rows, Rule, RuleParams
 class Adagrad(Rule):
     """a ← a + g², w ← w − η·g / (√a + ε), g of the sum over the batch.
 
-    Duchi, Hazan and Singer, Adaptive Subgradient Methods, JMLR 12, 2011. a begins at `initial_accumulator`, in the unit
-    of one example's gradient: a peer that takes gradients of the mean over B rows does the same with
-    `initial_accumulator` / B² and ε / B.
+    Duchi, Hazan and Singer, Adaptive Subgradient Methods, JMLR 12, 2011. a begins at
+    `initial_accumulator`, in the unit of one example's gradient: a peer that takes gradients of the
+    mean over B rows does the same with `initial_accumulator` / B² and ε / B.
     """
 
     class Params(RuleParams):

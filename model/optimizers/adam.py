@@ -9,11 +9,13 @@ from model.optimizers.base import Rows, Rule, RuleParams
 
 
 class LazyAdam(Rule):
-    """m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g², w ← w − η·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + ε), for the rows of the batch alone.
+    """m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g², w ← w − η·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + ε),
+    for the rows of the batch alone.
 
-    Kingma and Ba, Adam, ICLR 2015, the form of section 2's last paragraph; t counts steps, not a row's own updates, as in
-    TensorFlow Addons' LazyAdam. Keras' defaults; ε is compared with gradients of the sum over
-    the batch. A row's m and v lie side by side in one slot, to be fetched from memory together.
+    Kingma and Ba, Adam, ICLR 2015, the form of section 2's last paragraph; t counts steps, not a
+    row's own updates, as in TensorFlow Addons' LazyAdam. Keras' defaults; ε is compared with
+    gradients of the sum over the batch. A row's m and v lie side by side in one slot, to be fetched
+    from memory together.
     """
 
     class Params(RuleParams):

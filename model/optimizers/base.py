@@ -16,11 +16,13 @@ class RuleParams(Settings):
 
 
 class Rule:
-    """(rows w [n, dim], their slots, gradients g [n, dim], learning rate η, step t) → (new rows, new slots), elementwise.
+    """(rows w [n, dim], their slots, gradients g [n, dim], learning rate η, step t) → (new rows,
+    new slots), elementwise.
 
-    Only rows of the batch come here, each once, g summed over its occurrences. A rule with constants to compare a
-    gradient with takes `sums`: g = B·∂L/∂w, B the rows of a batch and L its mean loss, is what the examples' own
-    gradients add up to, so a rare row's g does not shrink as the batch grows. Without such a constant g = ∂L/∂w.
+    Only rows of the batch come here, each once, g summed over its occurrences. A rule with
+    constants to compare a gradient with takes `sums`: g = B·∂L/∂w, B the rows of a batch and L its
+    mean loss, is what the examples' own gradients add up to, so a rare row's g does not shrink as
+    the batch grows. Without such a constant g = ∂L/∂w.
     """
 
     Params: type[RuleParams] = RuleParams

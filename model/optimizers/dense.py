@@ -71,7 +71,9 @@ class DenseParams(Settings):
         return data
 
     def make(self) -> keras.Optimizer:
-        """The optimizer; its learning rate is set at each step. Its name, which its variables bear, is that of the configuration."""
+        """The optimizer; its learning rate is set at each step. Its name, which its variables bear,
+        is that of the configuration.
+        """
         try:
             return KINDS[self.name](**self.model_extra, learning_rate=1.0, name=self.name)
         except (TypeError, ValueError) as error:
@@ -81,8 +83,8 @@ class DenseParams(Settings):
 
 
 def optimizer_state(optimizer: keras.Optimizer) -> dict[str, tf.Variable]:
-    """Its variables by name. One that Keras leaves nameless (nadam's) would be called by the number of such variables in the process: it
-    goes by its place among the optimizer's.
+    """Its variables by name. One that Keras leaves nameless (nadam's) would be called by the number
+    of such variables in the process: it goes by its place among the optimizer's.
     """
     own = f"{optimizer.name}/"
     return {

@@ -9,10 +9,12 @@ from model.optimizers.base import Rows, Rule, RuleParams
 
 
 class FTRL(Rule):
-    """n' = n + g², z ← z + g − (√n' − √n)/η · w, w ← 0 where |z| ≤ λ₁, else (sgn(z)·λ₁ − z) / ((β + √n')/η + 2·λ₂).
+    """n' = n + g², z ← z + g − (√n' − √n)/η · w, w ← 0 where |z| ≤ λ₁, else (sgn(z)·λ₁ − z) / ((β +
+    √n')/η + 2·λ₂).
 
-    McMahan et al., Ad Click Prediction: a View from the Trenches, KDD 2013, algorithm 1; λ₂ as Keras and TensorFlow count it, twice
-    the paper's. z begins at 0, as there: a row's first update forgets most of where it began. g is of the sum over the batch.
+    McMahan et al., Ad Click Prediction: a View from the Trenches, KDD 2013, algorithm 1; λ₂ as
+    Keras and TensorFlow count it, twice the paper's. z begins at 0, as there: a row's first update
+    forgets most of where it began. g is of the sum over the batch.
     """
 
     class Params(RuleParams):

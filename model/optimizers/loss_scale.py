@@ -10,8 +10,8 @@ START, GROW_AFTER = 2.0**15, 2000  # Micikevicius et al., Mixed Precision Traini
 
 
 class LossScale(tf.Module):
-    """The loss is multiplied by `value`, gradients are divided by it. A step whose gradients are not finite is not taken and halves
-    it; 2000 finite ones in a row double it.
+    """The loss is multiplied by `value`, gradients are divided by it. A step whose gradients are
+    not finite is not taken and halves it; 2000 finite ones in a row double it.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,8 @@ from model.optimizers.base import Rows
 class RowwiseAdagrad(Adagrad):
     """a ← a + mean_j g_j², w ← w − η·g / (√a + ε): slots are 1/dim of the table.
 
-    Gupta et al., Training Recommender Systems at Scale, 2020, arXiv:2010.11305 (row-wise adaptive learning rates), as in FBGEMM.
+    Gupta et al., Training Recommender Systems at Scale, 2020, arXiv:2010.11305 (row-wise adaptive
+    learning rates), as in FBGEMM.
     """
 
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:

@@ -46,7 +46,9 @@ class Exponential(Warm):
 
 
 class Cosine(Warm):
-    """α + (1 − α)·½(1 + cos(π·min(t, steps)/steps)): Loshchilov and Hutter, SGDR, ICLR 2017, one period."""
+    """α + (1 − α)·½(1 + cos(π·min(t, steps)/steps)): Loshchilov and Hutter, SGDR, ICLR 2017, one
+    period.
+    """
 
     name: Literal["cosine"]
     decay_steps: int = Field(ge=1)

@@ -8,7 +8,9 @@ from model.optimizers.base import Rows, Rule
 
 
 class SGD(Rule):
-    """w ← w − η·g, g of the mean loss: the sum's would grow with the batch in the rows that all examples read."""
+    """w ← w − η·g, g of the mean loss: the sum's would grow with the batch in the rows that all
+    examples read.
+    """
 
     sums = False
 

@@ -1,4 +1,6 @@
-"""Embedding tables moved by a rule, a batch's rows at a time. (Keras optimizers work on whole tables: keras#19992.)"""
+"""Embedding tables moved by a rule, a batch's rows at a time. (Keras optimizers work on whole
+tables: keras#19992.)
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from model.optimizers.base import Rule
 
 
 class RowGradients(NamedTuple):
-    """The rows of a table that a batch read, each once [n], and the sums of their gradients [n, dim]."""
+    """The rows of a table that a batch read, each once [n], and the sums of their gradients [n,
+    dim].
+    """
 
     rows: tf.Tensor
     sums: tf.Tensor
@@ -25,11 +29,12 @@ def add_up(gradients: tf.IndexedSlices) -> RowGradients:
 
 
 class TableOptimizer(tf.Module):
-    """Gathers a batch's rows with their slots, applies a rule, and writes them back: time and memory follow the batch.
+    """Gathers a batch's rows with their slots, applies a rule, and writes them back: time and
+    memory follow the batch.
 
-    `batch_size` B: the gradients of `apply` are of the mean over B rows, and a rule that takes sums gets B times as much.
-    `table_rates` and `learning_rates`, by table and by feature, multiply the common rate. `l2` is by feature: λ adds 2·λ·w
-    to what the rule gets for a row that is used.
+    `batch_size` B: the gradients of `apply` are of the mean over B rows, and a rule that takes sums
+    gets B times as much. `table_rates` and `learning_rates`, by table and by feature, multiply the
+    common rate. `l2` is by feature: λ adds 2·λ·w to what the rule gets for a row that is used.
     """
 
     def __init__(
@@ -63,7 +68,9 @@ class TableOptimizer(tf.Module):
         step: tf.Tensor,
         keep: tf.Tensor | None = None,
     ) -> None:
-        """Moves this replica's copy of each table; `gradients` are of all replicas. Where `keep` is false nothing moves."""
+        """Moves this replica's copy of each table; `gradients` are of all replicas. Where `keep` is
+        false nothing moves.
+        """
         each = zip(self.tables, self.slots, self.table_rates, gradients, strict=True)
         for table, slots, table_rate, (rows, sums) in each:
             variables = [table.variable, *slots.values()]
@@ -76,7 +83,8 @@ class TableOptimizer(tf.Module):
             moved, new = self.rule(w, tuple(old), g, own_rate, step)
             for variable, before, after in zip(variables, [w, *old], [moved, *new], strict=True):
                 after = after if keep is None else tf.where(keep, after, before)
-                # Copies rows as they are: ten times as fast as scattering a difference, or as the fused sparse kernels.
+                # Copies rows as they are: ten times as fast as scattering a difference, or as the
+                # fused sparse kernels.
                 tf.raw_ops.ResourceScatterUpdate(
                     resource=variable.handle, indices=rows, updates=after
                 )

@@ -33,7 +33,9 @@ NOISE = re.compile(
 
 @dataclass(frozen=True)
 class LoaderCheck:
-    """How far a loader's scores are from the checkpoint's, and the seconds it took; or why it was not run."""
+    """How far a loader's scores are from the checkpoint's, and the seconds it took; or why it was
+    not run.
+    """
 
     max_abs_difference: float | None = None
     seconds: float | None = None
@@ -42,7 +44,9 @@ class LoaderCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """What the loaders answered, by name, on so many `rows`; `start_seconds`: until TensorFlow was there."""
+    """What the loaders answered, by name, on so many `rows`; `start_seconds`: until TensorFlow was
+    there.
+    """
 
     tensorflow: str
     rows: int
@@ -94,7 +98,9 @@ def check_loaders(path: Path, inputs: Inputs, expected: Mapping[str, np.ndarray]
 def _difference(
     where: str, scores: Mapping[str, list[float]], expected: Mapping[str, np.ndarray]
 ) -> float:
-    """The largest difference. A float32 number has seven digits: where it is above 1, the difference is in shares of it."""
+    """The largest difference. A float32 number has seven digits: where it is above 1, the
+    difference is in shares of it.
+    """
     if set(scores) != set(expected):
         raise FunnelError(
             f"{where} returns {sorted(scores)}, the checkpoint {sorted(expected)}; not published"
@@ -117,7 +123,9 @@ def _difference(
 
 
 def unreadable_variable(path: Path) -> str | None:
-    """Names the first variable that its file does not hold whole: of a file that is cut short loaders do not say which."""
+    """Names the first variable that its file does not hold whole: of a file that is cut short
+    loaders do not say which.
+    """
     prefix, name = path / "variables" / "variables", None
     try:
         reader = tf.train.load_checkpoint(str(prefix))
@@ -133,7 +141,8 @@ def unreadable_variable(path: Path) -> str | None:
 def ask_loaders(path: Path, inputs: Inputs) -> list[dict[str, Any]]:
     """What a process of loaders/ answers: its start, then each loader, until one crashes.
 
-    Nothing is left of it when this process is killed: it ends with the pipe that this one holds, and writes no file.
+    Nothing is left of it when this process is killed: it ends with the pipe that this one holds,
+    and writes no file.
     """
     request = json.dumps({"path": str(path.resolve()), "inputs": inputs})
     lifeline, held = os.pipe()

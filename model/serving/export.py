@@ -1,4 +1,6 @@
-"""Checkpoint → a published version: a SavedModel whose scores the loaders that serve have shown to be the checkpoint's."""
+"""Checkpoint → a published version: a SavedModel whose scores the loaders that serve have shown to
+be the checkpoint's.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,11 @@ class Export:
 def export(
     model: RankingModel, sample: Path, export_dir: Path, version: int | None = None
 ) -> Export:
-    """Writes export_dir/<version>/ (default: the unix time), checked with the raw rows of the Parquet file `sample`.
+    """Writes export_dir/<version>/ (default: the unix time), checked with the raw rows of the
+    Parquet file `sample`.
 
-    Raises FunnelError when the version exists, when its graph reads what no loader fills, or when a loader fails or
-    differs from the checkpoint by more than 1e-5; nothing is published then.
+    Raises FunnelError when the version exists, when its graph reads what no loader fills, or when a
+    loader fails or differs from the checkpoint by more than 1e-5; nothing is published then.
     """
     version = version or int(time.time())
     final = export_dir / str(version)
@@ -77,9 +80,11 @@ def _write_manifest(folder: Path, check: Check) -> None:
 
 @contextmanager
 def _unfinished(final: Path) -> Iterator[Path]:
-    """Where a version is made: beside the others, but not an integer, so that TF Serving does not see it.
+    """Where a version is made: beside the others, but not an integer, so that TF Serving does not
+    see it.
 
-    Of several processes one at a time exports to a directory: whatever is unfinished there is of one that was killed, and goes.
+    Of several processes one at a time exports to a directory: whatever is unfinished there is of
+    one that was killed, and goes.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     unfinished, directory = (
@@ -98,7 +103,9 @@ def _unfinished(final: Path) -> Iterator[Path]:
 
 
 def _locked(directory: int) -> bool:
-    """Waits until the directory is this process's; False on a file system that locks no directories, where two may export at once."""
+    """Waits until the directory is this process's; False on a file system that locks no
+    directories, where two may export at once.
+    """
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
     except OSError:

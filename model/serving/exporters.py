@@ -1,4 +1,6 @@
-"""What is published during a training: the latest, the final or the best model, each in a directory of its own."""
+"""What is published during a training: the latest, the final or the best model, each in a directory
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,11 @@ class FinalExporter:
 
 
 class BestExporter:
-    """Exports when `metric` is better than at any evaluation before, among those at which all of `provided` hold.
+    """Exports when `metric` is better than at any evaluation before, among those at which all of
+    `provided` hold.
 
-    directory/best.json remembers the best, so that a training that was interrupted does not publish a worse one.
+    directory/best.json remembers the best, so that a training that was interrupted does not publish
+    a worse one.
     """
 
     def __init__(

@@ -26,11 +26,11 @@ Nodes = Mapping[str, NodeDef]
 
 
 def check_graph(path: Path) -> None:
-    """Raises FunnelError unless each variable and table that a signature reads is filled by the restore op or the init op,
-    and each that is restored is read.
+    """Raises FunnelError unless each variable and table that a signature reads is filled by the
+    restore op or the init op, and each that is restored is read.
 
-    One that is read and not filled has no value in a server. One that is restored and not read is a copy of another, or
-    needs memory for nothing.
+    One that is read and not filled has no value in a server. One that is restored and not read is a
+    copy of another, or needs memory for nothing.
     """
     content = _meta_graph(path / "saved_model.pb")
     graph, signatures = content.graph_def, dict(content.signature_def)
@@ -92,7 +92,9 @@ def _called(node: NodeDef) -> Iterator[str]:
 
 
 def _resource(node: NodeDef) -> str | None:
-    """What a node makes a handle of: a variable or a table has a name that all sessions' nodes share."""
+    """What a node makes a handle of: a variable or a table has a name that all sessions' nodes
+    share.
+    """
     return (
         (node.attr["shared_name"].s.decode() or node.name) if "shared_name" in node.attr else None
     )

@@ -17,7 +17,9 @@ Inputs = dict[str, dict[str, dict[str, Any]]]  # {signature: {input: {"dtype", "
 
 
 def requests(spec: Spec, rows: pa.Table) -> Inputs:
-    """The rows as inputs of every signature, ready for JSON: bytes are {"b64": text}, as in TF Serving's REST API."""
+    """The rows as inputs of every signature, ready for JSON: bytes are {"b64": text}, as in TF
+    Serving's REST API.
+    """
     dtypes = {
         input_name(name): graph.DTYPES[raw_type].name
         for name, raw_type in spec.request_columns.items()
@@ -33,7 +35,9 @@ def requests(spec: Spec, rows: pa.Table) -> Inputs:
 
 
 def expressible(spec: Spec, rows: pa.Table) -> pa.Table:
-    """The rows that a request can hold: a missing integer or time has no value in a tensor (a tf.Example leaves it out)."""
+    """The rows that a request can hold: a missing integer or time has no value in a tensor (a
+    tf.Example leaves it out).
+    """
     for name, raw_type in spec.request_columns.items():
         if raw_type in ("integer", "time"):
             rows = rows.filter(pc.is_valid(rows[name]))
@@ -46,7 +50,9 @@ def expressible(spec: Spec, rows: pa.Table) -> pa.Table:
 
 
 def request_columns(spec: Spec, rows: pa.Table) -> dict[str, list]:
-    """Raw rows as a request of serving_default: missing texts are "", missing numbers NaN, lists padded with them."""
+    """Raw rows as a request of serving_default: missing texts are "", missing numbers NaN, lists
+    padded with them.
+    """
     columns = {}
     for name, raw_type in spec.request_columns.items():
         values = rows[name].to_pylist()

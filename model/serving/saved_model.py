@@ -16,10 +16,12 @@ Signatures = dict[str, tf.types.experimental.ConcreteFunction]
 
 
 def save(model: RankingModel, path: Path) -> None:
-    """Writes a SavedModel with the signatures `serving_default` and `examples`, and spec.json among its assets.
+    """Writes a SavedModel with the signatures `serving_default` and `examples`, and spec.json among
+    its assets.
 
-    Its root tracks raw tf.Variables, under the names that checkpoints have, and vocabularies' tables. A Keras variable
-    is a copy of its own when it is saved: the graph would read the original, which no loader restores (keras#20095).
+    Its root tracks raw tf.Variables, under the names that checkpoints have, and vocabularies'
+    tables. A Keras variable is a copy of its own when it is saved: the graph would read the
+    original, which no loader restores (keras#20095).
     """
     assets = path / "assets"
     assets.mkdir(parents=True)
@@ -76,7 +78,9 @@ def variables_read(
 
 
 def _table(name: str, vocabulary: list[int], assets: Path) -> tf.lookup.StaticHashTable:
-    """A vocabulary's ids as written [V] → 0 … V − 1, −1 for any other id. The loader's init op reads them from an asset."""
+    """A vocabulary's ids as written [V] → 0 … V − 1, −1 for any other id. The loader's init op
+    reads them from an asset.
+    """
     path = assets / f"{name}.txt"
     np.savetxt(path, vocabulary, "%d")
     line = tf.lookup.TextFileIndex.LINE_NUMBER

@@ -16,11 +16,13 @@ from model.sharing.base import Sharing, SharingParams, Units
 
 @keras.saving.register_keras_serializable("funnel")
 class Asymmetric(Sharing):
-    """h_k = [f_k(x), f_j(x) for j in reads(k)]: task k's own bottom beside those of the tasks that it reads, concatenated.
+    """h_k = [f_k(x), f_j(x) for j in reads(k)]: task k's own bottom beside those of the tasks that
+    it reads, concatenated.
 
-    The asymmetric sharing of Tang et al., Progressive Layered Extraction, RecSys 2020, fig. 1 and sec. 3: knowledge goes one way.
-    Without `reads` a task reads the bottoms of all tasks before it, as the later steps of a funnel may; with `reads`, a task that
-    it does not name has its own bottom alone. All bottoms read the same input and are computed together.
+    The asymmetric sharing of Tang et al., Progressive Layered Extraction, RecSys 2020, fig. 1 and
+    sec. 3: knowledge goes one way. Without `reads` a task reads the bottoms of all tasks before it,
+    as the later steps of a funnel may; with `reads`, a task that it does not name has its own
+    bottom alone. All bottoms read the same input and are computed together.
     """
 
     class Params(SharingParams):

@@ -96,9 +96,10 @@ class SharingParams(NetworkParams):
 class ExpertParams(SharingParams):
     """Options of a sharing with experts: which network an expert is.
 
-    `expert` = "mlp"; "cross", with `cross_layers`, before the MLP (DCN-V2); "fm", beside it (DeepFM); "lstm" of `lstm_units` over the
-    `sequences`, step by step side by side (default: all sequence features), before it. Experts above the first level read vectors,
-    not embeddings: there "fm" and "lstm" are MLPs.
+    `expert` = "mlp"; "cross", with `cross_layers`, before the MLP (DCN-V2); "fm", beside it
+    (DeepFM); "lstm" of `lstm_units` over the `sequences`, step by step side by side (default: all
+    sequence features), before it. Experts above the first level read vectors, not embeddings: there
+    "fm" and "lstm" are MLPs.
     """
 
     expert: Literal["mlp", "cross", "fm", "lstm"] = "mlp"
@@ -134,7 +135,9 @@ class ExpertParams(SharingParams):
 
 
 def check_sequences(spec: Spec, names: list[str], reader: str) -> None:
-    """Raises FunnelError unless `names` (default: all) are sequence features of one length, and at least one."""
+    """Raises FunnelError unless `names` (default: all) are sequence features of one length, and at
+    least one.
+    """
     known = {n: f.max_length for n, f in spec.features.items() if f.kind == "sequence"}
     if not known:
         raise FunnelError(
@@ -173,9 +176,11 @@ def run_experts(experts: keras.Layer, inputs: Inputs, sequences: list[str]) -> t
 
 
 class Sharing(keras.Layer):
-    """A layer over `heads`: Inputs → {head: [B, H]}. Subclasses say with `Params` what they can be told.
+    """A layer over `heads`: Inputs → {head: [B, H]}. Subclasses say with `Params` what they can be
+    told.
 
-    Alone in a Keras model it takes a tensor [B, W] in the place of Inputs, and its options as a dict.
+    Alone in a Keras model it takes a tensor [B, W] in the place of Inputs, and its options as a
+    dict.
     """
 
     Params: type[SharingParams]
@@ -190,7 +195,9 @@ class Sharing(keras.Layer):
         self.heads = list(heads)
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """({head: its representation [B, H]}, {"level_<l>/<head>": its gate's distribution over experts [B, n]})."""
+        """({head: its representation [B, H]}, {"level_<l>/<head>": its gate's distribution over
+        experts [B, n]}).
+        """
         raise TypeError(
             f"{type(self).__name__} must say how its heads share: give it a share(inputs)"
         )
@@ -201,12 +208,16 @@ class Sharing(keras.Layer):
         return self.share(as_inputs(inputs))[0]
 
     def gate_weights(self, inputs: Inputs | tf.Tensor) -> dict[str, tf.Tensor]:
-        """The distributions over experts [B, n] by gate, "level_<l>/<head>"; none where there are no gates."""
+        """The distributions over experts [B, n] by gate, "level_<l>/<head>"; none where there are
+        no gates.
+        """
         return self.share(as_inputs(inputs))[1]
 
     @property
     def gated_experts(self) -> dict[str, list[str]]:
-        """The names of the experts that each gate of `gate_weights` mixes, in its order. An expert that two gates mix has one name."""
+        """The names of the experts that each gate of `gate_weights` mixes, in its order. An expert
+        that two gates mix has one name.
+        """
         return {}
 
     @property
@@ -218,12 +229,16 @@ class Sharing(keras.Layer):
 
     @property
     def last_shared(self) -> list[keras.Variable]:
-        """The weights of the last layer that all heads share, those that GradNorm compares gradients of; [] where nothing is shared."""
+        """The weights of the last layer that all heads share, those that GradNorm compares
+        gradients of; [] where nothing is shared.
+        """
         return []
 
     @property
     def shared_in_last(self) -> list[bool] | None:
-        """Which of the networks whose joint weights `last_shared` holds all heads share, in their order; None: all."""
+        """Which of the networks whose joint weights `last_shared` holds all heads share, in their
+        order; None: all.
+        """
         return None
 
     def get_build_config(self) -> None:
@@ -237,7 +252,9 @@ class Sharing(keras.Layer):
 
 
 def as_inputs(inputs: Inputs | tf.Tensor) -> Inputs:
-    """A plain tensor [B, W] has neither fields nor sequences. A reloaded Keras model gives plain tuples in the place of named ones."""
+    """A plain tensor [B, W] has neither fields nor sequences. A reloaded Keras model gives plain
+    tuples in the place of named ones.
+    """
     if isinstance(inputs, tuple | list):
         flat, fields, sequences = inputs
         return Inputs(
@@ -247,7 +264,9 @@ def as_inputs(inputs: Inputs | tf.Tensor) -> Inputs:
 
 
 def shared_part(shape: Sequence[int], shared: Sequence[bool] | None) -> np.ndarray:
-    """1 in what a joint weight of n networks holds of the shared ones, else 0, to multiply [n, I, U], [n, 1, U], [I, n·U] or [n·U] with."""
+    """1 in what a joint weight of n networks holds of the shared ones, else 0, to multiply [n, I,
+    U], [n, 1, U], [I, n·U] or [n·U] with.
+    """
     if shared is None:
         return np.ones([1] * len(shape), np.float32)
     ones = np.array(shared, np.float32)

@@ -25,10 +25,12 @@ class CGCParams(ExpertParams):
 
 @keras.saving.register_keras_serializable("funnel")
 class CGC(Sharing):
-    """g^k(x) = w^k(x) · S^k(x), w^k(x) = softmax(W_g^k x): a gate per task over its own experts and the shared ones.
+    """g^k(x) = w^k(x) · S^k(x), w^k(x) = softmax(W_g^k x): a gate per task over its own experts and
+    the shared ones.
 
-    S^k(x) stacks the outputs of the experts of task k, then of the shared experts. Tang et al., Progressive Layered Extraction,
-    RecSys 2020, eq. 2–4; PLE of one level. With `gate_units` a gate has hidden layers below its softmax.
+    S^k(x) stacks the outputs of the experts of task k, then of the shared experts. Tang et al.,
+    Progressive Layered Extraction, RecSys 2020, eq. 2–4; PLE of one level. With `gate_units` a gate
+    has hidden layers below its softmax.
     """
 
     class Params(CGCParams):
@@ -59,7 +61,8 @@ class CGC(Sharing):
 
 
 class Level(keras.Layer):
-    """One extraction network: {task or shared: Inputs} → ({task: [B, H]}, its gates' weights), and shared unless it is the last.
+    """One extraction network: {task or shared: Inputs} → ({task: [B, H]}, its gates' weights), and
+    shared unless it is the last.
 
     On the first level all groups read the same inputs: their experts are computed together.
     """

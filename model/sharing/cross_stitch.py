@@ -15,10 +15,12 @@ from model.sharing.base import Sharing, SharingParams, Units
 
 @keras.saving.register_keras_serializable("funnel")
 class CrossStitchNetwork(Sharing):
-    """x̃_{k,l} = Σ_j α_kj,l x_{j,l}, x_{k,l} = f_{k,l}(x̃_{k,l−1}): layer l of task k reads a mixture of all tasks' layers l − 1.
+    """x̃_{k,l} = Σ_j α_kj,l x_{j,l}, x_{k,l} = f_{k,l}(x̃_{k,l−1}): layer l of task k reads a
+    mixture of all tasks' layers l − 1.
 
-    Misra et al., Cross-stitch Networks for Multi-task Learning, CVPR 2016, eq. 1; h_k is x̃_k of the last layer. See the layer
-    CrossStitch for `own_share`, with which each α starts, and `per_unit`.
+    Misra et al., Cross-stitch Networks for Multi-task Learning, CVPR 2016, eq. 1; h_k is x̃_k of
+    the last layer. See the layer CrossStitch for `own_share`, with which each α starts, and
+    `per_unit`.
     """
 
     class Params(SharingParams):

@@ -17,8 +17,8 @@ from model.sharing.base import Sharing, SharingParams, Units
 class Customized(Sharing):
     """h_k = [f_shared(x), f_k(x)]: shared and own parameters apart, their outputs concatenated.
 
-    The customized sharing of Tang et al., Progressive Layered Extraction, RecSys 2020, fig. 1 and sec. 3. All bottoms read the same
-    input and are computed together, the shared one first.
+    The customized sharing of Tang et al., Progressive Layered Extraction, RecSys 2020, fig. 1 and
+    sec. 3. All bottoms read the same input and are computed together, the shared one first.
     """
 
     class Params(SharingParams):

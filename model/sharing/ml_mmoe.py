@@ -17,12 +17,15 @@ from model.sharing.mmoe import MMoE
 
 @keras.saving.register_keras_serializable("funnel")
 class MLMMoE(Sharing):
-    """x_i^{l+1} = Σ_j g^{l,i}(x)_j f_j^l(x_j^l), x_j^1 = x, and at the last level f^k(x) = Σ_j g^{L,k}(x)_j f_j^L(x_j^L).
+    """x_i^{l+1} = Σ_j g^{l,i}(x)_j f_j^l(x_j^l), x_j^1 = x, and at the last level f^k(x) = Σ_j
+    g^{L,k}(x)_j f_j^L(x_j^L).
 
-    Levels of n experts that all tasks share. Below the last one there is a gate for each expert i of the level above, which mixes
-    what it reads; the last has a gate per task. All gates are softmax(W x) of the same selector, the input x. With one level it is
-    MMoE. The baseline of Tang et al., Progressive Layered Extraction, RecSys 2020, fig. 1h and sec. 5.1.2, and of Ma et al., SNR,
-    AAAI 2019, where every expert above counts as a task. With `gate_units` a gate has hidden layers below its softmax.
+    Levels of n experts that all tasks share. Below the last one there is a gate for each expert i
+    of the level above, which mixes what it reads; the last has a gate per task. All gates are
+    softmax(W x) of the same selector, the input x. With one level it is MMoE. The baseline of Tang
+    et al., Progressive Layered Extraction, RecSys 2020, fig. 1h and sec. 5.1.2, and of Ma et al.,
+    SNR, AAAI 2019, where every expert above counts as a task. With `gate_units` a gate has hidden
+    layers below its softmax.
     """
 
     class Params(MMoE.Params):
@@ -58,7 +61,9 @@ class MLMMoE(Sharing):
 
 
 class GatedLevel(keras.Layer):
-    """One level: what its experts read and the selector [B, W] → ({reader: its mixture [B, H]}, its gates' weights)."""
+    """One level: what its experts read and the selector [B, W] → ({reader: its mixture [B, H]}, its
+    gates' weights).
+    """
 
     def __init__(self, params: MLMMoE.Params, readers: list[str], *, level: int, name: str) -> None:
         super().__init__(name=name)

@@ -16,10 +16,12 @@ from model.sharing.base import ExpertParams, HiddenUnits, Sharing, make_experts,
 
 @keras.saving.register_keras_serializable("funnel")
 class MMoE(Sharing):
-    """f^k(x) = Σ_i g^k(x)_i · f_i(x), g^k(x) = softmax(W_gk x): experts f_i for all tasks, a gate g^k for each.
+    """f^k(x) = Σ_i g^k(x)_i · f_i(x), g^k(x) = softmax(W_gk x): experts f_i for all tasks, a gate
+    g^k for each.
 
-    Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts, KDD 2018, eq. 6–7.
-    With `gate_units` a gate has hidden layers below its softmax.
+    Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate
+    Mixture-of-Experts, KDD 2018, eq. 6–7. With `gate_units` a gate has hidden layers below its
+    softmax.
     """
 
     class Params(ExpertParams):

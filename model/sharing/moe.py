@@ -15,11 +15,13 @@ from model.sharing.base import ExpertParams, HiddenUnits, Sharing, make_experts,
 
 @keras.saving.register_keras_serializable("funnel")
 class MoE(Sharing):
-    """f(x) = Σ_i g(x)_i · f_i(x), g(x) = softmax(W_g x), the same for every task: the one-gate model, OMoE.
+    """f(x) = Σ_i g(x)_i · f_i(x), g(x) = softmax(W_g x), the same for every task: the one-gate
+    model, OMoE.
 
-    Jacobs et al., Adaptive Mixtures of Local Experts, Neural Computation 3, 1991; as a shared bottom of tasks, Ma et al., Modeling
-    Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts, KDD 2018, eq. 5. With `gate_units` the gate has
-    hidden layers below its softmax.
+    Jacobs et al., Adaptive Mixtures of Local Experts, Neural Computation 3, 1991; as a shared
+    bottom of tasks, Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate
+    Mixture-of-Experts, KDD 2018, eq. 5. With `gate_units` the gate has hidden layers below its
+    softmax.
     """
 
     class Params(ExpertParams):

@@ -17,13 +17,16 @@ from model.sharing.base import HiddenUnits, Sharing, SharingParams, check_sequen
 
 @keras.saving.register_keras_serializable("funnel")
 class MoSE(Sharing):
-    """f^k(s_t) = Σ_i g^k(x)_i · f_i(f(s_t)), g^k(x) = softmax(W_gk x), h_k = [t^k(f^k(s_1), …, f^k(s_T)), x].
+    """f^k(s_t) = Σ_i g^k(x)_i · f_i(f(s_t)), g^k(x) = softmax(W_gk x), h_k = [t^k(f^k(s_1), …,
+    f^k(s_T)), x].
 
-    f, f_i and t^k are LSTMs: one below all, the experts, and a tower per task, over the behaviour `sequences` joined step by step
-    (default: all sequence features). A gate is computed once, not at every step. Qin et al., Multitask Mixture of Sequential Experts
-    for User Activity Streams, KDD 2020. The paper forecasts the next step of a stream, so a sequence is all that it reads; here an
-    item is to be scored: the gates read x, all features of the row, and x stands beside the last state of the task's LSTM in h_k,
-    for the funnel's towers. With `gate_units` a gate has hidden layers below its softmax; options of dense layers are theirs.
+    f, f_i and t^k are LSTMs: one below all, the experts, and a tower per task, over the behaviour
+    `sequences` joined step by step (default: all sequence features). A gate is computed once, not
+    at every step. Qin et al., Multitask Mixture of Sequential Experts for User Activity Streams,
+    KDD 2020. The paper forecasts the next step of a stream, so a sequence is all that it reads;
+    here an item is to be scored: the gates read x, all features of the row, and x stands beside the
+    last state of the task's LSTM in h_k, for the funnel's towers. With `gate_units` a gate has
+    hidden layers below its softmax; options of dense layers are theirs.
     """
 
     class Params(SharingParams):

@@ -17,10 +17,11 @@ from model.sharing.cgc import SHARED, CGCParams, Level
 class PLE(Sharing):
     """g^{k,j}(x) = w^{k,j}(g^{k,j−1}(x)) · S^{k,j}(x): levels of customized gate control (CGC).
 
-    S^{k,j} stacks the experts of task k and the shared ones of level j; w = softmax(W ·) reads what level j − 1 gave
-    task k. The shared gate, which mixes all experts of a level for the next level's shared ones, is absent from the last.
-    With one level it is CGC. Tang et al., Progressive Layered Extraction, RecSys 2020, eq. 6–7.
-    With `gate_units` a gate has hidden layers below its softmax.
+    S^{k,j} stacks the experts of task k and the shared ones of level j; w = softmax(W ·) reads what
+    level j − 1 gave task k. The shared gate, which mixes all experts of a level for the next
+    level's shared ones, is absent from the last. With one level it is CGC. Tang et al., Progressive
+    Layered Extraction, RecSys 2020, eq. 6–7. With `gate_units` a gate has hidden layers below its
+    softmax.
     """
 
     class Params(CGCParams):

@@ -15,7 +15,8 @@ from model.sharing.base import Sharing, SharingParams, Units
 
 @keras.saving.register_keras_serializable("funnel")
 class SingleTask(Sharing):
-    """h_k = f_k(x_k): every head has its own bottom network and, unless `share_embeddings`, its own embeddings x_k.
+    """h_k = f_k(x_k): every head has its own bottom network and, unless `share_embeddings`, its own
+    embeddings x_k.
 
     The baseline of every multi-task paper: what a task reaches alone.
     """

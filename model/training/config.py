@@ -1,4 +1,6 @@
-"""Training configuration: what decides a training's course (TrainConfig), and how it is run (RunConfig)."""
+"""Training configuration: what decides a training's course (TrainConfig), and how it is run
+(RunConfig).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ RATES = {
 
 
 class TableOptions(Settings):
-    """What one feature's rows are trained with: a learning rate in the place of the common one, and λ of λ·w² over the rows used."""
+    """What one feature's rows are trained with: a learning rate in the place of the common one, and
+    λ of λ·w² over the rows used.
+    """
 
     learning_rate: float | None = Field(None, gt=0)
     l2: float = Field(0.0, ge=0)
@@ -37,14 +41,16 @@ class TrainConfig(Settings):
     """What decides the course of a training; to resume with another is refused.
 
     `batch_size` is global: replicas share it out. Tables are trained by `embedding_optimizer` at
-    `embedding_learning_rate`, those of the wide part at `wide_learning_rate`, twice as much unless given, and everything
-    else by `optimizer`, one of Keras', at `learning_rate`; `schedule` multiplies all. `scale_learning_rate` = "linear"
-    multiplies them by the number of replicas, "none", the default, leaves them: the batch is global, so more replicas
-    alone change nothing. `clip_norm` bounds the norm of all gradients together, after they were added up over replicas.
-    `features` gives single features a rate and an L2 of their own. `precision` and `xla`: see model.training.precision.
-    A batch size and a length that are left open follow from the number of training rows: see model.training.defaults. With
-    `early_stop` the share `held_out` of the training rows is not trained on, and ends the training where its loss stops
-    falling: see model.estimator.early_stop.
+    `embedding_learning_rate`, those of the wide part at `wide_learning_rate`, twice as much unless
+    given, and everything else by `optimizer`, one of Keras', at `learning_rate`; `schedule`
+    multiplies all. `scale_learning_rate` = "linear" multiplies them by the number of replicas,
+    "none", the default, leaves them: the batch is global, so more replicas alone change nothing.
+    `clip_norm` bounds the norm of all gradients together, after they were added up over replicas.
+    `features` gives single features a rate and an L2 of their own. `precision` and `xla`: see
+    model.training.precision. A batch size and a length that are left open follow from the number of
+    training rows: see model.training.defaults. With `early_stop` the share `held_out` of the
+    training rows is not trained on, and ends the training where its loss stops falling: see
+    model.estimator.early_stop.
     """
 
     batch_size: int | None = Field(None, ge=1)
@@ -125,7 +131,9 @@ class TrainConfig(Settings):
                 )
 
     def total_steps(self, rows: int) -> int:
-        """The number of steps for `rows` training rows; the batch size and the length must not be open."""
+        """The number of steps for `rows` training rows; the batch size and the length must not be
+        open.
+        """
         return self.steps or max(1, round(self.epochs * rows / self.batch_size))
 
     @property
@@ -139,11 +147,13 @@ Positive = Annotated[int, Field(ge=1)]
 class RunConfig(Settings):
     """How a training is run, which leaves its results alone.
 
-    A checkpoint every `checkpoint_every` steps, and every `checkpoint_minutes` besides where given; the latest `keep_checkpoints` stay.
-    They are written beside the training, from a copy of all variables, unless `async_checkpoints` is false: then nothing is copied and
-    training waits. A report every `log_every` steps. `cpu_devices` makes that many logical CPU devices and a replica on each; without it
-    all GPUs are used, or else one device. `tensorboard` writes events; `profile` = [a, b] traces the steps a to b, both of them.
-    Remote data is kept in at most `cache_gib`.
+    A checkpoint every `checkpoint_every` steps, and every `checkpoint_minutes` besides where given;
+    the latest `keep_checkpoints` stay. They are written beside the training, from a copy of all
+    variables, unless `async_checkpoints` is false: then nothing is copied and training waits. A
+    report every `log_every` steps. `cpu_devices` makes that many logical CPU devices and a replica
+    on each; without it all GPUs are used, or else one device. `tensorboard` writes events;
+    `profile` = [a, b] traces the steps a to b, both of them. Remote data is kept in at most
+    `cache_gib`.
     """
 
     cpu_devices: int | None = Field(None, ge=1)

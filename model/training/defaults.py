@@ -46,11 +46,12 @@ def suited(
     count_held_out: Callable[[float], int],
     earlier: Mapping[str, float] | None = None,
 ) -> Suited:
-    """`train` with what suits `rows` training rows where it leaves something open: docs/defaults.md.
+    """`train` with what suits `rows` training rows where it leaves something open:
+    docs/defaults.md.
 
-    `count_held_out` gives the rows of a held-out share. `earlier` is what was chosen for the run of a warm start: it is
-    kept, since its weights were trained so. Raises FunnelError for a batch larger than the data, and where a task is to
-    be calibrated on too few positives.
+    `count_held_out` gives the rows of a held-out share. `earlier` is what was chosen for the run of
+    a warm start: it is kept, since its weights were trained so. Raises FunnelError for a batch
+    larger than the data, and where a task is to be calibrated on too few positives.
     """
     notes, calibrated = (
         [],
@@ -104,7 +105,9 @@ def _open(train: TrainConfig, rows: int) -> dict[str, float]:
 
 
 def _few_positives(rates: BaseRates, share: float) -> dict[str, int]:
-    """The tasks of which fewer than ENOUGH positives are to be expected in that share of the training rows, and how many."""
+    """The tasks of which fewer than ENOUGH positives are to be expected in that share of the
+    training rows, and how many.
+    """
     binary = [
         task
         for task, declared in rates.spec.tasks.items()

@@ -1,4 +1,6 @@
-"""The backward pass: the losses of a batch, the gradients of their weighted sum, and those that a weighting compares."""
+"""The backward pass: the losses of a batch, the gradients of their weighted sum, and those that a
+weighting compares.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +20,27 @@ Batch = dict[str, tf.Tensor]
 
 
 class Losses(NamedTuple):
-    """The losses of the objectives and penalties, and which of them have a row in the batch, each [J]."""
+    """The losses of the objectives and penalties, and which of them have a row in the batch, each
+    [J].
+    """
 
     values: tf.Tensor
     present: tf.Tensor
 
 
 class Gradients(NamedTuple):
-    """Of one loss: with respect to what was looked up in each table [B, E, dim], and to the dense weights; None where it does not reach."""
+    """Of one loss: with respect to what was looked up in each table [B, E, dim], and to the dense
+    weights; None where it does not reach.
+    """
 
     embedded: list[tf.Tensor | None]
     weights: list[tf.Tensor | None]
 
 
 class Weighed:
-    """Which of the J objectives a weighting weighs: K of them, all but the penalties, which weigh 1."""
+    """Which of the J objectives a weighting weighs: K of them, all but the penalties, which weigh
+    1.
+    """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self.all = [o.name for o in objectives]
@@ -60,9 +68,9 @@ class Weighed:
 class Backward:
     """A replica's batch → its share of the losses and gradients; shares add up over replicas.
 
-    A loss is Σ over the replica's rows / rows of the sample space on all replicas (Σ of weights, where rows have them), 0 where
-    the space is empty. Only the denominator is reduced: reducing the numerator inside the tape would count every gradient once
-    per replica.
+    A loss is Σ over the replica's rows / rows of the sample space on all replicas (Σ of weights,
+    where rows have them), 0 where the space is empty. Only the denominator is reduced: reducing the
+    numerator inside the tape would count every gradient once per replica.
     """
 
     def __init__(
@@ -88,7 +96,9 @@ class Backward:
             )
 
     def __call__(self, batch: Batch) -> tuple[Losses, list[tf.IndexedSlices], list[tf.Tensor]]:
-        """(the losses before their weights, the gradients of their weighted sum by tables and by dense weights)."""
+        """(the losses before their weights, the gradients of their weighted sum by tables and by
+        dense weights).
+        """
         replica, model = tf.distribute.get_replica_context(), self.model
         columns = model.read(batch["ids"], batch["dense"])
         places = model.places(columns)
@@ -125,8 +135,8 @@ class Backward:
         weights: tf.Tensor,
         scale: tf.Tensor,
     ) -> tuple[tf.Tensor, list[Gradients]]:
-        """The losses [J] and the gradients of their weighted sum, or, where the weighting asks for each, of every loss that it weighs and,
-        last, of what it does not: the penalties and the L2.
+        """The losses [J] and the gradients of their weighted sum, or, where the weighting asks for
+        each, of every loss that it weighs and, last, of what it does not: the penalties and the L2.
         """
         dense = [w.value for w in self.model.weights]
         with tf.GradientTape(persistent=self.weighting.of_gradients) as tape:
@@ -156,8 +166,9 @@ class Backward:
     def _balance(
         self, each: list[Gradients], losses: tf.Tensor, replica: tf.distribute.ReplicaContext
     ) -> Gradients:
-        """The gradients where the objectives' weights follow from their own: those are added up over replicas before they are looked at, so
-        that any number of replicas balances alike. The last of `each` is of what is not weighed.
+        """The gradients where the objectives' weights follow from their own: those are added up
+        over replicas before they are looked at, so that any number of replicas balances alike. The
+        last of `each` is of what is not weighed.
         """
         *each, rest = each
         reached = [

@@ -11,10 +11,12 @@ from typing import Any, ClassVar, Self
 
 
 class Interrupts:
-    """While it is entered, the first SIGTERM sets `asked`; a second one ends the process. One inside another has been asked what the outer
-    has, before too. Elsewhere than in the main thread signals cannot be taken.
+    """While it is entered, the first SIGTERM sets `asked`; a second one ends the process. One
+    inside another has been asked what the outer has, before too. Elsewhere than in the main thread
+    signals cannot be taken.
 
-    `at_once` is raised by a signal in place of the wish, for as long as it is set: where nothing is lost by ending anywhere.
+    `at_once` is raised by a signal in place of the wish, for as long as it is set: where nothing is
+    lost by ending anywhere.
     """
 
     _outermost: ClassVar[Interrupts | None] = None
@@ -48,8 +50,9 @@ class Interrupts:
 
 @contextlib.contextmanager
 def while_waiting() -> Iterator[None]:
-    """For the start of several workers: TensorFlow takes SIGTERM for itself, which is given back afterwards, and waits for the others where
-    Python takes no signals, so that SIGINT ends the process.
+    """For the start of several workers: TensorFlow takes SIGTERM for itself, which is given back
+    afterwards, and waits for the others where Python takes no signals, so that SIGINT ends the
+    process.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

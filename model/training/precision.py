@@ -1,4 +1,6 @@
-"""In what numbers a step computes, and whether XLA compiles it: the fastest that leaves results alone, unless told."""
+"""In what numbers a step computes, and whether XLA compiles it: the fastest that leaves results
+alone, unless told.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ POLICIES = {
 
 @dataclass(frozen=True)
 class Mode:
-    """`precision` of matrix products; weights and tables are float32 always. `reason` says why it was chosen."""
+    """`precision` of matrix products; weights and tables are float32 always. `reason` says why it
+    was chosen.
+    """
 
     precision: str
     xla: bool
@@ -33,8 +37,9 @@ class Mode:
 
 
 def choose(precision: Precision, xla: bool) -> Mode:
-    """What "auto" stands for on this machine: bfloat16 where it multiplies in it (AVX512-BF16, AMX, or a GPU of compute capability 8.0),
-    else float32. XLA is for those who ask: on a processor it has no products in bfloat16, and is no faster in float32.
+    """What "auto" stands for on this machine: bfloat16 where it multiplies in it (AVX512-BF16, AMX,
+    or a GPU of compute capability 8.0), else float32. XLA is for those who ask: on a processor it
+    has no products in bfloat16, and is no faster in float32.
     """
     if precision != "auto":
         return Mode(precision, xla, "as configured")

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """A report of `step`: rates and shares are of the time since the last one, losses means over a full window of steps.
+    """A report of `step`: rates and shares are of the time since the last one, losses means over a
+    full window of steps.
 
-    `losses` are before their weights; `learning_rates`, {"dense", "tables"}, are those of the next step; `waiting` is the share of the time
-    spent waiting for input; `touched` counts the distinct rows that the last batch read of each table, and `entropies` are its gates'
-    means, in nats. `metrics`, by task and joint, are given by an evaluation alone.
+    `losses` are before their weights; `learning_rates`, {"dense", "tables"}, are those of the next
+    step; `waiting` is the share of the time spent waiting for input; `touched` counts the distinct
+    rows that the last batch read of each table, and `entropies` are its gates' means, in nats.
+    `metrics`, by task and joint, are given by an evaluation alone.
     """
 
     step: int
@@ -78,7 +80,9 @@ class Reporter:
         return UNTIMED if self._pace is None else max(1, int(seconds / self._pace))
 
     def tell(self, actions: Sequence[Action]) -> bool:
-        """Calls the actions with the report of what was added since the last one; whether one of them ends the training."""
+        """Calls the actions with the report of what was added since the last one; whether one of
+        them ends the training.
+        """
         if not self._counted:
             return False
         trainer, seconds = self.trainer, time.perf_counter() - self._begun

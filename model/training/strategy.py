@@ -15,10 +15,11 @@ from model.training.workers import worker, workers
 
 
 def make_strategy(cpu_devices: int | None = None) -> tf.distribute.Strategy:
-    """MultiWorkerMirroredStrategy where TF_CONFIG names several workers; MirroredStrategy over all GPUs, or over `cpu_devices` logical
-    CPU devices; otherwise one device.
+    """MultiWorkerMirroredStrategy where TF_CONFIG names several workers; MirroredStrategy over all
+    GPUs, or over `cpu_devices` logical CPU devices; otherwise one device.
 
-    Logical devices, and the servers of workers, are made before TensorFlow first runs anything: FunnelError afterwards.
+    Logical devices, and the servers of workers, are made before TensorFlow first runs anything:
+    FunnelError afterwards.
     """
     if workers() > 1:
         return _multi_worker()
@@ -53,7 +54,9 @@ def _multi_worker() -> tf.distribute.Strategy:
 
 @functools.cache
 def _mirrored(*devices: str) -> tf.distribute.Strategy:
-    """One strategy for the same devices: a second in the process would number its all-reduces as the first did, and clash with them."""
+    """One strategy for the same devices: a second in the process would number its all-reduces as
+    the first did, and clash with them.
+    """
     return tf.distribute.MirroredStrategy(list(devices))
 
 
@@ -103,8 +106,8 @@ def least(strategy: tf.distribute.Strategy, value: int) -> int:
 
 
 def check_agreement(strategy: tf.distribute.Strategy, parts: Mapping[str, object]) -> None:
-    """Raises FunnelError when another worker trains with another configuration: their gradients would be added up all the same, or one
-    wait for the other for ever.
+    """Raises FunnelError when another worker trains with another configuration: their gradients
+    would be added up all the same, or one wait for the other for ever.
     """
     found = gathered(strategy, *map(_digest, parts.values()))
     mine = found[worker()] if workers() > 1 else found[0]

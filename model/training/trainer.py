@@ -26,7 +26,9 @@ SUM = tf.distribute.ReduceOp.SUM
 
 
 class Stretch(NamedTuple):
-    """What n steps tell: the mean losses [J], whether all gradients were finite, the seconds spent waiting for input, the last batch."""
+    """What n steps tell: the mean losses [J], whether all gradients were finite, the seconds spent
+    waiting for input, the last batch.
+    """
 
     losses: tf.Tensor
     finite: tf.Tensor
@@ -109,7 +111,9 @@ class Trainer(tf.Module):
 
     @property
     def state(self) -> dict[str, tf.Variable]:
-        """The model's variables and, beside them, the optimizers', the weighting's and the step: what a checkpoint holds."""
+        """The model's variables and, beside them, the optimizers', the weighting's and the step:
+        what a checkpoint holds.
+        """
         of_tables = zip(self.model.named_tables, self.table_optimizer.slots, strict=True)
         slots = {f"slots/{table}/{name}": v for table, own in of_tables for name, v in own.items()}
         weighting = {f"weighting/{name}": v for name, v in self.weighting.state.items()}
@@ -153,7 +157,8 @@ class Trainer(tf.Module):
     def _steps(self, batches: Iterator[Batch], count: tf.Tensor) -> Stretch:
         """Takes `count` steps; the losses are means over them, before the objectives' weights.
 
-        It stops where the input of a process ends, and after a step whose losses or gradients are not finite.
+        It stops where the input of a process ends, and after a step whose losses or gradients are
+        not finite.
         """
         totals, waited, taken = (
             tf.zeros([len(self.objectives)]),
@@ -215,7 +220,9 @@ class Trainer(tf.Module):
         }
 
     def observe(self, batch: Batch) -> tuple[dict[str, int], dict[str, float]]:
-        """Of a batch: the distinct rows that it reads of each embedding table, and the mean entropy of each gate, in nats."""
+        """Of a batch: the distinct rows that it reads of each embedding table, and the mean entropy
+        of each gate, in nats.
+        """
         touched, entropies = self._observe(batch["ids"], batch["dense"])
         return {n: int(t) for n, t in touched.items()}, {
             name: float(e) for name, e in entropies.items()
@@ -240,11 +247,13 @@ class Trainer(tf.Module):
         )
         return self.strategy.experimental_local_results(sums)[0]
 
-    @tf.autograph.experimental.do_not_convert  # which took 7 of the 11 seconds before a process' first step
+    # which took 7 of the 11 seconds before a process' first step
+    @tf.autograph.experimental.do_not_convert
     def step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """One step of one replica on its slice of the batch; returns the global losses [objectives], and on how many replicas gradients
-        were not finite: a relu may turn NaN into 0, and the loss show nothing. float16 skips such steps, and expects them until its scale
-        is at its least.
+        """One step of one replica on its slice of the batch; returns the global losses
+        [objectives], and on how many replicas gradients were not finite: a relu may turn NaN into
+        0, and the loss show nothing. float16 skips such steps, and expects them until its scale is
+        at its least.
 
         Gradients are added up over replicas, then looked at (clipped, checked), then applied.
         """
@@ -279,7 +288,9 @@ class Trainer(tf.Module):
         dense: list[tf.Tensor],
         replica: tf.distribute.ReplicaContext,
     ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-        """(the factor that brings the norm of all gradients down to clip_norm, whether all are finite), None where nobody asks."""
+        """(the factor that brings the norm of all gradients down to clip_norm, whether all are
+        finite), None where nobody asks.
+        """
         if self.config.clip_norm is None and self.loss_scale is None:
             return None, None
         whole = [*(sums for _, sums in tables), *replica.all_reduce(SUM, dense)]
@@ -294,7 +305,9 @@ class Trainer(tf.Module):
         return factor, finite
 
     def _apply_dense(self, gradients: list[tf.Tensor], finite: tf.Tensor | None) -> None:
-        """Keras' optimizer adds up the replicas' gradients itself. Where they are not `finite` it is undone."""
+        """Keras' optimizer adds up the replicas' gradients itself. Where they are not `finite` it
+        is undone.
+        """
         variables = (
             [v.value for v in [*self._dense, *self.optimizer.variables]]
             if finite is not None
@@ -308,7 +321,9 @@ class Trainer(tf.Module):
             )
 
     def gradients(self, batch: Batch) -> tuple[Losses, list[tf.IndexedSlices], list[tf.Tensor]]:
-        """This replica's share of the losses and of the gradients, of tables and dense weights; see Backward."""
+        """This replica's share of the losses and of the gradients, of tables and dense weights; see
+        Backward.
+        """
         return self.backward(batch)
 
     def _slice(self, batch: Batch, replica: tf.distribute.ReplicaContext) -> Batch:
@@ -329,7 +344,9 @@ def _multiples_near(size: int, parts: int) -> str:
 
 
 class _Rate(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate as the trainer's own step says: the optimizer's count of updates may come from an earlier run."""
+    """The learning rate as the trainer's own step says: the optimizer's count of updates may come
+    from an earlier run.
+    """
 
     def __init__(self, rate: Any) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""Which of the processes that train together this one is, as TF_CONFIG says. No TensorFlow: other stages ask too."""
+"""Which of the processes that train together this one is, as TF_CONFIG says. No TensorFlow: other
+stages ask too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from features.errors import FunnelError
 
 
 def workers() -> int:
-    """How many processes TF_CONFIG has train together: 1 without it. Raises FunnelError for what it cannot be."""
+    """How many processes TF_CONFIG has train together: 1 without it. Raises FunnelError for what it
+    cannot be.
+    """
     return len(_cluster().get("cluster", {}).get("worker", [])) or 1
 
 

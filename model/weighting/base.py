@@ -27,18 +27,24 @@ class WeightingParams(Settings):
 
 
 class Weighting(tf.Module):
-    """w_1 … w_K for the objectives by name: Σ w_k·L_k is minimised, L_k the loss over the whole batch of all replicas.
+    """w_1 … w_K for the objectives by name: Σ w_k·L_k is minimised, L_k the loss over the whole
+    batch of all replicas.
 
-    A penalty is none of the objectives: it weighs 1. Variables of `state` are kept in checkpoints; `advance` moves them on after each step.
+    A penalty is none of the objectives: it weighs 1. Variables of `state` are kept in checkpoints;
+    `advance` moves them on after each step.
     """
 
     Params: type[WeightingParams]
     of_gradients = (
         False  # whether it looks at each objective's own gradient: as many backward passes more
     )
-    of_last_layer = False  # whether those are with respect to the last layer that all heads share, not to all that several objectives reach
+    # whether those are with respect to the last layer that all heads share, not to all that several
+    # objectives reach
+    of_last_layer = False
     of_nonnegative = False  # whether no loss may be negative
-    for_shared_alone = False  # whether weights that one objective alone reaches, and tables, take 1 in the place of what `balance` gives
+    # whether weights that one objective alone reaches, and tables, take 1 in the place of what
+    # `balance` gives
+    for_shared_alone = False
 
     def __init__(self, params: WeightingParams, objectives: list[str]) -> None:
         super().__init__()
@@ -50,13 +56,17 @@ class Weighting(tf.Module):
 
     @property
     def trained(self) -> list[tf.Variable]:
-        """Variables that the optimizer of the dense weights trains, with the gradients of `trained_gradients`."""
+        """Variables that the optimizer of the dense weights trains, with the gradients of
+        `trained_gradients`.
+        """
         return []
 
     def trained_gradients(
         self, losses: tf.Tensor, present: tf.Tensor, replicas: int
     ) -> list[tf.Tensor]:
-        """This replica's share of the gradients of `trained`, from its share of the losses [K], and which have rows in the batch [K]."""
+        """This replica's share of the gradients of `trained`, from its share of the losses [K], and
+        which have rows in the batch [K].
+        """
         return []
 
     def current(self) -> tf.Tensor:
@@ -66,7 +76,8 @@ class Weighting(tf.Module):
         )
 
     def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
-        """Where `of_gradients`: the weights [K] from the gradients of shared weights and the losses [K] of all replicas.
+        """Where `of_gradients`: the weights [K] from the gradients of shared weights and the losses
+        [K] of all replicas.
 
         An objective without a row in the batch has the gradient 0.
         """
@@ -75,7 +86,9 @@ class Weighting(tf.Module):
         )
 
     def advance(self, losses: tf.Tensor, present: tf.Tensor) -> None:
-        """Takes note of a step whose losses [K], of all replicas, were these; those without a row in the batch are not `present` [K]."""
+        """Takes note of a step whose losses [K], of all replicas, were these; those without a row
+        in the batch are not `present` [K].
+        """
         return  # AutoGraph cannot read a body of a docstring alone, and says so
 
     def _kept(self, value: tf.Tensor, name: str) -> tf.Variable:

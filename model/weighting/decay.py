@@ -9,7 +9,9 @@ from model.weighting.base import NonNegative, Weighting, WeightingParams, by_nam
 
 
 class Decay(Weighting):
-    """w_k(t) = w_{k,0} · γ_k^t, t the step: Tang et al., Progressive Layered Extraction, RecSys 2020, eq. 10."""
+    """w_k(t) = w_{k,0} · γ_k^t, t the step: Tang et al., Progressive Layered Extraction, RecSys
+    2020, eq. 10.
+    """
 
     class Params(WeightingParams):
         weights: dict[str, NonNegative] = Field({})

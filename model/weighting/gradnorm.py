@@ -9,12 +9,15 @@ from model.weighting.base import Gradients, Weighting, WeightingParams
 
 
 class GradNorm(Weighting):
-    """w moves down the gradient of Σ_k |G_k − mean(G)·r_k^a|, G_k = ‖∇_W w_k L_k‖, and is scaled to the sum K.
+    """w moves down the gradient of Σ_k |G_k − mean(G)·r_k^a|, G_k = ‖∇_W w_k L_k‖, and is scaled to
+    the sum K.
 
-    W is the last layer of the representation that all tasks share, never an embedding table; of a kernel that holds tasks' own experts
-    too, the part of the shared ones. r_k = (L_k / L_k(0)) / mean_j (L_j / L_j(0)) is the inverse rate at which task k learns, a the
-    `asymmetry`. The target is held fixed, so ∂/∂w_k = sign(G_k − target_k)·‖∇_W L_k‖. L_k(0) is the loss on the first batch with rows of
-    the task; a task whose gradient is 0, as without a row, is left out. Chen et al., GradNorm, ICML 2018.
+    W is the last layer of the representation that all tasks share, never an embedding table; of a
+    kernel that holds tasks' own experts too, the part of the shared ones. r_k = (L_k / L_k(0)) /
+    mean_j (L_j / L_j(0)) is the inverse rate at which task k learns, a the `asymmetry`. The target
+    is held fixed, so ∂/∂w_k = sign(G_k − target_k)·‖∇_W L_k‖. L_k(0) is the loss on the first batch
+    with rows of the task; a task whose gradient is 0, as without a row, is left out. Chen et al.,
+    GradNorm, ICML 2018.
     """
 
     of_gradients = True

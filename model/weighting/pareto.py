@@ -16,19 +16,24 @@ from model.weighting.base import (
     gram,
 )
 
-MOST = 12  # objectives: 2¹² − 1 systems of 13 equations take some 40 ms of two cores, one objective more twice that
+# objectives: 2¹² − 1 systems of 13 equations take some 40 ms of two cores, one objective more twice
+# that
+MOST = 12
 RIDGE = 1e-12  # of each gradient's own square
 
 
 class Pareto(Weighting):
-    """w = argmin ‖Σ w_k g_k‖² over w_k ≥ c_k, Σ w_k = 1: the multiple-gradient descent algorithm, MGDA.
+    """w = argmin ‖Σ w_k g_k‖² over w_k ≥ c_k, Σ w_k = 1: the multiple-gradient descent algorithm,
+    MGDA.
 
-    g_k is the gradient of L_k with respect to the dense weights that more than one objective reaches; the weights that it gives apply to
-    all. A kernel that holds several tasks' own experts counts whole: where an objective does not reach, its gradient is 0, and what one
-    alone reaches adds to its norm. An objective without a row in the batch is left out. Solved exactly, see `least_norm`, for at most 12
-    objectives. Désidéri, Comptes Rendus Mathématique 350, 2012; Sener and Koltun, Multi-Task Learning as Multi-Objective
-    Optimization, NeurIPS 2018, eq. 3; with the bounds c = `at_least`, Lin et al., A Pareto-Efficient Algorithm for Multiple
-    Objective Optimization (PE-LTR), RecSys 2019.
+    g_k is the gradient of L_k with respect to the dense weights that more than one objective
+    reaches; the weights that it gives apply to all. A kernel that holds several tasks' own experts
+    counts whole: where an objective does not reach, its gradient is 0, and what one alone reaches
+    adds to its norm. An objective without a row in the batch is left out. Solved exactly, see
+    `least_norm`, for at most 12 objectives. Désidéri, Comptes Rendus Mathématique 350, 2012; Sener
+    and Koltun, Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018, eq. 3; with the
+    bounds c = `at_least`, Lin et al., A Pareto-Efficient Algorithm for Multiple Objective
+    Optimization (PE-LTR), RecSys 2019.
     """
 
     of_gradients = True
@@ -67,14 +72,17 @@ class Pareto(Weighting):
 
 
 def least_norm(products: tf.Tensor, bounds: tf.Tensor) -> tf.Tensor:
-    """argmin wᵀMw over w ≥ c, Σ w = 1, for M [K, K] of inner products and bounds c [K], float64: [K].
+    """argmin wᵀMw over w ≥ c, Σ w = 1, for M [K, K] of inner products and bounds c [K], float64:
+    [K].
 
-    w = c + u. Were the support S of u known, u would solve M_SS u + λ = −(M c)_S, Σ u = 1 − Σ c. All 2^K − 1 supports are
-    solved at once, negative u cut to 0, and the best u is taken. Gradients are scaled to length 1 first, so that their
-    sizes may differ by any factor, and RIDGE added to each square: it makes every system regular, halves the weight between
-    equal gradients, and raises wᵀMw by at most RIDGE · Σ w_k² M_kk.
+    w = c + u. Were the support S of u known, u would solve M_SS u + λ = −(M c)_S, Σ u = 1 − Σ c.
+    All 2^K − 1 supports are solved at once, negative u cut to 0, and the best u is taken. Gradients
+    are scaled to length 1 first, so that their sizes may differ by any factor, and RIDGE added to
+    each square: it makes every system regular, halves the weight between equal gradients, and
+    raises wᵀMw by at most RIDGE · Σ w_k² M_kk.
 
-    A gradient of 0 gets the weight 0: it would win. So does one that is not finite, whose step is not taken.
+    A gradient of 0 gets the weight 0: it would win. So does one that is not finite, whose step is
+    not taken.
     """
     diagonal = tf.linalg.diag_part(products)
     there = (diagonal > 0) & tf.math.is_finite(diagonal)

@@ -9,10 +9,12 @@ from model.weighting.base import Weighting, WeightingParams
 
 
 class Uncertainty(Weighting):
-    """Σ e^{−s_k}·L_k + s_k/2, s_k = log σ_k² learned with the network: w_k = e^{−s_k}, s_k = 0 at first.
+    """Σ e^{−s_k}·L_k + s_k/2, s_k = log σ_k² learned with the network: w_k = e^{−s_k}, s_k = 0 at
+    first.
 
-    Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018, which this is for
-    cross-entropies; a squared error has a factor ½ there, which only moves its s by log 2.
+    Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018,
+    which this is for cross-entropies; a squared error has a factor ½ there, which only moves its s
+    by log 2.
     """
 
     of_nonnegative = True  # a negative loss would draw its s down for ever

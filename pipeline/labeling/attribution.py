@@ -1,4 +1,5 @@
-"""Events that name another event instead of an impression (a conversion, its click): which one led to them, and so to which impression.
+"""Events that name another event instead of an impression (a conversion, its click): which one led
+to them, and so to which impression.
 
 The event of the stream that another goes `via` is called a touch.
 """
@@ -23,7 +24,9 @@ KEYED = "keyed"
 
 
 def touches_of(events: pa.Table) -> pa.Table:
-    """The events of a stream that others go via, by their key: id (the key), hash (its fingerprint), time, impression."""
+    """The events of a stream that others go via, by their key: id (the key), hash (its
+    fingerprint), time, impression.
+    """
     events = events.filter(pc.fill_null(pc.not_equal(events["key"], ""), False))
     key = flat(events["key"])
     return pa.table(
@@ -39,11 +42,13 @@ def touches_of(events: pa.Table) -> pa.Table:
 def attribute(
     events: pa.Table, touches: pa.Table, touch: Literal["first", "last"], lookback: int
 ) -> pa.Table:
-    """The events with the impression of their touch as `id`, its fingerprint as `hash`, and `touched`, the touch's time.
+    """The events with the impression of their touch as `id`, its fingerprint as `hash`, and
+    `touched`, the touch's time.
 
-    Of the touches with the event's key, the first or the last one that is at or before the event and not more than `lookback` µs before
-    it. Where there is none, the last one before that, else the first one afterwards: the event then counts as late or before. Where
-    no touch has the key, id and touched are null and the event counts as an orphan.
+    Of the touches with the event's key, the first or the last one that is at or before the event
+    and not more than `lookback` µs before it. Where there is none, the last one before that, else
+    the first one afterwards: the event then counts as late or before. Where no touch has the key,
+    id and touched are null and the event counts as an orphan.
     """
     keys, key_hashes = (
         pa.chunked_array([*events[c].chunks, *touches[c].chunks], events[c].type)
@@ -82,7 +87,9 @@ def _choose(
     touch: Literal["first", "last"],
     lookback: int,
 ) -> np.ndarray:
-    """The touch of each of [m] events among [n] touches sorted by (key, time), −1 where none has its key."""
+    """The touch of each of [m] events among [n] touches sorted by (key, time), −1 where none has
+    its key.
+    """
     start, end = (np.searchsorted(keys, of_keys, side) for side in ("left", "right"))
     latest = place(keys, times, of_keys, at, "right") - 1
     chosen = np.where(latest < start, start, latest)
@@ -93,7 +100,8 @@ def _choose(
 
 
 class Attribute(beam.PTransform):
-    """(partition, (stream, batch)) → the same, with events that go via another stream moved to the partitions of their impressions.
+    """(partition, (stream, batch)) → the same, with events that go via another stream moved to the
+    partitions of their impressions.
 
     They and copies of the touches meet in as many partitions, cut by a hash of the key.
     """
@@ -119,7 +127,9 @@ class Attribute(beam.PTransform):
 
 
 class Route(beam.DoFn):
-    """Events that go via another stream, and copies of their touches, aside; everything else on its way."""
+    """Events that go via another stream, and copies of their touches, aside; everything else on its
+    way.
+    """
 
     def __init__(self, config: PreprocessConfig, partitions: int) -> None:
         self.vias, self.partitions = config.vias, partitions
@@ -141,7 +151,9 @@ class Route(beam.DoFn):
 def attribute_partition(
     config: PreprocessConfig, partitions: int, batches: Iterable[Batch]
 ) -> Iterator[tuple[int, Batch]]:
-    """The events of one partition by key, attributed and cut into the partitions of their impressions."""
+    """The events of one partition by key, attributed and cut into the partitions of their
+    impressions.
+    """
     tables: dict[str, list[pa.Table]] = {}
     for stream, data in batches:
         tables.setdefault(stream, []).append(encode.from_ipc(data))

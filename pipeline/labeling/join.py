@@ -1,4 +1,6 @@
-"""Which rows are the same impression, in which order they are written, and whose impression every event is."""
+"""Which rows are the same impression, in which order they are written, and whose impression every
+event is.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ ORIGIN = ("file", "place", "by_bytes")  # where a row came from, which must not 
 
 @dataclass(frozen=True)
 class Events:
-    """[m] events of one stream: the row of each one's impression (−1: none), its time in µs, its numbers by column (NaN: missing).
+    """[m] events of one stream: the row of each one's impression (−1: none), its time in µs, its
+    numbers by column (NaN: missing).
 
     `touched` is the time of the event that led there, where the stream goes via another.
     """
@@ -29,9 +32,11 @@ class Events:
 
 
 def deduplicate(impressions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """(kept, repeated): row numbers. Of rows with one id the earliest is kept, at equal times the one of the smallest bytes.
+    """(kept, repeated): row numbers. Of rows with one id the earliest is kept, at equal times the
+    one of the smallest bytes.
 
-    The kept ones are in the order of the mixed hash of their id, so that a shard is already shuffled.
+    The kept ones are in the order of the mixed hash of their id, so that a shard is already
+    shuffled.
     """
     ids, times = flat(impressions["id"]), impressions["time"].to_numpy()
     mixed = hashing.mix(impressions["hash"].to_numpy(), hashing.ORDER)
@@ -50,7 +55,8 @@ def deduplicate(impressions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def group(hashes: np.ndarray, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """(order, first): an order of [n] rows in which equal ids are neighbours, and where in it each id is new.
+    """(order, first): an order of [n] rows in which equal ids are neighbours, and where in it each
+    id is new.
 
     Sorted by the ids' fingerprints; the texts are compared wherever two fingerprints are equal.
     """
@@ -66,9 +72,11 @@ def group(hashes: np.ndarray, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Index:
-    """Finds ids among the kept impressions by their fingerprints, and makes sure of them by their texts.
+    """Finds ids among the kept impressions by their fingerprints, and makes sure of them by their
+    texts.
 
-    `kept` [n] are the rows of distinct `ids` in the order of the mixed hash, as `deduplicate` gives them.
+    `kept` [n] are the rows of distinct `ids` in the order of the mixed hash, as `deduplicate` gives
+    them.
     """
 
     def __init__(self, hashes: np.ndarray, ids: pa.Array, kept: np.ndarray) -> None:
@@ -111,7 +119,9 @@ def place(
     of_times: np.ndarray,
     side: Literal["left", "right"],
 ) -> np.ndarray:
-    """numpy.searchsorted of [m] pairs (group, time) among [n] sorted pairs: how many come before, on the right side also the equal ones."""
+    """numpy.searchsorted of [m] pairs (group, time) among [n] sorted pairs: how many come before,
+    on the right side also the equal ones.
+    """
     asked = np.repeat([False, True], [len(groups), len(of_groups)])
     ties = asked if side == "right" else ~asked
     order = np.lexsort(
@@ -145,7 +155,9 @@ def _equal(
 
 
 def _content_ranks(impressions: pa.Table, rows: np.ndarray) -> np.ndarray:
-    """Ranks rows by the bytes that they hold, never by the file that they came from; equal bytes, equal rank."""
+    """Ranks rows by the bytes that they hold, never by the file that they came from; equal bytes,
+    equal rank.
+    """
     content = impressions.drop_columns([*ORIGIN, "id"]).take(pa.array(rows))
     columns = [_bytes(flat(column)) for column in content.columns if column.type != pa.null()]
     joined = np.ascontiguousarray(np.concatenate(columns, axis=1))
@@ -153,7 +165,9 @@ def _content_ranks(impressions: pa.Table, rows: np.ndarray) -> np.ndarray:
 
 
 def _bytes(column: pa.Array) -> np.ndarray:
-    """The values of a column of numbers, of lists of equal length or of texts (by their rank) as bytes [n, width]."""
+    """The values of a column of numbers, of lists of equal length or of texts (by their rank) as
+    bytes [n, width].
+    """
     if pa.types.is_string(column.type):
         column = pc.rank(column, tiebreaker="dense")
     values = column.flatten() if pa.types.is_fixed_size_list(column.type) else column

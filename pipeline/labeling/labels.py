@@ -1,7 +1,9 @@
-"""Events → labels: windows, maturity, and what became of every event. docs/labels.md has the rules in words and as a picture.
+"""Events → labels: windows, maturity, and what became of every event. docs/labels.md has the rules
+in words and as a picture.
 
-Times are int64 µs. A binary label is 1 (its event happened inside the window), 0 (the window closed without it, or what must
-come before did not happen) or −1 (unknown: the window was still open when the logs ended). A number is −1 where it is unknown.
+Times are int64 µs. A binary label is 1 (its event happened inside the window), 0 (the window closed
+without it, or what must come before did not happen) or −1 (unknown: the window was still open when
+the logs ended). A number is −1 where it is unknown.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ class Moments:
 class Outcome:
     """A label of [n] impressions, and what a label after it needs to know.
 
-    value: int8, or float32 for numbers. happened: whether a window after it is open; time: since when, where it happened.
-    closed: whether no more events of it can come. valid: its events from `time` on. counts: all its events by disposition.
+    value: int8, or float32 for numbers. happened: whether a window after it is open; time: since
+    when, where it happened. closed: whether no more events of it can come. valid: its events from
+    `time` on. counts: all its events by disposition.
     """
 
     value: np.ndarray
@@ -78,11 +81,13 @@ def label_one(
     before: Outcome | None = None,
     counting: Counting = "first",
 ) -> Outcome:
-    """One label of the impressions at `times` [n]. Its window starts at the impression, or at an event of `before`.
+    """One label of the impressions at `times` [n]. Its window starts at the impression, or at an
+    event of `before`.
 
-    Each event has one disposition: orphan (its impression is not in the logs), unprecedented (the label `after` did not
-    happen), before or late (outside the window), missing (it lacks the label's number), duplicate (one of the same time and
-    number again, or a later one, where the first alone counts), matched.
+    Each event has one disposition: orphan (its impression is not in the logs), unprecedented (the
+    label `after` did not happen), before or late (outside the window), missing (it lacks the
+    label's number), duplicate (one of the same time and number again, or a later one, where the
+    first alone counts), matched.
     """
     within = microseconds(label.window)
     fates = _judge(times, events, within, before, counting)
@@ -117,7 +122,9 @@ def label_one(
 def _judge(
     times: np.ndarray, events: Events, within: int, before: Outcome | None, counting: Counting
 ) -> np.ndarray:
-    """The disposition of each of [m] events by its time alone, MATCHED for all inside the window: [m] int8."""
+    """The disposition of each of [m] events by its time alone, MATCHED for all inside the window:
+    [m] int8.
+    """
     fates = np.full(len(events.rows), ORPHAN, np.int8)
     found = np.flatnonzero(events.rows >= 0)
     rows, at = events.rows[found], events.times[found]
@@ -150,7 +157,9 @@ def _numbers(label: EventLabel, events: Events) -> np.ndarray:
 def _closed(
     times: np.ndarray, within: int, logs_end: int, before: Outcome | None, counting: Counting
 ) -> np.ndarray:
-    """Whether the window had closed before the logs ended, counted from the latest event that it can count from: [n] bool."""
+    """Whether the window had closed before the logs ended, counted from the latest event that it
+    can count from: [n] bool.
+    """
     if before is None:
         return times + within <= logs_end
     latest = before.time if counting == "first" else before.last
@@ -163,9 +172,11 @@ def _closed(
 def _value(
     label: EventLabel, counted: Moments, numbers: np.ndarray, closed: np.ndarray, open_: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(value, time, happened) of [n] impressions from the counted events and their numbers, both sorted by row, time, number.
+    """(value, time, happened) of [n] impressions from the counted events and their numbers, both
+    sorted by row, time, number.
 
-    A row without events is unknown where it is `open_`; one with events where it is not `closed` and more of them can change it.
+    A row without events is unknown where it is `open_`; one with events where it is not `closed`
+    and more of them can change it.
     """
     rows, at_once = counted.rows, label.take == "first"
     so_far = running(label.take, rows, numbers)

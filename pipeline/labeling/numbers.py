@@ -14,7 +14,9 @@ LARGEST = float(np.finfo(np.float32).max)  # a label is written as float32
 
 
 def ratio(values: np.ndarray, of: np.ndarray | None) -> np.ndarray:
-    """values / of, 0 where `of` is 0, NaN where either is missing; the values themselves without `of`."""
+    """values / of, 0 where `of` is 0, NaN where either is missing; the values themselves without
+    `of`.
+    """
     if of is None:
         return values
     zero = of == 0
@@ -31,7 +33,9 @@ def shape(label: Valued, numbers: np.ndarray) -> np.ndarray:
 
 
 def value_label(label: Valued, numbers: np.ndarray) -> np.ndarray:
-    """The label of [n] impressions from a number of their own, −1 where it is missing: int8 with `at_least`, else float32."""
+    """The label of [n] impressions from a number of their own, −1 where it is missing: int8 with
+    `at_least`, else float32.
+    """
     missing = np.isnan(numbers)
     if not label.is_number:
         return np.where(missing, -1, numbers >= label.at_least).astype(np.int8)
@@ -39,9 +43,11 @@ def value_label(label: Valued, numbers: np.ndarray) -> np.ndarray:
 
 
 def running(take: Take, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """What is taken of the numbers so far, inside each stretch of equal rows: [1, 1, 2], [a, b, c] → sum: [a, a + b, c].
+    """What is taken of the numbers so far, inside each stretch of equal rows: [1, 1, 2], [a, b, c]
+    → sum: [a, a + b, c].
 
-    A stretch's result is to the bit the same whatever lies around it, which a difference of cumulative sums is not.
+    A stretch's result is to the bit the same whatever lies around it, which a difference of
+    cumulative sums is not.
     """
     if take == "last":
         return numbers

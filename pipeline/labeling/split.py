@@ -1,4 +1,6 @@
-"""Which impressions train, evaluate or are left out: by maturity, by time or by a hash, and by sampling."""
+"""Which impressions train, evaluate or are left out: by maturity, by time or by a hash, and by
+sampling.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ TRAIN, EVAL, DROPPED, SAMPLED_OUT = 0, 1, 2, 3
 
 @dataclass(frozen=True)
 class Calendar:
-    """When the logs end, the last time at which an impression's every window has closed, and where evaluation begins.
+    """When the logs end, the last time at which an impression's every window has closed, and where
+    evaluation begins.
 
     `eval_from` is exclusive and None unless the split is by time.
     """
@@ -53,7 +56,8 @@ def assign_split(
 ) -> np.ndarray:
     """TRAIN, EVAL or DROPPED (immature) for [n] impressions.
 
-    `by_file` marks rows of split.eval.files, `hashes` are the fingerprints of the id or of the column that the fraction is `by`.
+    `by_file` marks rows of split.eval.files, `hashes` are the fingerprints of the id or of the
+    column that the fraction is `by`.
     """
     evaluation = config.split.eval
     if evaluation.files is not None:
@@ -72,7 +76,8 @@ def assign_split(
 def sample(
     config: PreprocessConfig, hashes: np.ndarray, labels: Iterable[np.ndarray], split: np.ndarray
 ) -> np.ndarray | None:
-    """Turns training rows whose every label is 0 to SAMPLED_OUT in `split` but for the share to keep; returns the weights [n] float32.
+    """Turns training rows whose every label is 0 to SAMPLED_OUT in `split` but for the share to
+    keep; returns the weights [n] float32.
 
     `hashes` are the ids' fingerprints. None when all are kept.
     """
@@ -85,7 +90,8 @@ def sample(
 
 
 def check_apart(split: np.ndarray, hashes: np.ndarray, ids: pa.Array, rows: np.ndarray) -> None:
-    """Raises RuntimeError if an id is in both splits: its rows should have met as duplicates, so it is a fault of this program.
+    """Raises RuntimeError if an id is in both splits: its rows should have met as duplicates, so it
+    is a fault of this program.
 
     `hashes` [n] are fingerprints of the ids at `rows` [n] of `ids`.
     """

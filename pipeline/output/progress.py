@@ -1,4 +1,6 @@
-"""How far a job is: workers leave a mark for each piece of a file read and shard written, the driver counts them."""
+"""How far a job is: workers leave a mark for each piece of a file read and shard written, the
+driver counts them.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Watch:
         self.on_progress(*self.progress())
 
     def progress(self) -> tuple[int, int]:
-        """(done, total); a file counts once until it is known in how many pieces it is read: a mark cut-<file>-<pieces> says so."""
+        """(done, total); a file counts once until it is known in how many pieces it is read: a mark
+        cut-<file>-<pieces> says so.
+        """
         names = [path.name for path in self.marks.iterdir()]
         cuts = [int(name.rpartition("-")[2]) for name in names if name.startswith("cut-")]
         return len(names) - len(cuts), self.total + sum(cuts) - len(cuts)

@@ -1,4 +1,6 @@
-"""Partials → statistics.json, fitted.json, manifest.json and the rest, after checking that every row is accounted for."""
+"""Partials → statistics.json, fitted.json, manifest.json and the rest, after checking that every
+row is accounted for.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def describe(
     partials: list[Partial],
     out: Path,
 ) -> dict:
-    """Checks the job's result and writes all its files but the shards, the manifest last. Returns the manifest.
+    """Checks the job's result and writes all its files but the shards, the manifest last. Returns
+    the manifest.
 
     Raises FunnelError for too many rejects or an empty split.
     """
@@ -112,8 +115,8 @@ def _iso(time: int | None) -> str | None:
 
 
 def warnings(spec: Spec, described: dict, fitted: Fitted) -> list[str]:
-    """What does not stop the job but should be looked at before training: leaked labels, empty vocabularies, frequent values
-    that share a bucket.
+    """What does not stop the job but should be looked at before training: leaked labels, empty
+    vocabularies, frequent values that share a bucket.
     """
     empty = [
         f"features.{name}.min_count = {spec.features[name].min_count}: no value of the training split is seen so often, so all share "
@@ -152,7 +155,9 @@ def _check_splits(manifest: dict) -> None:
 
 
 def _check_reconciled(config: PreprocessConfig, manifest: dict, described: dict) -> None:
-    """Every row has one fate, and every count is of the same rows. A failure is a fault of this program, so it is no FunnelError."""
+    """Every row has one fate, and every count is of the same rows. A failure is a fault of this
+    program, so it is no FunnelError.
+    """
     rows = manifest["rows"]
     accounted = (
         rows["examples_written"] + rows["rejected"] + rows["dropped_immature"] + rows["sampled_out"]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def staging(out: Path) -> Iterator[Path]:
-    """A directory beside `out` that takes its place when the block ends well, and vanishes when it does not."""
+    """A directory beside `out` that takes its place when the block ends well, and vanishes when it
+    does not.
+    """
     beside, old = out.with_name(f".{out.name}.unfinished"), out.with_name(f".{out.name}.old")
     if old.exists() and not out.exists():  # killed between the two renames
         old.rename(out)

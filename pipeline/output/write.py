@@ -25,7 +25,9 @@ Layout = Literal["packed", "columns"]
 Compression = Literal["none", "gzip"]
 
 ROWS_AT_ONCE = 8192  # bounds the encoded bytes held in memory
-GZIP_LEVEL = 2  # as fast as level 1, and smaller; level 6 takes twice as long for 4 % (packed) or 20 % (columns) fewer bytes
+# as fast as level 1, and smaller; level 6 takes twice as long for 4 % (packed) or 20 % (columns)
+# fewer bytes
+GZIP_LEVEL = 2
 BYTES, FLOAT, INT = 1, 2, 3  # the lists of a tf.train.Feature, by their field numbers
 SCHEMA_TYPES = {BYTES: schema_pb2.BYTES, FLOAT: schema_pb2.FLOAT, INT: schema_pb2.INT}
 
@@ -34,8 +36,9 @@ SCHEMA_TYPES = {BYTES: schema_pb2.BYTES, FLOAT: schema_pb2.FLOAT, INT: schema_pb
 class Rows:
     """The rows of a shard, in the order in which they are written.
 
-    ids [n, S] int32; dense [n, D] float32, NaN = missing; labels by name [n], int8 for binary labels, float32 for numbers,
-    −1 = unknown; weights [n] float32 where the job samples negatives; row_ids [n] strings.
+    ids [n, S] int32; dense [n, D] float32, NaN = missing; labels by name [n], int8 for binary
+    labels, float32 for numbers, −1 = unknown; weights [n] float32 where the job samples negatives;
+    row_ids [n] strings.
     """
 
     ids: np.ndarray
@@ -54,9 +57,11 @@ class Rows:
 
 
 class Column(NamedTuple):
-    """One feature of the tf.Examples: its list in every row, as protobuf writes the list's values [n].
+    """One feature of the tf.Examples: its list in every row, as protobuf writes the list's values
+    [n].
 
-    A list holds one value, or `width` values, or 0 … `longest` values; integers lie in `domain`, where it is known.
+    A list holds one value, or `width` values, or 0 … `longest` values; integers lie in `domain`,
+    where it is known.
     """
 
     name: str
@@ -95,7 +100,9 @@ def write_shard(
 
 
 def packed_columns(spec: Spec, rows: Rows) -> Iterator[Column]:
-    """`ids` and `dense` as they lie, where there are any; then each label by its name, `weight` and `id`."""
+    """`ids` and `dense` as they lie, where there are any; then each label by its name, `weight` and
+    `id`.
+    """
     if spec.ids_width:
         yield Column("ids", INT, _varints(rows.ids), width=spec.ids_width)
     if spec.dense_width:
@@ -104,7 +111,9 @@ def packed_columns(spec: Spec, rows: Rows) -> Iterator[Column]:
 
 
 def named_columns(spec: Spec, rows: Rows) -> Iterator[Column]:
-    """Each feature by its name; of several values only those that are there, each with its weight if the list is weighted."""
+    """Each feature by its name; of several values only those that are there, each with its weight
+    if the list is weighted.
+    """
     for name, slots in spec.id_slots.items():
         feature, ids = spec.features[name], rows.ids[:, slots.slice]
         longest = slots.length if slots.length > 1 or feature.max_length else None
@@ -140,9 +149,11 @@ def _row_columns(spec: Spec, rows: Rows) -> Iterator[Column]:
 
 
 def encode_examples(columns: Iterable[Column]) -> pa.BinaryArray:
-    """Serialised tf.Examples [n]: the features in the order of their names, the same bytes every time.
+    """Serialised tf.Examples [n]: the features in the order of their names, the same bytes every
+    time.
 
-    Protobuf writes a map in no set order, and tfx_bsl with it; this also writes a column at once, which is three times as fast.
+    Protobuf writes a map in no set order, and tfx_bsl with it; this also writes a column at once,
+    which is three times as fast.
     """
     parts = []
     for column in sorted(columns):
@@ -157,7 +168,9 @@ def encode_examples(columns: Iterable[Column]) -> pa.BinaryArray:
 
 
 def _entry(name: bytes, kind: int, size: int) -> bytes:
-    """An entry of the map of features, up to the `size` bytes of its values: entry {key, Feature {list {values}}}."""
+    """An entry of the map of features, up to the `size` bytes of its values: entry {key, Feature
+    {list {values}}}.
+    """
     values = _field(1, size) if size or kind == BYTES else b""
     feature = _field(kind, len(values) + size) + values
     entry = _field(1, len(name)) + name + _field(2, len(feature) + size) + feature
@@ -170,7 +183,9 @@ def _field(number: int, size: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the top bit says that another byte follows. Below 0: modulo 2⁶⁴."""
+    """Seven bits a byte, the lowest first; the top bit says that another byte follows. Below 0:
+    modulo 2⁶⁴.
+    """
     rest, digits = value % (1 << 64), []
     while rest >= 0x80:
         digits.append(rest & 0x7F | 0x80)
@@ -181,7 +196,8 @@ def _varint(value: int) -> bytes:
 def _varints(values: np.ndarray, present: np.ndarray | None = None) -> pa.BinaryArray:
     """The varints of each row's present values: [n, k] integers ≥ 0 → [n].
 
-    Each value is spread over a word, seven bits a byte; `used` has a 1 in each byte that its varint needs.
+    Each value is spread over a word, seven bits a byte; `used` has a 1 in each byte that its varint
+    needs.
     """
     word = np.uint32 if values.max(initial=0) < 1 << 28 else np.uint64
     values = values.astype(word, order="C")
@@ -251,7 +267,9 @@ def _gzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def schema_text(spec: Spec, layout: Layout = "packed", weighted: bool = False) -> str:
-    """schema.pbtxt: a layout in TensorFlow Metadata's terms, told by the columns of no rows. `weighted`: rows carry a weight."""
+    """schema.pbtxt: a layout in TensorFlow Metadata's terms, told by the columns of no rows.
+    `weighted`: rows carry a weight.
+    """
     nothing = Rows(
         ids=np.zeros((0, spec.ids_width), np.int32),
         dense=np.zeros((0, spec.dense_width), np.float32),

@@ -1,6 +1,8 @@
-"""Columns as they lie in a file → columns of the spec's raw types, with a mask of the values that do not fit.
+"""Columns as they lie in a file → columns of the spec's raw types, with a mask of the values that
+do not fit.
 
-Arrow's casts fail a whole column for one bad value; `cast_valid` finds the bad ones by bisection instead.
+Arrow's casts fail a whole column for one bad value; `cast_valid` finds the bad ones by bisection
+instead.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ def to_raw_type(
     strip: bool,
     time_unit: str | None = None,
 ) -> tuple[pa.Array, np.ndarray]:
-    """A column as one of the spec's raw types: ([n] array, [n] bool mask of values that are not of it).
+    """A column as one of the spec's raw types: ([n] array, [n] bool mask of values that are not of
+    it).
 
     Raises FunnelError if the column's type cannot hold such values at all.
     """
@@ -108,10 +111,12 @@ def _to_scalars(
 def to_microseconds(
     name: str, array: pa.Array, unit: str | None, missing: Sequence[str] = ()
 ) -> tuple[pa.Array, np.ndarray]:
-    """Times as int64 µs since 1970, UTC: ([n] array, null where missing; [n] bool mask of values that are not times).
+    """Times as int64 µs since 1970, UTC: ([n] array, null where missing; [n] bool mask of values
+    that are not times).
 
-    Reads Arrow timestamps and dates, ISO-8601 with or without zone, and epochs. The unit of an epoch is told by its size
-    where it is not given: up to 10^11 seconds, 10^14 milliseconds, else microseconds.
+    Reads Arrow timestamps and dates, ISO-8601 with or without zone, and epochs. The unit of an
+    epoch is told by its size where it is not given: up to 10^11 seconds, 10^14 milliseconds, else
+    microseconds.
     """
     array = _plain(array)
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
@@ -129,7 +134,9 @@ def to_microseconds(
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """Dictionaries decoded; every text as binary, since neither JSON nor Parquet readers check UTF-8."""
+    """Dictionaries decoded; every text as binary, since neither JSON nor Parquet readers check
+    UTF-8.
+    """
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     return array.cast(pa.binary()) if _is_text(array.type) else array
@@ -147,7 +154,9 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _to_text(array: pa.Array, missing: Sequence[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
-    """Binary → text, the bytes that are not UTF-8 masked; the empty text and the missing markers become null."""
+    """Binary → text, the bytes that are not UTF-8 masked; the empty text and the missing markers
+    become null.
+    """
     texts, bad = cast_valid(array, lambda a: a.cast(pa.string()))
     if strip:
         texts = pc.ascii_trim_whitespace(texts)

@@ -1,4 +1,6 @@
-"""A batch of a file → the narrow Arrow table that crosses the shuffle, cut into partitions by a hash of the id."""
+"""A batch of a file → the narrow Arrow table that crosses the shuffle, cut into partitions by a
+hash of the id.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,9 @@ def encode_impressions(
 ) -> tuple[pa.Table, Encoded]:
     """(table, what its features were encoded to).
 
-    The table: id, hash (its fingerprint), time, where it came from (number of the file, place, whether that is a byte), `evaluate`: the
-    split by file, `split`: the fingerprint that a fraction is `by`, `ids` [S], `dense` [D], and the labels that come with the row.
+    The table: id, hash (its fingerprint), time, where it came from (number of the file, place,
+    whether that is a byte), `evaluate`: the split by file, `split`: the fingerprint that a fraction
+    is `by`, `ids` [S], `dense` [D], and the labels that come with the row.
     """
     spec, rows = config.spec, len(batch.places)
     encoded = arrays.encode(spec, batch.raw(spec.columns))
@@ -52,7 +55,9 @@ def encode_impressions(
 
 
 def encode_events(config: PreprocessConfig, stream: str, batch: Batch) -> pa.Table:
-    """id, hash (its fingerprint), time, `value:…` of each number that labels read, and `key` where another stream goes via this one."""
+    """id, hash (its fingerprint), time, `value:…` of each number that labels read, and `key` where
+    another stream goes via this one.
+    """
     columns = {
         "id": batch.columns["id"],
         "hash": hashing.fingerprint64(batch.columns["id"]),
@@ -67,7 +72,9 @@ def encode_events(config: PreprocessConfig, stream: str, batch: Batch) -> pa.Tab
 
 
 def column_label(label: ColumnLabel, texts: pa.Array) -> np.ndarray:
-    """1 where the text equals one of the label's, 0 where it does not, −1 where it is missing: [n] int8."""
+    """1 where the text equals one of the label's, 0 where it does not, −1 where it is missing: [n]
+    int8.
+    """
     wanted = [label.equals] if isinstance(label.equals, str) else label.equals
     equal = pc.is_in(texts, value_set=pa.array(wanted, texts.type)).cast(pa.int8())
     return pc.if_else(pc.is_null(texts), pa.scalar(-1, pa.int8()), equal).to_numpy(
@@ -101,7 +108,9 @@ def from_ipc(data: bytes) -> pa.Table:
 def gather(
     config: PreprocessConfig, tables: Mapping[str, Sequence[pa.Table]]
 ) -> tuple[pa.Table, dict[str, pa.Table]]:
-    """(impressions, events by stream) of one partition from its batches by stream; of a stream without any a table without rows."""
+    """(impressions, events by stream) of one partition from its batches by stream; of a stream
+    without any a table without rows.
+    """
     whole = {
         stream: pa.concat_tables(tables.get(stream) or [no_rows(config, stream)]).combine_chunks()
         for stream in config.logs

@@ -35,7 +35,9 @@ __all__ = [
 
 
 def wanted(config: PreprocessConfig, stream: str) -> Wanted:
-    """What the job reads of a stream: of the rows what features, labels and the split need; of events their labels' numbers and key."""
+    """What the job reads of a stream: of the rows what features, labels and the split need; of
+    events their labels' numbers and key.
+    """
     return _of_rows(config) if stream == config.rows else _of_events(config, stream)
 
 
@@ -91,7 +93,9 @@ def _numbers(labels: Iterable[ValueLabel | EventLabel]) -> list[str]:
 def read(
     piece: Piece, stream: Stream, wanted: Wanted, lookups: Lookups | None = None
 ) -> Iterator[Batch]:
-    """The batches of one piece. Raises FunnelError when the file as a whole cannot be read, or lacks a column."""
+    """The batches of one piece. Raises FunnelError when the file as a whole cannot be read, or
+    lacks a column.
+    """
     needed = _of_the_file(stream, wanted, lookups)
     with open_log(piece.source, stream) as log:
         if log.names is not None:
@@ -111,7 +115,8 @@ def read_source(
 def check_columns(
     source: Source, stream: Stream, wanted: Wanted, lookups: Lookups | None = None
 ) -> None:
-    """Reads the first rows, so that a column that is absent or of a wrong type is named before a job starts.
+    """Reads the first rows, so that a column that is absent or of a wrong type is named before a
+    job starts.
 
     Of Ali-CCP only the names are checked: its rows need the common features, gigabytes of them.
     """

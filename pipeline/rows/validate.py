@@ -31,9 +31,11 @@ NOUNS = {
 
 @dataclass(frozen=True)
 class Reject:
-    """A row that cannot be used: its file and its line there (in Parquet the row's number), from 1, why, and what it held.
+    """A row that cannot be used: its file and its line there (in Parquet the row's number), from 1,
+    why, and what it held.
 
-    Of a text file that is read in pieces nobody counts the lines: `byte` is where the line begins, and `line` is None.
+    Of a text file that is read in pieces nobody counts the lines: `byte` is where the line begins,
+    and `line` is None.
     """
 
     file: str
@@ -49,10 +51,11 @@ class Reject:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is read of a stream besides id and time: columns, each in one or several raw types, and what their values must be.
+    """What is read of a stream besides id and time: columns, each in one or several raw types, and
+    what their values must be.
 
-    `bounds`: the smallest and largest integer of a column. `paired`: list column → the one with as many values; `separators`
-    of those that are texts. `nonnegative` columns of numbers.
+    `bounds`: the smallest and largest integer of a column. `paired`: list column → the one with as
+    many values; `separators` of those that are texts. `nonnegative` columns of numbers.
     """
 
     columns: tuple[Column, ...] = ()
@@ -64,9 +67,11 @@ class Wanted:
 
 @dataclass
 class Batch:
-    """Valid rows of one piece: columns by `key`, besides `id` as text and `time` in µs, and their places.
+    """Valid rows of one piece: columns by `key`, besides `id` as text and `time` in µs, and their
+    places.
 
-    `rows_read` counts the rejected ones too; `lookup_misses` those, of the valid ones, whose key a look-up table lacks.
+    `rows_read` counts the rejected ones too; `lookup_misses` those, of the valid ones, whose key a
+    look-up table lacks.
     """
 
     columns: dict[str, pa.Array]
@@ -88,7 +93,9 @@ def key(column: str, raw_type: str) -> str:
 def validate(
     piece: Piece, stream: Stream, wanted: Wanted, raw: Raw, lookups: Lookups | None = None
 ) -> Batch:
-    """Casts every column; a row with a value that does not fit is rejected for the first such column."""
+    """Casts every column; a row with a value that does not fit is rejected for the first such
+    column.
+    """
     rows = _Rows(piece, stream, raw)
     rows.read_id()
     rows.read_time()
@@ -108,7 +115,9 @@ def validate(
 
 
 class _Rows:
-    """The rows of a batch while they are checked: `kept` are their columns, rejected rows still in them."""
+    """The rows of a batch while they are checked: `kept` are their columns, rejected rows still in
+    them.
+    """
 
     def __init__(self, piece: Piece, stream: Stream, raw: Raw) -> None:
         self.piece, self.stream, self.raw = piece, stream, raw
@@ -221,7 +230,9 @@ def _not_numbers(lists: pa.Array) -> np.ndarray:
 
 
 def _shown(value: pa.Scalar) -> str:
-    """A value as a reject shows it: bytes that are not UTF-8 as bytes, a time that Python cannot hold as a number."""
+    """A value as a reject shows it: bytes that are not UTF-8 as bytes, a time that Python cannot
+    hold as a number.
+    """
     try:
         return repr(value.as_py())
     except UnicodeDecodeError:

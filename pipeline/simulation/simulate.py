@@ -1,13 +1,17 @@
-"""Simulates three event logs whose truth is known: p(click), p(convert | click) and an outcome for every impression.
+"""Simulates three event logs whose truth is known: p(click), p(convert | click) and an outcome for
+every impression.
 
-With a, b the affinities of user and item (mean 0, variance 1, uncorrelated), ρ the correlation and ε ~ N(0, 1) a hidden factor:
+With a, b the affinities of user and item (mean 0, variance 1, uncorrelated), ρ the correlation and
+ε ~ N(0, 1) a hidden factor:
 
-    logit p(click)           = α + signal·a                    + selection·ε − ½·ln(position) + 0.3·cos(2π(hour − 20)/24)
-    logit p(convert | click) = β + signal·(ρ·a + √(1 − ρ²)·b) + selection·ε − 0.4·(ln(price) − 3)/0.8
+    logit p(click)           = α + signal·a                    + selection·ε − ½·ln(position) +
+    0.3·cos(2π(hour − 20)/24) logit p(convert | click) = β + signal·(ρ·a + √(1 − ρ²)·b) +
+    selection·ε − 0.4·(ln(price) − 3)/0.8
 
-No column holds ε, so with selection > 0 clicked impressions convert more than their features say. α and β are solved so that
-the means over all impressions are `ctr` and `cvr`. A conversion's time counts from its click. Events after the end of the
-logs (start + days + trailing) are not logged, as in life: of the late events only those inside the logs appear.
+No column holds ε, so with selection > 0 clicked impressions convert more than their features say. α
+and β are solved so that the means over all impressions are `ctr` and `cvr`. A conversion's time
+counts from its click. Events after the end of the logs (start + days + trailing) are not logged, as
+in life: of the late events only those inside the logs appear.
 """
 
 from __future__ import annotations
@@ -111,7 +115,9 @@ class SimulateConfig(LogConfig):
 
 @dataclass(frozen=True)
 class Side:
-    """All users or all items: their columns, popularity (cumulative), latent factors [N, DIM] and own effects [N, 2]."""
+    """All users or all items: their columns, popularity (cumulative), latent factors [N, DIM] and
+    own effects [N, 2].
+    """
 
     columns: pa.RecordBatch
     popularity: np.ndarray
@@ -182,7 +188,9 @@ def _items(rng: np.random.Generator, n: int) -> Side:
 
 
 def _tags(rng: np.random.Generator, latent: np.ndarray) -> tuple[pa.Array, np.ndarray]:
-    """0 to 4 tags an item, those nearest to its latent factors after noise and a skew; and the mean of their effects [N, 2]."""
+    """0 to 4 tags an item, those nearest to its latent factors after noise and a skew; and the mean
+    of their effects [N, 2].
+    """
     n, vocabulary = len(latent), len(TAGS)
     liking = 0.5 * latent @ rng.standard_normal((DIM, vocabulary)) + rng.gumbel(
         size=(n, vocabulary)
@@ -308,9 +316,11 @@ def simulate(
     on_progress: Progress | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Writes impressions/, clicks/, conversions/ (by day), truth.parquet and simulation.json; returns the last one's content.
+    """Writes impressions/, clicks/, conversions/ (by day), truth.parquet and simulation.json;
+    returns the last one's content.
 
-    `on_progress(done, total)` counts impressions. Raises FunnelError if `out` exists, unless `overwrite` and it is a simulation.
+    `on_progress(done, total)` counts impressions. Raises FunnelError if `out` exists, unless
+    `overwrite` and it is a simulation.
     """
     check_out(out, overwrite=overwrite)
     with staging(out) as folder:
@@ -334,7 +344,9 @@ def simulate(
 
 
 def _parts(config: SimulateConfig, day: int) -> Iterator[tuple[int, int, np.ndarray]]:
-    """(part, its first row number, its times since `start`, ordered) of one day; none in the trailing days."""
+    """(part, its first row number, its times since `start`, ordered) of one day; none in the
+    trailing days.
+    """
     first, last = (config.impressions * min(d, config.days) // config.days for d in (day, day + 1))
     ts = day * DAY + times_of_day(np.random.default_rng([config.seed, 3, day]), last - first)
     for part, i in enumerate(range(0, len(ts), PART_ROWS)):
@@ -344,7 +356,9 @@ def _parts(config: SimulateConfig, day: int) -> Iterator[tuple[int, int, np.ndar
 def _write_part(
     world: World, files: LogFiles, *, day: int, part: int, first: int, ts: np.ndarray
 ) -> pa.Table:
-    """Draws consecutive impressions and their events, hands them to `files`, and returns their truth."""
+    """Draws consecutive impressions and their events, hands them to `files`, and returns their
+    truth.
+    """
     config, rng = world.config, np.random.default_rng([world.config.seed, 1, day, part])
     shown = world.show(rng, ts)
     p = sigmoid(world.intercepts + world.logits(shown))  # [n, 2]

@@ -1,7 +1,8 @@
-"""Writes the simulator's logs: files by stream and day, with duplicated, orphaned and malformed rows at set rates.
+"""Writes the simulator's logs: files by stream and day, with duplicated, orphaned and malformed
+rows at set rates.
 
-Every defect is an extra row made from a copy of a true one and follows it in the file, so the true log is always whole:
-rows in the files = true rows + duplicates + orphans + malformed.
+Every defect is an extra row made from a copy of a true one and follows it in the file, so the true
+log is always whole: rows in the files = true rows + duplicates + orphans + malformed.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def check_out(out: Path, *, overwrite: bool) -> None:
 
 
 def impression_ids(rows: np.ndarray, seed: int) -> pa.Array:
-    """Row numbers → 16 hexadecimal digits of splitmix64(row + (seed mod 2²⁴)·2⁴⁰): one to one, so no two rows share an id."""
+    """Row numbers → 16 hexadecimal digits of splitmix64(row + (seed mod 2²⁴)·2⁴⁰): one to one, so
+    no two rows share an id.
+    """
     x = hashing.mix(
         rows.astype(np.uint64) + (np.uint64(seed % 2**24) << np.uint64(40)), hashing.PARTITION
     )
@@ -99,7 +102,9 @@ def impression_ids(rows: np.ndarray, seed: int) -> pa.Array:
 
 
 class LogFiles:
-    """The three streams under `root`, the events whose day is still to come, and the exact counts of what was written."""
+    """The three streams under `root`, the events whose day is still to come, and the exact counts
+    of what was written.
+    """
 
     def __init__(self, root: Path, config: LogConfig) -> None:
         self.root, self.config = root, config
@@ -138,7 +143,9 @@ class LogFiles:
                 self.write(stream, day, part, events.slice(first, PART_ROWS))
 
     def write(self, stream: str, day: int, part: int, rows: pa.Table) -> None:
-        """One part of one day: `rows` are the true ones, ordered by time, `impression_id` and `ts` first."""
+        """One part of one day: `rows` are the true ones, ordered by time, `impression_id` and `ts`
+        first.
+        """
         rng = np.random.default_rng([self.config.seed, 2, STREAMS.index(stream), day, part])
         turn = self.counts[stream]["malformed"]
         batch = pa.RecordBatch.from_arrays(
@@ -199,7 +206,9 @@ def _without(
 
 
 def _text(batch: pa.RecordBatch, malformed: np.ndarray, *, kind: str, turn: int) -> pa.Array:
-    """Lines [rows] of binary, each with its newline. Malformed ones in turn: broken shape, invalid UTF-8, no time, no id."""
+    """Lines [rows] of binary, each with its newline. Malformed ones in turn: broken shape, invalid
+    UTF-8, no time, no id.
+    """
     iso = pc.binary_replace_slice(
         batch["ts"].cast(pa.string()).cast(pa.binary()), 10, 11, b"T"
     ).cast(pa.string())
@@ -215,7 +224,9 @@ def _text(batch: pa.RecordBatch, malformed: np.ndarray, *, kind: str, turn: int)
 
 
 def _broken_lines(lines: pa.Array, kinds: np.ndarray, kind: str) -> pa.Array:
-    """Kind 0: JSON cut short, or two columns too many in CSV; kind 1: a byte of the id that is not UTF-8."""
+    """Kind 0: JSON cut short, or two columns too many in CSV; kind 1: a byte of the id that is not
+    UTF-8.
+    """
     if kind == "jsonl":
         shape = pc.utf8_slice_codeunits(lines.cast(pa.string()), 0, -5).cast(pa.binary())
     else:
@@ -256,7 +267,9 @@ def _json_values(column: pa.Array) -> pa.Array:
 
 
 def _write_text(path: Path, header: bytes, lines: pa.Array, *, gz: bool) -> None:
-    """Lines lie one after the other in Arrow's own buffer: it is the file. No time stamp in gzip: same rows, same bytes."""
+    """Lines lie one after the other in Arrow's own buffer: it is the file. No time stamp in gzip:
+    same rows, same bytes.
+    """
     with path.open("wb") as raw:
         file = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if gz else raw
         with file:

@@ -10,7 +10,8 @@ from typing import TypeVar
 from features.errors import FunnelError
 from pipeline.config import Dates
 
-# 2026-11-01, 20261101, 2026/11/01 and year=2026/month=11/day=01, with anything that is no digit around them.
+# 2026-11-01, 20261101, 2026/11/01 and year=2026/month=11/day=01, with anything that is no digit
+# around them.
 DAY = re.compile(
     r"(?<!\d)((?:19|20)\d\d)(?:(-|)(\d\d)\2(\d\d)|/(?:month=|m=)?(\d\d?)/(?:day=|d=)?(\d\d?))(?!\d)"
 )
@@ -26,7 +27,9 @@ def day_of(path: str) -> date | None:
 def of_days(
     files: Iterable[File], path: Callable[[File], str], key: str, dates: Dates
 ) -> list[File]:
-    """The files of exactly these days. Raises FunnelError for a file without a day, and for days without a file."""
+    """The files of exactly these days. Raises FunnelError for a file without a day, and for days
+    without a file.
+    """
     dated = _dated(files, path, key)
     missing = sorted(_days(dates) - {day for day, _ in dated})
     if missing:
@@ -42,7 +45,9 @@ def of_days(
 def of_days_and_after(
     files: list[File], path: Callable[[File], str], key: str, dates: Dates, window: int
 ) -> list[File]:
-    """The files of events that may belong to rows of these days, whose windows reach `window` µs further; all where none is dated."""
+    """The files of events that may belong to rows of these days, whose windows reach `window` µs
+    further; all where none is dated.
+    """
     if not any(day_of(path(file)) for file in files):
         return files
     end = dates.last + timedelta(days=-(-window // 86_400_000_000))

@@ -1,4 +1,6 @@
-"""Globs → the list of files to read, with names that do not depend on where the logs lie; and how one is opened."""
+"""Globs → the list of files to read, with names that do not depend on where the logs lie; and how
+one is opened.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeErr
 
 @dataclass(frozen=True)
 class Source:
-    """One file of a stream. `name` is its path below the fixed part of the glob; `evaluate` says it belongs to the eval split."""
+    """One file of a stream. `name` is its path below the fixed part of the glob; `evaluate` says it
+    belongs to the eval split.
+    """
 
     stream: str
     path: str
@@ -53,12 +57,16 @@ class Source:
 
 
 def connect(beam_args: Iterable[str] = ()) -> None:
-    """Gives Beam's filesystems their options (--s3_endpoint_url …): before a pipeline runs nobody else does."""
+    """Gives Beam's filesystems their options (--s3_endpoint_url …): before a pipeline runs nobody
+    else does.
+    """
     FileSystems.set_options(PipelineOptions(list(beam_args)))
 
 
 def find_sources(config: PreprocessConfig) -> list[Source]:
-    """Every file of every stream, in the order of the streams and of the names. Raises FunnelError for a glob without files."""
+    """Every file of every stream, in the order of the streams and of the names. Raises FunnelError
+    for a glob without files.
+    """
     sources = []
     for name, stream in config.logs.items():
         found = find(f"logs.{name}.files", name, stream, stream.files)
@@ -124,7 +132,8 @@ def find(
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         remote = "://" in pattern
         try:
-            # Beam finds nothing for a relative pattern that begins with a wildcard; "./" before an absolute one is dropped by join.
+            # Beam finds nothing for a relative pattern that begins with a wildcard; "./" before an
+            # absolute one is dropped by join.
             matches = FileSystems.match([pattern if remote else os.path.join("./", pattern)])[
                 0
             ].metadata_list
@@ -163,7 +172,9 @@ def format_of(key: str, path: str) -> str:
 
 @contextmanager
 def open_source(source: Source) -> Iterator[pa.NativeFile]:
-    """The file, unpacked. Raises FunnelError for whatever goes wrong while it is open: the file is not whole, or not of its format."""
+    """The file, unpacked. Raises FunnelError for whatever goes wrong while it is open: the file is
+    not whole, or not of its format.
+    """
     packed = "" if source.compression == "none" else f", {source.compression}"
     try:
         with FileSystems.open(
@@ -179,7 +190,9 @@ def open_source(source: Source) -> Iterator[pa.NativeFile]:
 
 
 def _below(path: str, pattern: str) -> str:
-    """The path below the directories that the pattern writes out: 'logs/*/a.csv' matching 'logs/x/a.csv' → 'x/a.csv'."""
+    """The path below the directories that the pattern writes out: 'logs/*/a.csv' matching
+    'logs/x/a.csv' → 'x/a.csv'.
+    """
     parts = pattern.split("/")
     wild = next(
         (i for i, part in enumerate(parts) if any(c in part for c in "*?[")), len(parts) - 1

@@ -21,7 +21,9 @@ from pipeline.sources.pieces import open_log
 
 @dataclass(frozen=True)
 class Join:
-    """One look-up table of a stream: its files, how they are read, its key, the stream's column that holds the key, what is taken."""
+    """One look-up table of a stream: its files, how they are read, its key, the stream's column
+    that holds the key, what is taken.
+    """
 
     name: str
     sources: tuple[Source, ...]
@@ -33,7 +35,9 @@ class Join:
 
 @dataclass(frozen=True)
 class Lookups:
-    """The joins of a stream, as decided before a job starts: small, so that it travels to workers, which load the tables."""
+    """The joins of a stream, as decided before a job starts: small, so that it travels to workers,
+    which load the tables.
+    """
 
     joins: tuple[Join, ...] = ()
 
@@ -45,7 +49,9 @@ class Lookups:
     def join(
         self, keys: dict[str, pa.Array]
     ) -> tuple[dict[Column, pa.Array], dict[str, np.ndarray]]:
-        """Texts by `on` → ([n] columns, null where the table lacks the key; by table the [n] bool mask of those rows)."""
+        """Texts by `on` → ([n] columns, null where the table lacks the key; by table the [n] bool
+        mask of those rows).
+        """
         columns, misses = {}, {}
         for join in self.joins:
             table = load(join)
@@ -64,7 +70,8 @@ class Table:
 
 
 def resolve(name: str, stream: Stream, source: Source, wanted: Iterable[Column]) -> Lookups:
-    """Which of the wanted columns come from which look-up table, told by the stream's first file and each table's first one.
+    """Which of the wanted columns come from which look-up table, told by the stream's first file
+    and each table's first one.
 
     Raises FunnelError for a column that neither the file nor a table holds, or several tables do.
     """
@@ -142,7 +149,9 @@ def _names(table: str, lookup: Lookup, source: Source) -> list[str]:
 
 @cache
 def load(join: Join) -> Table:
-    """Reads a look-up table once in a process. Raises FunnelError for a row that cannot be used, or a key that is there twice."""
+    """Reads a look-up table once in a process. Raises FunnelError for a row that cannot be used, or
+    a key that is there twice.
+    """
     stream = as_stream(Lookup.model_validate_json(join.declared))
     keys: list[pa.Array] = [pa.array([], pa.string())]
     parts = {column: [pa.array([], ARROW_TYPES[column[1]])] for column in join.columns}

@@ -24,7 +24,9 @@ PIECE_ROWS = 1_000_000
 
 
 class LogFile(Protocol):
-    """An open file: its columns (None where an empty file tells none), and its rows of the wanted columns, column → raw type."""
+    """An open file: its columns (None where an empty file tells none), and its rows of the wanted
+    columns, column → raw type.
+    """
 
     names: list[str] | None
 
@@ -76,7 +78,9 @@ FORMATS: dict[str, type[LogFile]] = {
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a file: row groups [start, end) of Parquet, else the lines that begin in the bytes [start, end); None: all of it."""
+    """Part of a file: row groups [start, end) of Parquet, else the lines that begin in the bytes
+    [start, end); None: all of it.
+    """
 
     source: Source
     start: int | None = None
@@ -89,7 +93,9 @@ class Piece:
 
 
 def pieces(source: Source, stream: Stream) -> Iterator[Piece]:
-    """The pieces of a file: of the same file always the same ones. A packed file, or one whose values may hold newlines, is one."""
+    """The pieces of a file: of the same file always the same ones. A packed file, or one whose
+    values may hold newlines, is one.
+    """
     if source.format == "parquet":
         with open_log(source, stream) as log:
             stretches = log.pieces()

@@ -10,14 +10,18 @@ from features.spec import Spec
 
 
 def check_vocabularies(spec: Spec) -> None:
-    """Reads every vocabulary file, so that a mistake is named before a job starts. Raises FunnelError."""
+    """Reads every vocabulary file, so that a mistake is named before a job starts. Raises
+    FunnelError.
+    """
     for name, feature in spec.vocabularies.items():
         if feature.vocabulary:
             read_vocabulary(name, feature.vocabulary)
 
 
 def read_vocabulary(name: str, path: str) -> list[str]:
-    """The lines of a feature's vocabulary file, in any filesystem that Beam knows; blank ones do not count."""
+    """The lines of a feature's vocabulary file, in any filesystem that Beam knows; blank ones do
+    not count.
+    """
     try:
         with FileSystems.open(path) as file:
             lines = file.read().decode().splitlines()

@@ -1,4 +1,6 @@
-"""Hash collisions of an embedding table: the share expected of all values, and the frequent values that do share a bucket."""
+"""Hash collisions of an embedding table: the share expected of all values, and the frequent values
+that do share a bucket.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,10 @@ TRIED = 100  # numbers of buckets above 1, 2, 4 … 128 times those declared
 def collisions(profile: Profile, rows: int, buckets: int) -> dict:
     """Of a table of `buckets` over `rows` valid rows; `profile` is of all features that use it.
 
-    `frequent` lists the groups of frequent values that share a bucket, the one whose second value is most frequent first.
-    A share is occurrences / rows: of a feature with one value a row the share of the rows. Where a group is SERIOUS,
-    `separating_buckets` is a near number of buckets that leaves no such group, None where none was found.
+    `frequent` lists the groups of frequent values that share a bucket, the one whose second value
+    is most frequent first. A share is occurrences / rows: of a feature with one value a row the
+    share of the rows. Where a group is SERIOUS, `separating_buckets` is a near number of buckets
+    that leaves no such group, None where none was found.
     """
     shares = {
         text: count / rows
@@ -50,7 +53,9 @@ def collisions(profile: Profile, rows: int, buckets: int) -> dict:
 
 
 def expected(distinct: int, buckets: int) -> dict[str, float | int]:
-    """The expected share of `distinct` values that share their bucket, and the least number of buckets that brings it under 1 %."""
+    """The expected share of `distinct` values that share their bucket, and the least number of
+    buckets that brings it under 1 %.
+    """
     others = max(distinct - 1, 0)
     enough = int(1 / -np.expm1(np.log(0.99) / others)) if others else 2
     while _expected_share(distinct, enough) >= 0.01:
@@ -112,7 +117,9 @@ def _separates(hashes: np.ndarray, buckets: int) -> bool:
 
 
 def _near(buckets: int) -> Iterator[int]:
-    """Numbers above `buckets`; after each TRIED of them from twice as many on, since close to a full table none separates."""
+    """Numbers above `buckets`; after each TRIED of them from twice as many on, since close to a
+    full table none separates.
+    """
     for doubled in range(8):
         yield from (
             n

@@ -1,4 +1,6 @@
-"""What the model takes from the training split, and from vocabulary files: statistics → fitted.json."""
+"""What the model takes from the training split, and from vocabulary files: statistics →
+fitted.json.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def outcomes(spec: Spec, found: Outcomes) -> list[Outcome]:
 
 
 def boundaries(numbers: np.ndarray, stretches: int) -> list[float]:
-    """The numbers that cut those that are there into stretches of equal share, rising; fewer where values repeat."""
+    """The numbers that cut those that are there into stretches of equal share, rising; fewer where
+    values repeat.
+    """
     known = numbers[~np.isnan(numbers)]
     if not len(known):
         return []

@@ -15,7 +15,8 @@ def mid_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> float | None:
-    """The chance that a positive outranks a negative, ties half: (Σ ranks⁺ − p(p + 1)/2) / (p·n) (Mann and Whitney, 1947).
+    """The chance that a positive outranks a negative, ties half: (Σ ranks⁺ − p(p + 1)/2) / (p·n)
+    (Mann and Whitney, 1947).
 
     None without both classes.
     """

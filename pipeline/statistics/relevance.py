@@ -1,4 +1,5 @@
-"""How well each feature by itself predicts each binary label on rows it was not fitted to: a label left among them stands out.
+"""How well each feature by itself predicts each binary label on rows it was not fitted to: a label
+left among them stands out.
 
 In-sample means would not do: those of an id that hardly repeats are the labels themselves.
 """
@@ -22,7 +23,9 @@ ENOUGH = 5  # positives, and negatives, below which an AUC says nothing
 
 
 def relevance(spec: Spec, sample: SplitRows) -> dict[str, dict[str, float | None]]:
-    """Feature → binary label → AUC, cross-fitted; of numbers the better of stretches and rank. None where a class is absent."""
+    """Feature → binary label → AUC, cross-fitted; of numbers the better of stretches and rank. None
+    where a class is absent.
+    """
     folds = (hashing.mix(sample.hashes, hashing.ORDER) % np.uint64(FOLDS)).astype(np.int64)
     labels = {
         name: sample.labels[name] for name, label in spec.labels.items() if not label.is_number
@@ -47,7 +50,9 @@ def relevance(spec: Spec, sample: SplitRows) -> dict[str, dict[str, float | None
 def suspects(
     relevance: dict[str, dict[str, float | None]], counts: dict[str, dict[str, int]]
 ) -> list[str]:
-    """A text for each feature that predicts a label too well. `counts` are the labels' positives and negatives."""
+    """A text for each feature that predicts a label too well. `counts` are the labels' positives
+    and negatives.
+    """
     return [
         f"features.{feature} alone predicts label '{label}' with an AUC of {value:.3f}: if it is known only once the label is, "
         f"the model will learn nothing else; remove it from the features, or take what was known at the impression"
@@ -61,7 +66,9 @@ def suspects(
 
 @dataclass(frozen=True)
 class Values:
-    """What n rows hold of a feature, flat: value `codes[i]` in row `rows[i]`, 0 ≤ code < count; each row has at least one."""
+    """What n rows hold of a feature, flat: value `codes[i]` in row `rows[i]`, 0 ≤ code < count;
+    each row has at least one.
+    """
 
     rows: np.ndarray
     codes: np.ndarray
@@ -90,9 +97,11 @@ def values_of_numbers(numbers: np.ndarray) -> Values:
 
 
 def by_value(values: Values, label: np.ndarray, folds: np.ndarray) -> float | None:
-    """AUC of the mean label of a row's values, each (Σy + m·ȳ) / (n + m) over the rows of the other folds, m = SMOOTHING.
+    """AUC of the mean label of a row's values, each (Σy + m·ȳ) / (n + m) over the rows of the other
+    folds, m = SMOOTHING.
 
-    The smoothed mean is Micci-Barreca's (SIGKDD Explorations, 2001); a row with several values has the mean of theirs.
+    The smoothed mean is Micci-Barreca's (SIGKDD Explorations, 2001); a row with several values has
+    the mean of theirs.
     """
     known = label >= 0
     own = known[values.rows]
@@ -128,7 +137,9 @@ def _others(by_fold: np.ndarray) -> np.ndarray:
 
 
 def _by_fold(scores: np.ndarray, label: np.ndarray, folds: np.ndarray) -> list[tuple[float, int]]:
-    """(AUC, pairs) within each fold: scores of different folds come from different means and do not compare."""
+    """(AUC, pairs) within each fold: scores of different folds come from different means and do not
+    compare.
+    """
     found = []
     for fold in range(FOLDS):
         rows = np.flatnonzero((folds == fold) & (label >= 0))

@@ -1,4 +1,6 @@
-"""A sample of the training rows, for what needs them all at once: quantiles, correlations, relevance."""
+"""A sample of the training rows, for what needs them all at once: quantiles, correlations,
+relevance.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ SAMPLED = 50_000  # training rows
 class SplitRows:
     """The written rows of a split, in their order.
 
-    ids [n, S] int32; dense [n, D] float32, NaN = missing; labels by name [n], int8 for binary labels, float32 for numbers,
-    −1 = unknown; times [n] int64 µs, 0 where the log has none; hashes [n] uint64, fingerprints of the ids; weights [n] or None.
+    ids [n, S] int32; dense [n, D] float32, NaN = missing; labels by name [n], int8 for binary
+    labels, float32 for numbers, −1 = unknown; times [n] int64 µs, 0 where the log has none; hashes
+    [n] uint64, fingerprints of the ids; weights [n] or None.
     """
 
     ids: np.ndarray
@@ -41,8 +44,9 @@ class SplitRows:
 def sample_partition(rows: SplitRows, partitions: int) -> SplitRows:
     """A partition's part in the SAMPLED training rows of smallest mixed hash.
 
-    Partitions are cut by a hash, so each holds SAMPLED / partitions of those rows, give or take a square root of it. Carrying
-    that, eight square roots and 64 more loses none of them in practice, and no sum of partials grows beyond memory.
+    Partitions are cut by a hash, so each holds SAMPLED / partitions of those rows, give or take a
+    square root of it. Carrying that, eight square roots and 64 more loses none of them in practice,
+    and no sum of partials grows beyond memory.
     """
     share = -(-SAMPLED // partitions)
     return _smallest(rows, min(SAMPLED, share + 8 * int(np.sqrt(share)) + 64))

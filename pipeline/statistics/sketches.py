@@ -1,4 +1,6 @@
-"""What a feature's values are like, in little room: missing, distinct (a sketch) and most frequent ones."""
+"""What a feature's values are like, in little room: missing, distinct (a sketch) and most frequent
+ones.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ EMPTY = hashing.fingerprint64(pa.array([""]))[0]  # the missing value among the 
 
 @dataclass(frozen=True)
 class Profile:
-    """Of `rows` valid rows, how many have no value; the KEPT smallest fingerprints of the values, rising; the most frequent texts.
+    """Of `rows` valid rows, how many have no value; the KEPT smallest fingerprints of the values,
+    rising; the most frequent texts.
 
-    A count in `top` is a lower bound: it leaves out the batches in which the value was not among the TOP_OF_BATCH first.
+    A count in `top` is a lower bound: it leaves out the batches in which the value was not among
+    the TOP_OF_BATCH first.
     """
 
     rows: int = 0
@@ -32,7 +36,9 @@ class Profile:
 
     @property
     def distinct(self) -> int:
-        """(KEPT − 1) / u, u the KEPT-th smallest fingerprint on the scale 0 … 1; exact below KEPT (Bar-Yossef et al., RANDOM 2002)."""
+        """(KEPT − 1) / u, u the KEPT-th smallest fingerprint on the scale 0 … 1; exact below KEPT
+        (Bar-Yossef et al., RANDOM 2002).
+        """
         if len(self.smallest) < KEPT:
             return len(self.smallest)
         return round((KEPT - 1) / (float(self.smallest[-1]) / 2.0**64))
@@ -87,7 +93,9 @@ def _by_count(top: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def _most_frequent(counts: np.ndarray) -> np.ndarray:
-    """The places of the TOP_OF_BATCH largest counts; of those tied at the cut none, so that no order of the rows decides."""
+    """The places of the TOP_OF_BATCH largest counts; of those tied at the cut none, so that no
+    order of the rows decides.
+    """
     if len(counts) <= TOP_OF_BATCH:
         return np.flatnonzero(counts)
     places = np.flatnonzero(counts > 2 * counts.mean())
@@ -98,7 +106,9 @@ def _most_frequent(counts: np.ndarray) -> np.ndarray:
 
 
 def _smallest(fingerprints: np.ndarray) -> np.ndarray:
-    """The KEPT smallest of distinct fingerprints, rising. They are even on 0 … 2⁶⁴, so few need to be sorted."""
+    """The KEPT smallest of distinct fingerprints, rising. They are even on 0 … 2⁶⁴, so few need to
+    be sorted.
+    """
     if len(fingerprints) > 4 * KEPT:
         low = fingerprints[fingerprints < np.uint64(2**64 * 1.25 * KEPT / len(fingerprints))]
         fingerprints = low if len(low) >= KEPT else fingerprints

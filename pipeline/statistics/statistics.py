@@ -1,4 +1,6 @@
-"""Counts, moments and a sample of what was written: a part by partition, folded in partition order so that sums never vary."""
+"""Counts, moments and a sample of what was written: a part by partition, folded in partition order
+so that sums never vary.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ ABOUT = {
 }
 
 
-# By the states of all labels (−1 unknown, 0, 1): rows, Σ weight, and by label Σ weight·value over the rows that know it.
+# By the states of all labels (−1 unknown, 0, 1): rows, Σ weight, and by label Σ weight·value over
+# the rows that know it.
 Outcomes = dict[tuple[int, ...], np.ndarray]
 
 
@@ -40,9 +43,9 @@ Outcomes = dict[tuple[int, ...], np.ndarray]
 class Part:
     """A partition's part, or the whole.
 
-    `labels` by split and `days` by number since 1970: sums [labels, 6] in the order above. Of the training rows: `missing` of
-    coded features, `raw` and `transformed` moments of numbers, `counts` of the ids of vocabularies to be made (ids rising,
-    counts), `outcomes`, and `sample`.
+    `labels` by split and `days` by number since 1970: sums [labels, 6] in the order above. Of the
+    training rows: `missing` of coded features, `raw` and `transformed` moments of numbers, `counts`
+    of the ids of vocabularies to be made (ids rising, counts), `outcomes`, and `sample`.
     """
 
     labels: dict[str, np.ndarray]
@@ -110,8 +113,8 @@ def day_sums(spec: Spec, splits: Iterable[SplitRows]) -> dict[int, np.ndarray]:
 
 
 def label_sums(spec: Spec, rows: SplitRows, group: np.ndarray, groups: int) -> np.ndarray:
-    """By group of rows and label: rows positive, negative (0) and unknown; Σ weight over known rows, over positive ones, and
-    Σ weight·value over known ones: [groups, labels, 6].
+    """By group of rows and label: rows positive, negative (0) and unknown; Σ weight over known
+    rows, over positive ones, and Σ weight·value over known ones: [groups, labels, 6].
     """
     weights = np.ones(len(rows)) if rows.weights is None else rows.weights.astype(np.float64)
     sums = np.zeros((groups, len(spec.labels), 6))
@@ -178,7 +181,9 @@ def _fold_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
 
 
 def statistics_json(spec: Spec, whole: Part, profiles: Mapping[str, dict]) -> dict:
-    """statistics.json; `profiles` are of all valid rows, from pipeline.statistics.tally. ABOUT says which rows each part is of."""
+    """statistics.json; `profiles` are of all valid rows, from pipeline.statistics.tally. ABOUT says
+    which rows each part is of.
+    """
     return {
         "about": ABOUT,
         "rows": {split: rows_of(sums) for split, sums in whole.labels.items()},
@@ -221,7 +226,9 @@ def counts_of(spec: Spec, sums: np.ndarray) -> dict[str, dict[str, int]]:
 
 
 def rates_of(spec: Spec, sums: np.ndarray) -> dict[str, float | None]:
-    """Of each label: positives / known rows; of a label `after` another: positives / positives of that one."""
+    """Of each label: positives / known rows; of a label `after` another: positives / positives of
+    that one.
+    """
     by_name, rates = dict(zip(spec.labels, sums, strict=True)), {}
     for name, label in spec.labels.items():
         after = getattr(label, "after", None)

@@ -1,4 +1,6 @@
-"""What a batch of valid rows adds to the totals of its stream, before duplicates go and rows are split."""
+"""What a batch of valid rows adds to the totals of its stream, before duplicates go and rows are
+split.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ SAMPLE_ROWS = 512  # raw rows kept for checking an export against the checkpoint
 
 @dataclass
 class Tally:
-    """Counts of a stream, its latest time, what the keys of its lookups did not find; of impressions each coded feature's profile
-    and a sample of the raw rows, as an Arrow IPC stream.
+    """Counts of a stream, its latest time, what the keys of its lookups did not find; of
+    impressions each coded feature's profile and a sample of the raw rows, as an Arrow IPC stream.
     """
 
     stream: str
@@ -48,7 +50,9 @@ def tally(
     ids: np.ndarray | None = None,
     hashes: np.ndarray | None = None,
 ) -> Tally:
-    """Of one batch. For impressions `hashed` and `ids` are what encoding it gave, `hashes` the fingerprints of the rows' ids."""
+    """Of one batch. For impressions `hashed` and `ids` are what encoding it gave, `hashes` the
+    fingerprints of the rows' ids.
+    """
     result = Tally(
         source.stream, batch.rows_read, dict(Counter(reject.reason for reject in batch.rejects))
     )
@@ -71,7 +75,9 @@ def _profiles(spec: Spec, hashed: Mapping[str, Hashed], ids: np.ndarray) -> dict
 
 
 def smallest(raw: pa.Table, hashes: np.ndarray | None = None) -> pa.Table:
-    """The rows with the smallest mixed hashes of their ids, duplicates by what they hold: the same in every order of the input."""
+    """The rows with the smallest mixed hashes of their ids, duplicates by what they hold: the same
+    in every order of the input.
+    """
     if hashes is None:
         hashes = hashing.fingerprint64(raw["id"].combine_chunks())
     mixed = hashing.mix(hashes, hashing.SAMPLE)
@@ -96,7 +102,9 @@ def fold_tallies(tallies: Iterable[Tally]) -> tuple[dict[str, Tally], pa.Table |
 
 
 def fold_stream(tallies: list[Tally]) -> Tally:
-    """The total of tallies of one stream, in any order. Batches of a file fold first, so that few tallies travel."""
+    """The total of tallies of one stream, in any order. Batches of a file fold first, so that few
+    tallies travel.
+    """
     total = Tally(tallies[0].stream)
     total.rows_read = sum(t.rows_read for t in tallies)
     total.rejected = _sum(t.rejected for t in tallies)
@@ -123,9 +131,11 @@ def tally_json(total: Tally) -> dict:
 
 
 def profiles_json(spec: Spec, total: Tally) -> dict[str, dict]:
-    """Of each coded feature over all valid rows: missing, distinct, top values, and the collisions of hashed ones.
+    """Of each coded feature over all valid rows: missing, distinct, top values, and the collisions
+    of hashed ones.
 
-    Features that share a table share its buckets: their values are counted together, and shown with the table's owner.
+    Features that share a table share its buckets: their values are counted together, and shown with
+    the table's owner.
     """
     return {
         name: _profile_json(spec, name, total.profiles)

@@ -10,7 +10,9 @@ import numpy as np
 
 
 def arrays(inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
-    """{signature: {name: {"dtype", "values"}}} → arrays by signature and name; texts are objects that hold bytes."""
+    """{signature: {name: {"dtype", "values"}}} → arrays by signature and name; texts are objects
+    that hold bytes.
+    """
     return {
         signature: {name: array(**column) for name, column in columns.items()}
         for signature, columns in inputs.items()

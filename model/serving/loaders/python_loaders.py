@@ -1,4 +1,6 @@
-"""The two loaders of TensorFlow's Python: that of version 1, which runs a session, and tf.saved_model.load."""
+"""The two loaders of TensorFlow's Python: that of version 1, which runs a session, and
+tf.saved_model.load.
+"""
 
 from __future__ import annotations
 

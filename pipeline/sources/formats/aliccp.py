@@ -1,10 +1,12 @@
-"""Ali-CCP's raw pair of files: a skeleton of samples, and the features that many samples have in common.
+"""Ali-CCP's raw pair of files: a skeleton of samples, and the features that many samples have in
+common.
 
     sample_skeleton    sample_id,click,conversion,common_feature_id,count,features
     common_features    common_feature_id,count,features
     features           field \\x02 id \\x03 value, with \\x01 between them
 
-A field is a column of ids, "<field>.value" the column of their values; a sample has its own and those of its common_feature_id.
+A field is a column of ids, "<field>.value" the column of their values; a sample has its own and
+those of its common_feature_id.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class AliccpFile:
 
     @cached_property
     def names(self) -> list[str] | None:
-        """The samples' own columns, and the fields of the first lines of both files; None of an empty file."""
+        """The samples' own columns, and the fields of the first lines of both files; None of an
+        empty file.
+        """
         own = _fields(self._text, SKELETON, self._stream)
         if own is None:
             return None
@@ -112,7 +116,9 @@ class Common:
 
 @cache
 def _common_features(declared: str, sources: tuple[Source, ...], wanted: tuple[str, ...]) -> Common:
-    """Reads the common features once in a process. Raises FunnelError for a line that cannot be used, or a key that is there twice."""
+    """Reads the common features once in a process. Raises FunnelError for a line that cannot be
+    used, or a key that is there twice.
+    """
     stream = Stream.model_validate_json(declared)
     keys, columns = (
         [pa.array([], pa.binary())],
@@ -153,7 +159,9 @@ def _fields(text: Text, names: list[str], stream: Stream) -> set[str] | None:
 
 
 def _parse(places: np.ndarray, lines: list[bytes], names: list[str], stream: Stream) -> Raw:
-    """Lines → their columns as bytes, those whose features are not as many as counted, or not of the form, malformed."""
+    """Lines → their columns as bytes, those whose features are not as many as counted, or not of
+    the form, malformed.
+    """
     unquoted = stream.model_copy(update={"quote": "", "columns": names})
     raw = parse_csv(places, lines, names, dict.fromkeys(names, "text"), unquoted)
     texts = raw.table["features"].combine_chunks()

@@ -1,4 +1,6 @@
-"""CSV, every column as bytes: any separator and quote, with or without a header, and quoted values that hold newlines."""
+"""CSV, every column as bytes: any separator and quote, with or without a header, and quoted values
+that hold newlines.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ LONE_RETURN = re.compile(rb"\r(?!\n)")
 
 
 class CsvFile:
-    """A CSV file. A row is one line, or with `multiline` the lines that its quotes hold together; its place is the first's."""
+    """A CSV file. A row is one line, or with `multiline` the lines that its quotes hold together;
+    its place is the first's.
+    """
 
     def __init__(self, file: pa.NativeFile, stream: Stream) -> None:
         self._text, self._stream = Text(file), stream
@@ -117,7 +121,8 @@ def _rows(
         BYTE_ORDER_MARK
     ):  # inside the file it belongs to a value, but Arrow drops one at the start of what it reads
         text = BYTE_ORDER_MARK + text
-    # Arrow ends a row at a carriage return too: two rows in one line could make up for one in two. With a newline it is in quotes.
+    # Arrow ends a row at a carriage return too: two rows in one line could make up for one in two.
+    # With a newline it is in quotes.
     if b"\r" in text and len(lines) > 1 and LONE_RETURN.search(text):
         raise ValueError
     try:
@@ -146,7 +151,9 @@ def _rows(
 
 
 class Gather:
-    """Physical lines → records. A quote opens at the start of a value only, and two in a row within it stand for one."""
+    """Physical lines → records. A quote opens at the start of a value only, and two in a row within
+    it stand for one.
+    """
 
     def __init__(self, stream: Stream) -> None:
         quote, mark = re.escape(stream.quote.encode()), re.escape(stream.separator.encode())
@@ -174,7 +181,9 @@ class Gather:
     def records(
         self, blocks: Iterable[Block]
     ) -> Iterator[tuple[np.ndarray, list[bytes], list[tuple[int, str, str]]]]:
-        """(places, records, the first lines of values that never end as malformed). Blank lines between records are left out."""
+        """(places, records, the first lines of values that never end as malformed). Blank lines
+        between records are left out.
+        """
         places, lines = np.arange(0), []
         for more_places, more_lines in blocks:
             places, lines = np.concatenate([places, more_places]), lines + more_lines
@@ -184,7 +193,9 @@ class Gather:
         yield self._join(places, lines, last=True)[1:]
 
     def _join(self, places: np.ndarray, lines: list[bytes], *, last: bool) -> tuple:
-        """(number of lines used, places, records, malformed). Unless they are the last, lines of an open record stay unused."""
+        """(number of lines used, places, records, malformed). Unless they are the last, lines of an
+        open record stay unused.
+        """
         starts, records, malformed, row = [], [], [], 0
         while row < len(lines):
             end = self._end(lines, row, last=last)
@@ -200,7 +211,9 @@ class Gather:
         return row, places[starts], records, malformed
 
     def _end(self, lines: list[bytes], row: int, *, last: bool) -> int | None:
-        """The row after the record that begins at `row`; `row` itself if it never ends; None if that is not known yet."""
+        """The row after the record that begins at `row`; `row` itself if it never ends; None if
+        that is not known yet.
+        """
         if self._quote not in lines[row] or not self._opens.match(lines[row]):
             return row + 1
         size = len(lines[row])

@@ -1,4 +1,6 @@
-"""JSON lines: one object a line; what is no object, or holds values of another type than its column, is malformed."""
+"""JSON lines: one object a line; what is no object, or holds values of another type than its
+column, is malformed.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +60,11 @@ class JsonFile:
         return [row for row in rows if isinstance(row, dict)]
 
     def _kind(self, column: str, raw_type: str) -> pa.DataType:
-        """The Arrow type of a column: its raw type's if some value is of that, else the first value's.
+        """The Arrow type of a column: its raw type's if some value is of that, else the first
+        value's.
 
-        Arrow's own inference is not used: it turns texts that look like dates into times, which would change their hash.
+        Arrow's own inference is not used: it turns texts that look like dates into times, which
+        would change their hash.
         """
         own = TYPES[raw_type]
         kinds = [
@@ -125,7 +129,9 @@ def _objects(lines: list[bytes], schema: pa.Schema) -> pa.Table:
 
 
 def _row(line: bytes, schema: pa.Schema) -> pa.Table:
-    """One line by itself, whose types may differ from the first lines': whole numbers serve as text, texts as numbers."""
+    """One line by itself, whose types may differ from the first lines': whole numbers serve as
+    text, texts as numbers.
+    """
     try:
         row = json.loads(line.decode("utf-8-sig", "surrogateescape"))
     except (ValueError, RecursionError):

@@ -1,4 +1,6 @@
-"""Text files → blocks of lines with their places: line numbers, or byte offsets where a piece of the file is read."""
+"""Text files → blocks of lines with their places: line numbers, or byte offsets where a piece of
+the file is read.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ Block = tuple[np.ndarray, list[bytes]]  # [n] places, n lines
 
 @dataclass
 class Raw:
-    """Parsed rows and their places; `malformed` lists (place, reason, text) of the lines that did not parse.
+    """Parsed rows and their places; `malformed` lists (place, reason, text) of the lines that did
+    not parse.
 
     `misses` says by table which rows' key it does not hold: [n] bool masks.
     """
@@ -30,7 +33,8 @@ class Raw:
 
 
 class Text:
-    """A text file whose head is read first, so that every piece of it is read with the same columns and types.
+    """A text file whose head is read first, so that every piece of it is read with the same columns
+    and types.
 
     The head is HEAD_BYTES, and at least one line that holds something.
     """
@@ -51,7 +55,9 @@ class Text:
         return next(_cut(iter([text + b"\n"]), 0, None, by_bytes))
 
     def blocks(self, start: int | None = None, end: int | None = None) -> Iterator[Block]:
-        """The lines that begin in [start, end), by their offsets; without a start all of them, by their numbers."""
+        """The lines that begin in [start, end), by their offsets; without a start all of them, by
+        their numbers.
+        """
         if not start:
             return _cut(chain([self._head], self._chunks()), 0, end, start is not None)
         return _cut(self._chunks(), self._next_line(start, end), end, by_bytes=True)
