@@ -42,6 +42,7 @@ test-tfio: setup .venv-tfio/.installed
 lint: setup
 	@$(BIN)/ruff check --no-cache .
 	@$(BIN)/ruff format --no-cache --check .
+	@$(BIN)/mypy --cache-dir=/dev/null
 
 bench: setup
 	@$(BIN)/python benchmarks/simulate.py

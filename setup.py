@@ -18,6 +18,7 @@ DEV = [
     "pytest-xdist>=3.6,<4",
     "hypothesis>=6.100",
     "ruff>=0.12",
+    "mypy>=2,<3",
     "moto[server]>=5.1,<6",
 ]
 

@@ -11,10 +11,10 @@ from unittest.mock import patch
 
 import pyarrow as pa
 
+from features.files import staging
 from pipeline.config import PreprocessConfig
 from pipeline.job import encode_batch, finish, make_plan
 from pipeline.labeling.split import make_calendar
-from pipeline.output.staging import staging
 from pipeline.output.write import write_shard
 from pipeline.partition import write_partition
 from pipeline.rows import encode

@@ -22,7 +22,7 @@ LAYOUT_KEYS = (
 NUMBER_LOSSES, PROBABILITY_LOSSES = ("mse", "huber"), ("cross_entropy",)
 PROBABILITY_KEYS = (
     "joint",
-    "outright",
+    "label_is_joint",
     "threshold",
     "positive_weight",
     "calibrate",
@@ -201,9 +201,9 @@ def _check_task(spec: Spec, name: str, task: Task) -> None:
             raise ValueError(
                 f"tasks.{name}.joint = '{task.joint}' names the probability of a chain: give `given`, or remove it"
             )
-        if task.outright:
+        if task.label_is_joint:
             raise ValueError(
-                f"tasks.{name}.outright: the label is that of a chain, whose steps before it are unknown: give `given`"
+                f"tasks.{name}.label_is_joint: the label is that of a chain, whose steps before it are unknown: give `given`"
             )
         return
     parents = [t.label for n, t in spec.tasks.items() if n != name]

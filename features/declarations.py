@@ -183,7 +183,7 @@ class Numeric(Settings):
     """One number, as the network reads it: `missing` in place of nothing, cut to `clip` = [low,
     high], then `transform`, then `scale`.
 
-    log1p counts values below 0 as 0. standardize: (x − mean) / deviation; minmax: (x − min) / (max
+    log1p counts values below 0 as 0. standardize: (x − mean) / std; minmax: (x − min) / (max
     − min), cut to [0, 1]; both of the training split's transformed values. What is still missing is
     0 then: the mean, or the minimum.
     """

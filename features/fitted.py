@@ -30,7 +30,7 @@ class Outcome(Settings):
 
 
 class Fitted(Settings):
-    """By feature: `moments` (mean, deviation) and `ranges` (min, max) of the transformed numbers;
+    """By feature: `moments` (mean, std) and `ranges` (min, max) of the transformed numbers;
     `boundaries` of quantiles; `vocabularies`, the ids as they are written, rising. `outcomes`: the
     training rows by their labels.
     """

@@ -223,8 +223,8 @@ def _scaling(fitted: Fitted, name: str, scale: str) -> tuple[float, float]:
     if scale == "none":
         return 0.0, 1.0
     if scale == "standardize":
-        mean, deviation = fitted.moments[name]
-        return mean, deviation or 1.0
+        mean, std = fitted.moments[name]
+        return mean, std or 1.0
     low, high = fitted.ranges[name]
     return low, (high - low) or 1.0
 

@@ -125,7 +125,7 @@ class Task(Settings):
     all rows, or over its sample space, the rows whose label `given` is 1.
 
     `joint` names the probability of the whole chain, p(given and label): p_ctcvr for tasks ctr and
-    cvr. With `outright` the label is that of the joint itself, known on all rows, where it is
+    cvr. With `label_is_joint` the label is that of the joint itself, known on all rows, where it is
     otherwise 1 if both given and label are. `threshold` is where precision, recall and accuracy
     cut. `positive_weight` multiplies the loss of rows of label 1; scores undo it. `calibrate` maps
     the scores of the task and of its joint to the rates of held-out training rows. A number's
@@ -135,7 +135,7 @@ class Task(Settings):
     label: str
     given: str | None = None
     joint: Name | None = None
-    outright: bool = False
+    label_is_joint: bool = False
     threshold: float = Field(0.5, gt=0, lt=1)
     positive_weight: float = Field(1.0, gt=0)
     calibrate: Literal["isotonic", "platt"] | None = None

@@ -102,7 +102,7 @@ def train(
             raise Interrupted(trained.step)
     if falling:
         console.print(f"[dim]· {escape(falling)}[/dim]")
-    reasons = {"action": "as an action asked", "data": "since the input is exhausted"}
+    reasons = {"callback": "as a callback asked", "data": "since the input is exhausted"}
     if trained.ended in reasons:
         console.print(
             f"[yellow]warning:[/yellow] training ended at step {trained.step:,}, {reasons[trained.ended]}"

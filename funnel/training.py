@@ -15,14 +15,14 @@ from funnel.cli.training_bar import training_bar
 from funnel.config.config import Config
 from funnel.console import console
 from model.data.input import Data
-from model.estimator.actions import EarlyStopping, MetricsLog, Profile, TensorBoard, last_fall
+from model.estimator.callbacks import EarlyStopping, MetricsLog, Profile, TensorBoard, last_fall
 from model.estimator.early_stop import AN_EPOCH, EarlyStop
 from model.estimator.estimator import InputFn, RankingEstimator, Trained
 from model.estimator.identity import Identity, RankingConfig
 from model.estimator.train_and_evaluate import EvalSpec, Exporter, TrainSpec, train_and_evaluate
 from model.estimator.warm_start import WarmStart
 from model.serving.exporters import BestExporter, FinalExporter, LatestExporter
-from model.training.progress import Action
+from model.training.progress import Callback
 from model.training.workers import worker, workers
 
 FALLING = 0.01  # of the loss before
@@ -119,12 +119,12 @@ class Run:
         configured.
         """
         evaluation, begins = self.config.evaluation, self.prepare()
-        with self._actions(begins) as actions:
+        with self._callbacks(begins) as callbacks:
             if not (evaluation.every or self._exporters):
                 return self.estimator.train(
-                    self.train_input, max_steps=self.max_steps, actions=actions
+                    self.train_input, max_steps=self.max_steps, callbacks=callbacks
                 )
-            train_spec = TrainSpec(self.train_input, self.max_steps, actions)
+            train_spec = TrainSpec(self.train_input, self.max_steps, callbacks)
             eval_spec = EvalSpec(
                 self.eval_input, evaluation.every or self.max_steps, self._exporters, self._stopping
             )
@@ -144,7 +144,7 @@ class Run:
         )
 
     @contextmanager
-    def _actions(self, begins: int) -> Iterator[list[Action]]:
+    def _callbacks(self, begins: int) -> Iterator[list[Callback]]:
         """The progress bar and what is written; the first of several workers alone writes."""
         run_config = self.config.run_config
         with training_bar() as bar:
@@ -153,7 +153,7 @@ class Run:
                 return
             log = MetricsLog(self.model_dir / "metrics.jsonl")
             log.forget_after(begins)
-            actions: list[Action] = [*self._early_stop(), bar, log]
+            callbacks: list[Callback] = [*self._early_stop(), bar, log]
             board = TensorBoard(self.model_dir / "tensorboard") if run_config.tensorboard else None
             profile = (
                 Profile(self.model_dir / "profile", *run_config.profile)
@@ -163,13 +163,13 @@ class Run:
             if profile:
                 profile.reached(begins)
             try:
-                yield actions + [action for action in (board, profile) if action]
+                yield callbacks + [callback for callback in (board, profile) if callback]
             finally:
-                for action in (board, profile):
-                    if action:
-                        action.close()
+                for callback in (board, profile):
+                    if callback:
+                        callback.close()
 
-    def _early_stop(self) -> list[Action]:
+    def _early_stop(self) -> list[Callback]:
         """What ends the training by its held-out rows, if anything does."""
         if not self.ranking.train.early_stop:
             return []
@@ -190,7 +190,7 @@ class Run:
         ]
 
     @cached_property
-    def _stopping(self) -> list[Action]:
+    def _stopping(self) -> list[Callback]:
         options = self.config.evaluation.early_stopping
         if options is None:
             return []

@@ -151,10 +151,10 @@ def entire_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[L
     """(label, mask) of a task's joint over all rows: 1 if the whole chain happened, 0 if any step
     is known not to have.
 
-    The label of a task declared `outright` is that of its joint already.
+    The label of a task declared `label_is_joint` is that of its joint already.
     """
     label, at = labels[spec.tasks[task].label], task
-    while not spec.tasks[at].outright and spec.parent(at) is not None:
+    while not spec.tasks[at].label_is_joint and spec.parent(at) is not None:
         at = spec.parent(at)
         label = both(labels[spec.tasks[at].label], label)
     return label, label >= 0

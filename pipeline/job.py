@@ -18,12 +18,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from features.errors import FunnelError, nearest
+from features.files import staging
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.attribution import Attribute
 from pipeline.labeling.split import Calendar, make_calendar
 from pipeline.output import publish
 from pipeline.output.progress import Watch, mark
-from pipeline.output.staging import staging
 from pipeline.partition import Partial, write_partition
 from pipeline.rows import encode
 from pipeline.rows.read import Batch, Piece, Reject, check_columns, pieces, read, wanted

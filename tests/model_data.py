@@ -23,7 +23,7 @@ from model.data.input import Data
 from model.estimator.estimator import RankingEstimator, Trained
 from model.estimator.identity import RankingConfig
 from model.training.config import RunConfig, TrainConfig
-from model.training.progress import Action
+from model.training.progress import Callback
 from pipeline.output import write
 from pipeline.output.write import Rows
 from pipeline.statistics import statistics
@@ -165,8 +165,8 @@ class Run(RankingEstimator):
         )
         self.eval_input = self.data.eval_input(batch_size=settings.batch_size)
 
-    def train(self, *actions: Action) -> Trained:
-        return super().train(self.train_input, max_steps=self.total, actions=actions)
+    def train(self, *callbacks: Callback) -> Trained:
+        return super().train(self.train_input, max_steps=self.total, callbacks=callbacks)
 
     def predict(self) -> dict[str, np.ndarray]:
         return super().predict(self.eval_input)

@@ -20,7 +20,7 @@ Reference = Callable[[Weights, Weights], dict[str, np.ndarray]]
 def precision(dtype: str) -> Iterator[None]:
     """Layers made here, and their parts, compute in `dtype`.
 
-    float32 as they do in training, but for batch norm: it divides by a deviation, which in float32
+    float32 as they do in training, but for batch norm: it divides by a std, which in float32
     costs more than the tolerance.
     """
     before = keras.config.dtype_policy()

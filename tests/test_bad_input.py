@@ -10,8 +10,8 @@ from log_files import T0
 from pipeline_logs import make_config, read_examples, rejects, run, write_jsonl, write_logs
 
 from features.errors import FunnelError
+from features.files import staging
 from pipeline.job import preprocess
-from pipeline.output.staging import staging
 from pipeline.sources import pieces as formats
 
 

@@ -272,12 +272,12 @@ def test_a_column_label_of_several_texts():
             r"tasks\.t\.joint is for a label of 0 and 1",
         ),
         (
-            {"label": "dwell", "given": "click", "outright": True},
-            r"tasks\.t\.outright is for a label of 0 and 1",
+            {"label": "dwell", "given": "click", "label_is_joint": True},
+            r"tasks\.t\.label_is_joint is for a label of 0 and 1",
         ),
         (
-            {"label": "convert", "outright": True},
-            r"tasks\.t\.outright: the label is that of a chain, .*: give `given`",
+            {"label": "convert", "label_is_joint": True},
+            r"tasks\.t\.label_is_joint: the label is that of a chain, .*: give `given`",
         ),
         (
             {"label": "convert", "positive_weight": -1},

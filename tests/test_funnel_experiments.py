@@ -67,7 +67,7 @@ def test_statistics_by_hand():
     assert found == pytest.approx(
         {
             "mean": 3,
-            "deviation": 7**0.5,
+            "std": 7**0.5,
             "median": 2,
             "interval": 4.302653 * (7 / 3) ** 0.5,
             "n": 3,
@@ -76,7 +76,7 @@ def test_statistics_by_hand():
     )
     assert statistics([4.0]) == {
         "mean": 4.0,
-        "deviation": 0.0,
+        "std": 0.0,
         "median": 4.0,
         "interval": 0.0,
         "n": 1,
@@ -91,7 +91,7 @@ def test_results_go_on_disk_one_by_one_and_a_rerun_measures_what_is_missing(tmp_
     summary = run(Sum(tmp_path), 3)
     assert measured(tmp_path)[3:] == ["10/2", "20/2", "30/2", "10/3", "20/3", "30/3"]
     assert summary["20"]["value"] == pytest.approx(
-        {"mean": 22, "deviation": 1, "median": 22, "interval": 4.302653 / 3**0.5, "n": 3}
+        {"mean": 22, "std": 1, "median": 22, "interval": 4.302653 / 3**0.5, "n": 3}
     )
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

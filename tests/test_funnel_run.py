@@ -298,7 +298,7 @@ def test_the_line_of_an_evaluation(results, line):
 
 @pytest.mark.slow
 def test_training_goes_on_after_an_interruption(done, monkeypatch, capsys):
-    from model.estimator.actions import MetricsLog
+    from model.estimator.callbacks import MetricsLog
 
     real = MetricsLog.__call__
 

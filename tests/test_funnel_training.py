@@ -154,7 +154,7 @@ def test_early_stopping_counts_on_in_a_new_process(folder):
         "steps",
     )  # the first is the best, the second is missed once
     trained = Run(load(folder / "my.toml", [*changes, "train.steps=100"])).train()
-    assert (trained.step, trained.ended) == (6, "action")
+    assert (trained.step, trained.ended) == (6, "callback")
 
 
 @pytest.mark.parametrize("profile", [(1, 3), (5, 5), (4, 6)])

@@ -3,7 +3,7 @@
 import io
 
 from rich.console import Console
-from test_model_actions import REPORT
+from test_model_callbacks import REPORT
 
 from funnel.cli.training_bar import describe, training_bar
 

@@ -41,7 +41,7 @@ def train(tmp_path, losses: dict[int, float], steps: int | None = None):
 
 def test_it_ends_after_three_evaluations_without_a_lower_loss_and_keeps_the_best(tmp_path):
     trained, stop, kept, said = train(tmp_path, {2: 0.9, 4: 0.5, 6: 0.6, 8: 0.5, 10: 0.7, 12: 0.1})
-    assert (trained.step, trained.ended) == (10, "action")
+    assert (trained.step, trained.ended) == (10, "callback")
     np.testing.assert_array_equal(kept, stop.weights[4])
     assert said == ["the held-out loss was lowest at step 4: 0.5000, whose weights are kept"]
 

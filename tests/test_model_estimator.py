@@ -26,11 +26,11 @@ def weights(estimator) -> dict[str, np.ndarray]:
 
 
 def kill_at(step):
-    def action(progress):
+    def callback(progress):
         if progress.step >= step:
             raise Killed
 
-    return action
+    return callback
 
 
 def assert_equal(one, other):

@@ -21,7 +21,10 @@ CHAIN = make_spec(
     labels=LABELS | RETURN, tasks=TASKS | {"ret": {"label": "return", "given": "convert"}}
 )
 OUTRIGHT = make_spec(
-    tasks={"ctr": TASKS["ctr"], "cvr": {"label": "convert", "given": "click", "outright": True}}
+    tasks={
+        "ctr": TASKS["ctr"],
+        "cvr": {"label": "convert", "given": "click", "label_is_joint": True},
+    }
 )
 DWELL = {"dwell": {"event": "clicks", "value": "seconds", "after": "click"}}
 # Rows: no click; click alone; click and conversion; click whose conversion is unknown.

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from model_data import lines, make_estimator, make_model, write_data
 
-from model.estimator.actions import MetricsLog
+from model.estimator.callbacks import MetricsLog
 from model.estimator.estimator import RankingEstimator
 
 STEPS = 60

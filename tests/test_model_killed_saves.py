@@ -14,7 +14,7 @@ import pytest
 from model_data import FEATURES, lines, make_estimator, make_model, make_spec, write_data
 from test_model_interruptions import assert_same, state
 
-from model.estimator.actions import MetricsLog
+from model.estimator.callbacks import MetricsLog
 from model.estimator.estimator import RankingEstimator
 from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
 from model.serving.exporters import BestExporter, LatestExporter

@@ -164,7 +164,9 @@ def test_a_number_is_measured_on_its_own_sample_space():
 
 
 def test_a_joint_given_outright():
-    spec = make_spec(tasks=TASKS | {"cvr": TASKS["cvr"] | {"outright": True, "threshold": 0.3}})
+    spec = make_spec(
+        tasks=TASKS | {"cvr": TASKS["cvr"] | {"label_is_joint": True, "threshold": 0.3}}
+    )
     labels = {"click": np.array([1, 1, 0, 0, -1]), "convert": np.array([1, 0, 1, 0, 1])}
     joint = np.array([0.9, 0.1, 0.8, 0.2, 0.4])
     alone = evaluate(

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from model_data import lines, make_estimator, make_model, write_data
 
-from model.estimator.actions import EarlyStopping, MetricsLog
+from model.estimator.callbacks import EarlyStopping, MetricsLog
 from model.estimator.estimator import RankingEstimator
 from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
 
@@ -36,7 +36,7 @@ class Watched:
     def export(self, estimator, metrics, step, final):
         self.exported.append((step, final))
 
-    def run(self, *exporters, actions=(), max_steps=7):
+    def run(self, *exporters, callbacks=(), max_steps=7):
         """As a new process goes on."""
         run = make_estimator(self.folder, model=make_model("shared_bottom"), warn=lambda line: None)
         estimator = RankingEstimator(
@@ -48,7 +48,7 @@ class Watched:
         )
         log = MetricsLog(estimator.model_dir / "metrics.jsonl")
         log.forget_after(estimator.train(run.train_input, steps=0).step)
-        eval_spec = EvalSpec(run.eval_input, 3, exporters or [self.export], actions)
+        eval_spec = EvalSpec(run.eval_input, 3, exporters or [self.export], callbacks)
         return train_and_evaluate(
             estimator, TrainSpec(run.train_input, max_steps, [log]), eval_spec
         )[0]
@@ -136,16 +136,18 @@ def test_what_comes_after_an_older_checkpoint_is_evaluated_again(monkeypatch, un
 
 def test_a_training_that_stopped_early_stops_where_it_was_killed(undisturbed, watched):
     def stopping():
-        action = EarlyStopping("ctr auc", patience=1, min_delta=1.0)  # the second is no improvement
-        action.resume(watched.folder / "model/metrics.jsonl")
-        return [action]
+        callback = EarlyStopping(
+            "ctr auc", patience=1, min_delta=1.0
+        )  # the second is no improvement
+        callback.resume(watched.folder / "model/metrics.jsonl")
+        return [callback]
 
     def killed(estimator, metrics, step, final):
         return kill() if step == 6 else None
 
     with pytest.raises(Killed):
-        watched.run(killed, actions=stopping())
-    trained = watched.run(actions=stopping())
-    assert (trained.step, trained.ended) == (6, "action")
+        watched.run(killed, callbacks=stopping())
+    trained = watched.run(callbacks=stopping())
+    assert (trained.step, trained.ended) == (6, "callback")
     assert watched.exported == [(6, True)]
     assert watched.evaluations == undisturbed.evaluations[:2]

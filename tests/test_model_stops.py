@@ -1,4 +1,4 @@
-"""Why a training ends: losses that are not finite, an exhausted input, an action; and checkpoints
+"""Why a training ends: losses that are not finite, an exhausted input, a callback; and checkpoints
 by the clock.
 """
 
@@ -165,7 +165,7 @@ def test_an_action_of_the_evaluation_ends_it(tmp_path):
         [lambda p: p.step >= 4],
     )
     trained, _ = train_and_evaluate(estimator, TrainSpec(train_input, 100), eval_spec)
-    assert (trained.step, trained.ended) == (4, "action")
+    assert (trained.step, trained.ended) == (4, "callback")
     assert exported == [(2, False), (4, True)]
 
 

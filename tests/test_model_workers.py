@@ -51,7 +51,7 @@ class Stop:
 Reporter.within = lambda self, seconds: 3 + 2 * worker()  # as if their steps took unlike times
 run = make_estimator(Path(sys.argv[1]), log_every=10, async_checkpoints=True)
 estimator = RankingEstimator(run.config, run.model_dir, run.run_config)
-trained = estimator.train(halves(run), max_steps=60, actions=[] if worker() else [Stop()])
+trained = estimator.train(halves(run), max_steps=60, callbacks=[] if worker() else [Stop()])
 print("ended at", trained.step, trained.ended)
 again = RankingEstimator(run.config, run.model_dir, run.run_config)
 enough = [] if worker() else [lambda progress: progress.step >= 60]
@@ -126,8 +126,8 @@ def test_what_the_chief_alone_wishes_all_do_at_the_same_step(tmp_path):
     (code, chief), (other_code, other) = start(tmp_path, program=CHIEF_DECIDES)
     assert (code, other_code) == (0, 0), chief[-2000:] + other[-2000:]
     for output in (chief, other):
-        assert "ended at 40 action" in output
-        assert "ended at 60 action" in output
+        assert "ended at 40 callback" in output
+        assert "ended at 60 callback" in output
     said = [line.removeprefix("told ") for line in chief.splitlines() if line.startswith("told ")]
     assert said == ["10", "12", "20", "30", "40"]
     exported = [

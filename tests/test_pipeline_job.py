@@ -244,10 +244,10 @@ def test_statistics_on_paper(tmp_path):
     run(tmp_path, split={"eval": {"last": "1h"}})
     statistics = json.loads((tmp_path / "data" / "statistics.json").read_text())
     price = statistics["features"]["price"]
-    # log1p of the three prices: 0, 1, 2 → mean 1, deviation √(2/3)
+    # log1p of the three prices: 0, 1, 2 → mean 1, std √(2/3)
     assert (price["missing"], price["count"]) == (1, 3)
     np.testing.assert_allclose(
-        [price["mean"], price["deviation"], price["max"]],
+        [price["mean"], price["std"], price["max"]],
         [1, np.sqrt(2 / 3), np.e**2 - 1],
         rtol=1e-6,
     )

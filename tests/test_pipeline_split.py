@@ -172,8 +172,8 @@ def test_negatives_are_sampled_and_weighted_so_that_their_sum_stays():
     assert weights.dtype == np.float32
     assert set(weights[kept]) == {4.0}
     assert set(weights[(split == TRAIN) & ~negative]) | set(weights[split == EVAL]) == {1.0}
-    deviation = np.sqrt(there * 0.25 * 0.75) * 4
-    assert abs(weights[kept].sum() - there) < 4 * deviation
+    std = np.sqrt(there * 0.25 * 0.75) * 4
+    assert abs(weights[kept].sum() - there) < 4 * std
 
 
 def test_a_larger_share_keeps_what_a_smaller_one_keeps():

@@ -120,9 +120,7 @@ def test_numbers_on_paper():
     price = statistics.statistics_json(SPEC, part, {})["features"]["price"]
     logs = np.array([0, 1, np.log1p(100)])
     assert (price["missing"], price["count"]) == (1, 2)
-    np.testing.assert_allclose(
-        [price["mean"], price["deviation"]], [logs.mean(), logs.std()], rtol=1e-6
-    )
+    np.testing.assert_allclose([price["mean"], price["std"]], [logs.mean(), logs.std()], rtol=1e-6)
     np.testing.assert_allclose(
         [price["transformed_min"], price["transformed_max"]], [0, np.log1p(100)], rtol=1e-6
     )
@@ -130,7 +128,7 @@ def test_numbers_on_paper():
         [price["min"], price["max"], price["quantiles"]["p99"]], [np.e - 1, 1000, 1000], rtol=1e-6
     )
     fitted = fit.fit(SPEC, part)
-    assert fitted.moments == {"price": (price["mean"], price["deviation"])}
+    assert fitted.moments == {"price": (price["mean"], price["std"])}
     assert fitted.ranges == {"price": (0.0, price["transformed_max"])}
 
 
@@ -139,9 +137,7 @@ def test_moments_add_up_as_if_seen_at_once():
     parts = [Moments.of(part) for part in np.split(values, [0, 3, 400, 401])]
     total = sum(parts, Moments())
     assert (total.count, total.low, total.high) == (1000, values.min(), values.max())
-    np.testing.assert_allclose(
-        [total.mean, total.deviation], [values.mean(), values.std()], rtol=1e-12
-    )
+    np.testing.assert_allclose([total.mean, total.std], [values.mean(), values.std()], rtol=1e-12)
     assert moments.Moments.of(np.array([NAN])) == Moments()
 
 
@@ -154,7 +150,7 @@ def test_parts_fold_to_the_whole():
     )
     one, other = (statistics.statistics_json(SPEC, part, {}) for part in (whole, folded))
     for name in ("price", "age"):
-        for key in ("mean", "deviation"):
+        for key in ("mean", "std"):
             assert one["features"][name].pop(key) == pytest.approx(
                 other["features"][name].pop(key), rel=1e-12
             )

@@ -10,12 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from funnel import console
-from model.training.progress import Action, Progress
+from model.training.progress import Callback, Progress
 
 
 @contextmanager
-def training_bar(screen: Console | None = None) -> Iterator[Action]:
-    """A bar that lasts as long as the block, and the action that moves it. Away from a terminal it
+def training_bar(screen: Console | None = None) -> Iterator[Callback]:
+    """A bar that lasts as long as the block, and the callback that moves it. Away from a terminal it
     shows nothing.
     """
     screen = screen or console.console

@@ -22,9 +22,7 @@ from features.errors import FunnelError, nearest
 from funnel.console import console
 
 Metrics = dict[str, float]
-Summary = dict[
-    str, dict[str, Metrics]
-]  # {setting: {metric: {mean, deviation, median, interval, n}}}
+Summary = dict[str, dict[str, Metrics]]  # {setting: {metric: {mean, std, median, interval, n}}}
 CONFIDENCE = 0.95
 
 
@@ -128,15 +126,15 @@ class Results:
 
 
 def statistics(values: Sequence[float]) -> Metrics:
-    """Mean, standard deviation s (n − 1), median and half of the mean's confidence interval,
+    """Mean, standard std s (n − 1), median and half of the mean's confidence interval,
     t·s/√n; of one value, no spread.
     """
     n = len(values)
-    deviation = float(np.std(values, ddof=1)) if n > 1 else 0.0
-    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / n**0.5 if n > 1 else 0.0
+    std = float(np.std(values, ddof=1)) if n > 1 else 0.0
+    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / n**0.5 if n > 1 else 0.0
     return {
         "mean": float(np.mean(values)),
-        "deviation": deviation,
+        "std": std,
         "median": float(np.median(values)),
         "interval": half,
         "n": n,
@@ -194,5 +192,5 @@ def figure(columns: int, *, width: float, height: float = 3.6) -> tuple[Figure, 
 
 
 def spread(found: Mapping[str, float], digits: int = 4) -> str:
-    """mean ± deviation."""
-    return f"{found['mean']:.{digits}f} ± {found['deviation']:.{digits}f}"
+    """mean ± std."""
+    return f"{found['mean']:.{digits}f} ± {found['std']:.{digits}f}"

@@ -126,7 +126,7 @@ class Census(Experiment):
                 ]
             )
         rows += [[sharing, *[None] * (2 + len(tasks))] for sharing in self.left_out]
-        table("Test AUC, mean ± deviation", ["sharing", "seeds", *tasks, "published"], rows)
+        table("Test AUC, mean ± std", ["sharing", "seeds", *tasks, "published"], rows)
         for sharing, reason in self.left_out.items():
             console.print(f"{sharing} is left out: {reason}", markup=False)
 

@@ -177,7 +177,7 @@ class MMoESynthetic(Experiment):
                     )
         table(
             "Final loss",
-            ["model", "p", "mean ± deviation", "median", f"loss > {STUCK}", "paper"],
+            ["model", "p", "mean ± std", "median", f"loss > {STUCK}", "paper"],
             rows,
         )
 

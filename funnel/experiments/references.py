@@ -164,13 +164,13 @@ def _numbers(spec: Spec, train: Rows, held: Rows) -> Iterator[tuple[np.ndarray, 
 
 
 def _standardized(x: np.ndarray, held: np.ndarray) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """(x − mean) / deviation with 0 for a missing one, and where it was missing."""
+    """(x − mean) / std with 0 for a missing one, and where it was missing."""
     known = x[~np.isnan(x)]
-    mean, deviation = (known.mean(), known.std()) if len(known) else (0.0, 1.0)
+    mean, std = (known.mean(), known.std()) if len(known) else (0.0, 1.0)
 
     def block(values: np.ndarray) -> sparse.csr_matrix:
         lacking = np.isnan(values)
-        scaled = np.where(lacking, 0, (values - mean) / (deviation or 1.0))
+        scaled = np.where(lacking, 0, (values - mean) / (std or 1.0))
         return sparse.csr_matrix(np.stack([scaled, lacking], axis=1))
 
     return block(x), block(held)

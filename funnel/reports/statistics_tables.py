@@ -104,12 +104,12 @@ def show_features(features: dict) -> None:
                 n,
                 o["count"],
                 o["missing"],
-                *map(_digits, (o["min"], o["max"], o["mean"], o["deviation"])),
+                *map(_digits, (o["min"], o["max"], o["mean"], o["std"])),
             ]
             for n, o in numbers.items()
         ]
-        header = ["feature", "rows", "missing", "min", "max", "mean", "deviation"]
-        table("Numbers (training rows; mean and deviation after transform)", header, lines)
+        header = ["feature", "rows", "missing", "min", "max", "mean", "std"]
+        table("Numbers (training rows; mean and std after transform)", header, lines)
         lines = [
             [name, *(_digits(one["quantiles"].get(q)) for q in QUANTILES)]
             for name, one in numbers.items()

@@ -46,7 +46,7 @@ class HeldOutLoss:
 
 
 class EarlyStop:
-    """An action: every `every` steps it computes the loss of the rows of `dataset`, Σ_k w_k·L_k as
+    """A callback: every `every` steps it computes the loss of the rows of `dataset`, Σ_k w_k·L_k as
     the training minimizes it.
 
     After PATIENCE evaluations without a lower one it ends the training. Then, and at step `last`,

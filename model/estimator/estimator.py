@@ -39,7 +39,7 @@ from model.ranking import RankingModel
 from model.serving.export import Export, export
 from model.training.config import RunConfig
 from model.training.interrupts import Interrupts
-from model.training.progress import Action, Progress, Reporter
+from model.training.progress import Callback, Progress, Reporter
 from model.training.strategy import (
     check_agreement,
     check_restored,
@@ -64,7 +64,7 @@ class Trained:
     """
 
     step: int
-    ended: Literal["steps", "action", "data", "signal"]
+    ended: Literal["steps", "callback", "data", "signal"]
     report: Progress
 
 
@@ -134,14 +134,14 @@ class RankingEstimator:
         *,
         steps: int | None = None,
         max_steps: int | None = None,
-        actions: Sequence[Action] = (),
+        callbacks: Sequence[Callback] = (),
     ) -> Trained:
         """Trains `steps` more, or until step `max_steps`, from the latest checkpoint if there is
         one.
 
         The checkpoint holds the model, the optimizers, the step and the position in the input: a
         training that was interrupted ends with the weights of one that was not. Ends early where an
-        action returns True, where the input is exhausted, or on SIGTERM: each time with a
+        callback returns True, where the input is exhausted, or on SIGTERM: each time with a
         checkpoint.
         """
         if (steps is None) == (max_steps is None):
@@ -151,13 +151,13 @@ class RankingEstimator:
         session, self._session = self._session, None  # not kept where an error ends the training
         if session is None or session.input_fn is not input_fn:
             session = self._begin(input_fn)
-        for action in actions:
-            if hasattr(action, "watch"):
-                action.watch(session.trainer)
+        for callback in callbacks:
+            if hasattr(callback, "watch"):
+                callback.watch(session.trainer)
         try:
             total = max_steps if max_steps is not None else session.trainer.reached + steps
             check_agreement(session.trainer.strategy, {"steps": total})
-            trained = self._loop(session, total, actions)
+            trained = self._loop(session, total, callbacks)
         finally:
             session.checkpoints.close()
         session.trainer.barrier()  # other workers may read what the first has written
@@ -208,12 +208,12 @@ class RankingEstimator:
         check_restored(strategy, restored or 0)
         return _Session(input_fn, trainer, batches, checkpoints)
 
-    def _loop(self, session: _Session, total: int, actions: Sequence[Action]) -> Trained:
+    def _loop(self, session: _Session, total: int, callbacks: Sequence[Callback]) -> Trained:
         run, trainer = self.run_config, session.trainer
         step = saved = trainer.reached
         saved_at, ended = time.monotonic(), "steps"
         reporter = Reporter(trainer, total, run.log_every)
-        cuts = sorted({cut for action in actions for cut in getattr(action, "cuts", ())})
+        cuts = sorted({cut for callback in callbacks for cut in getattr(callback, "cuts", ())})
         with Interrupts() as interrupts:
             while step < total and ended == "steps":
                 until = min(
@@ -235,8 +235,8 @@ class RankingEstimator:
                 )
                 last = ended != "steps" or step == total
                 told = last or step % run.log_every == 0 or trainer.any_worker(step in cuts)
-                asked = told and trainer.any_worker(reporter.tell(actions))
-                ended = "action" if asked and ended == "steps" else ended
+                asked = told and trainer.any_worker(reporter.tell(callbacks))
+                ended = "callback" if asked and ended == "steps" else ended
                 due = run.checkpoint_minutes is not None and trainer.any_worker(
                     time.monotonic() - saved_at >= 60 * run.checkpoint_minutes
                 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from features.errors import FunnelError
 from model.estimator.estimator import InputFn, RankingEstimator, Trained
-from model.training.progress import Action, Progress
+from model.training.progress import Callback, Progress
 from model.training.workers import worker
 
 Metrics = dict[str, dict[str, float | None]]
@@ -22,23 +22,23 @@ Exporter = Callable[
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """What is trained on and until which step; `actions` are told of every report."""
+    """What is trained on and until which step; `callbacks` are told of every report."""
 
     input_fn: InputFn
     max_steps: int
-    actions: Sequence[Action] = ()
+    callbacks: Sequence[Callback] = ()
 
 
 @dataclass(frozen=True)
 class EvalSpec:
     """What is evaluated, every how many steps and at the end; `exporters` are called after each
-    evaluation, `actions` told its metrics.
+    evaluation, `callbacks` told its metrics.
     """
 
     input_fn: InputFn
     every_steps: int
     exporters: Sequence[Exporter] = ()
-    actions: Sequence[Action] = ()
+    callbacks: Sequence[Callback] = ()
 
 
 def train_and_evaluate(
@@ -47,7 +47,7 @@ def train_and_evaluate(
     """Trains to `max_steps` and evaluates on the way; returns how training ended and the last
     metrics, None where a signal came first.
 
-    An action that returns True, at a report or at an evaluation, ends the training: the exporters
+    A callback that returns True, at a report or at an evaluation, ends the training: the exporters
     are then called for the end. After a signal nothing more is evaluated or exported: the run is to
     go on later. One during an evaluation waits for it and its exporters. Of several workers the
     first alone exports. An evaluation that was due at the checkpoint that training goes on from,
@@ -67,16 +67,16 @@ def train_and_evaluate(
         if not missed:
             until = min((step // every + 1) * every, train_spec.max_steps)
             trained = estimator.train(
-                train_spec.input_fn, max_steps=until, actions=train_spec.actions
+                train_spec.input_fn, max_steps=until, callbacks=train_spec.callbacks
             )
         if trained.ended == "signal":
             return trained, metrics
         step, metrics, missed = trained.step, estimator.evaluate(eval_spec.input_fn), False
         new = evaluated.step < step  # else nothing was left to train
         asked = estimator.agreed(
-            new and _tell(trained.report, metrics, [*train_spec.actions, *eval_spec.actions])
+            new and _tell(trained.report, metrics, [*train_spec.callbacks, *eval_spec.callbacks])
         )
-        ended = "action" if asked and trained.ended == "steps" else trained.ended
+        ended = "callback" if asked and trained.ended == "steps" else trained.ended
         final = ended != "steps" or step >= train_spec.max_steps
         for exporter in eval_spec.exporters if worker() == 0 else ():
             exporter(estimator, metrics, step, final)
@@ -105,10 +105,10 @@ class _Evaluated:
         self.step = step
 
 
-def _tell(report: Progress, metrics: Metrics, actions: Sequence[Action]) -> bool:
-    """Gives the metrics to the actions; whether one of them ends the training."""
+def _tell(report: Progress, metrics: Metrics, callbacks: Sequence[Callback]) -> bool:
+    """Gives the metrics to the callbacks; whether one of them ends the training."""
     progress = dataclasses.replace(report, metrics=metrics)
     asked = [
-        action(progress) for action in actions
+        callback(progress) for callback in callbacks
     ]  # all of them, even where the first ends the training
     return any(asked)

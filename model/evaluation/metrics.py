@@ -121,7 +121,7 @@ def sample_spaces(
     """
     for task, declared in spec.tasks.items():
         key = f"y_{task}" if predicts_number(spec, task) else f"p_{task}"
-        if key in scores or not declared.outright:
+        if key in scores or not declared.label_is_joint:
             label, mask = own_space(spec, task, labels)
             yield task, scores[key][mask], label[mask]
         if declared.joint:
@@ -137,7 +137,7 @@ def predicts_number(spec: Spec, name: str) -> bool:
 def _chain_threshold(spec: Spec, task: str) -> float:
     declared, parent = spec.tasks[task], spec.parent(task)
     return declared.threshold * (
-        1.0 if parent is None or declared.outright else _chain_threshold(spec, parent)
+        1.0 if parent is None or declared.label_is_joint else _chain_threshold(spec, parent)
     )
 
 

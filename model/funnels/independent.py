@@ -33,7 +33,7 @@ class Independent(Funnel):
     | a task | its label | all rows with a known label | rows of the space | p_task |
     | a task with `given` | its label | rows whose given label is 1 | rows of the space | p_task and, as a product, p_joint |
     | a task of a number | its label | the same, with or without `given` | rows of the space | y_task |
-    | a task declared `outright` | its label, which is the joint's | all rows with a known label | rows of the space | p_joint |
+    | a task declared `label_is_joint` | its label, which is the joint's | all rows with a known label | rows of the space | p_joint |
 
     The mean over the sample space is equation 9 of Tang et al., Progressive Layered Extraction,
     RecSys 2020.
@@ -47,18 +47,20 @@ class Independent(Funnel):
         super().check(params, spec)
         for task in spec.tasks:
             parent = spec.parent(task)
-            if parent and spec.tasks[parent].outright and not spec.tasks[task].outright:
+            if parent and spec.tasks[parent].label_is_joint and not spec.tasks[task].label_is_joint:
                 raise FunnelError(
                     f"model.funnel = 'independent' predicts the joint of '{parent}', whose label is given outright, and has no "
                     f"p_{parent} to multiply '{task}' with: declare '{task}' outright too, or use funnel 'esmm'"
                 )
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
-        """A task declared `outright` begins at its joint's rate."""
-        outright = {
-            task: log_odds(rates.joint(task)) for task, d in self.spec.tasks.items() if d.outright
+        """A task declared `label_is_joint` begins at its joint's rate."""
+        label_is_joint = {
+            task: log_odds(rates.joint(task))
+            for task, d in self.spec.tasks.items()
+            if d.label_is_joint
         }
-        return super().starts(rates) | outright
+        return super().starts(rates) | label_is_joint
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
@@ -75,9 +77,13 @@ class Independent(Funnel):
         return found | self.joints(own)
 
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
-        """The joint of a task declared `outright` is that task's own output."""
-        outright = {d.joint: d.positive_weight for d in self.spec.tasks.values() if d.outright}
-        own = {name: unweighted(predictions[name], weight) for name, weight in outright.items()}
+        """The joint of a task declared `label_is_joint` is that task's own output."""
+        label_is_joint = {
+            d.joint: d.positive_weight for d in self.spec.tasks.values() if d.label_is_joint
+        }
+        own = {
+            name: unweighted(predictions[name], weight) for name, weight in label_is_joint.items()
+        }
         return super().unweighted(predictions) | own
 
     def objectives(
@@ -89,7 +95,7 @@ class Independent(Funnel):
         self, task: str, prediction: Prediction, labels: Mapping[str, Labels]
     ) -> Objective:
         declared, name = self.spec.tasks[task], self._name(task)
-        if declared.outright:
+        if declared.label_is_joint:
             label = labels[declared.label]
             return cross_entropy(name, prediction, label, label >= 0, declared.positive_weight)
         space = own_space(self.spec, task, labels)
@@ -104,7 +110,7 @@ class Independent(Funnel):
     def _name(self, task: str) -> str:
         """What the task's head predicts."""
         declared = self.spec.tasks[task]
-        return declared.joint if declared.outright else task
+        return declared.joint if declared.label_is_joint else task
 
     def _is_number(self, task: str) -> bool:
         return self.spec.labels[self.spec.tasks[task].label].is_number

@@ -1,4 +1,4 @@
-"""What actions are told while a model trains."""
+"""What callbacks are told while a model trains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Progress:
     metrics: dict[str, dict[str, float | None]] | None = None
 
 
-Action = Callable[[Progress], bool | None]  # True ends the training after this step
+Callback = Callable[[Progress], bool | None]  # True ends the training after this step
 UNTIMED = 10  # steps of the first stretch, when nothing is known of their time
 
 
@@ -79,8 +79,8 @@ class Reporter:
         """How many steps take about that long: at least one."""
         return UNTIMED if self._pace is None else max(1, int(seconds / self._pace))
 
-    def tell(self, actions: Sequence[Action]) -> bool:
-        """Calls the actions with the report of what was added since the last one; whether one of
+    def tell(self, callbacks: Sequence[Callback]) -> bool:
+        """Calls the callbacks with the report of what was added since the last one; whether one of
         them ends the training.
         """
         if not self._counted:
@@ -103,7 +103,7 @@ class Reporter:
             entropies=entropies,
         )
         asked = [
-            action(self.last) for action in actions
+            callback(self.last) for callback in callbacks
         ]  # all of them, even where the first ends the training
         self._clear()
         return any(asked)

@@ -28,8 +28,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from features.files import staging
 from features.settings import Duration, microseconds
-from pipeline.output.staging import staging
 from pipeline.simulation.simulate_files import (
     DAY,
     PART_ROWS,

@@ -19,7 +19,7 @@ def fit(spec: Spec, folded: Part) -> Fitted:
     """Moments and ranges of transformed numbers, boundaries of quantiles, vocabularies."""
     moments = {name: folded.transformed[name] for name in spec.numeric}
     return Fitted(
-        moments={name: (m.mean, m.deviation) for name, m in moments.items()},
+        moments={name: (m.mean, m.std) for name, m in moments.items()},
         ranges={name: (m.low, m.high) for name, m in moments.items()},
         boundaries={
             name: boundaries(

@@ -1,4 +1,4 @@
-"""Mean, deviation and range of numbers that come in parts."""
+"""Mean, std and range of numbers that come in parts."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class Moments:
         )
 
     @property
-    def deviation(self) -> float:
+    def std(self) -> float:
         return float(np.sqrt(self.m2 / self.count)) if self.count else 0.0

@@ -25,7 +25,7 @@ QUANTILES = (1, 5, 25, 50, 75, 95, 99)  # per cent
 ABOUT = {
     "rows, labels, rates, means, days": "the rows written, by split or by UTC day; a number label is positive above 0; rates and means "
     "count each row with its weight, so that they are those of the logs",
-    "features": "the training rows written; mean, deviation, transformed_min and transformed_max are of the transformed values",
+    "features": "the training rows written; mean, std, transformed_min and transformed_max are of the transformed values",
     "features.*.valid": "all valid rows, before duplicates, split and sampling; distinct within 2.2 % unless exact; a top value's count "
     "is a lower bound, exact where the value is among the most frequent of every batch",
     "features.*.valid.collisions": "of all features that use the table; frequent: groups of values, each at least "
@@ -263,7 +263,7 @@ def _number_json(spec: Spec, name: str, whole: Part) -> dict:
         "missing": rows_of(whole.labels["train"]) - raw.count,
         "count": raw.count,
         "mean": transformed.mean,
-        "deviation": transformed.deviation,
+        "std": transformed.std,
         "min": raw.low,
         "max": raw.high,
         "transformed_min": transformed.low,

@@ -8,7 +8,7 @@ import tensorflow as tf
 from model_data import lines, make_estimator, make_model, write_data
 
 from features.errors import FunnelError
-from model.estimator.actions import EarlyStopping, MetricsLog, Profile, TensorBoard
+from model.estimator.callbacks import EarlyStopping, MetricsLog, Profile, TensorBoard
 from model.training.config import RunConfig
 from model.training.progress import Progress
 
