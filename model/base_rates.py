@@ -60,6 +60,19 @@ class BaseRates:
         label, mask = own_space(self.spec, task, self._states)
         return int(self._rows[mask & (label > 0)].sum())
 
+    def rarest(self) -> int:
+        """Rows of the least frequent class of any task: of the rows of its own sample space, the
+        smaller of positives and negatives; of a number all of them.
+        """
+        counts = []
+        for task, declared in self.spec.tasks.items():
+            label, mask = own_space(self.spec, task, self._states)
+            if self.spec.labels[declared.label].is_number:
+                counts.append(self._rows[mask].sum())
+            else:
+                counts += [self._rows[mask & (label == side)].sum() for side in (0, 1)]
+        return int(min(counts, default=0))
+
     def warnings(self) -> list[str]:
         """A line for each task whose rate the training split cannot tell."""
         found = []

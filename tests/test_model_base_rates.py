@@ -46,6 +46,13 @@ def test_rates_on_their_sample_spaces():
     assert (rates.positives("ctr"), rates.positives("cvr")) == (20, 3)
 
 
+def test_the_rarest_class():
+    # 80 and 20 of the clicks, 15 and 3 of the conversions whose label is known
+    assert BaseRates(make_spec(), FUNNEL).rarest() == 3
+    clicked = [outcome(7, click=0, convert=0), outcome(20, click=1, convert=1)]
+    assert BaseRates(make_spec(), clicked).rarest() == 0  # no click without a conversion
+
+
 def test_rows_count_with_their_weight():
     """Half of the 160 rows without a click were sampled out: each of the others stands for two."""
     weighted = [outcome(80, weight=160, click=0, convert=0), *FUNNEL[1:]]

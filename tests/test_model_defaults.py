@@ -11,7 +11,7 @@ from model.base_rates import BaseRates
 from model.data.input import Data
 from model.estimator.identity import RankingConfig
 from model.training.config import TrainConfig
-from model.training.defaults import batch_size, suited
+from model.training.defaults import batch_size, epochs, suited
 
 
 def rates(rows: int, clicks: int, convert: int, tasks: dict | None = None) -> BaseRates:
@@ -27,11 +27,17 @@ def suit(
     earlier: dict | None = None,
     tasks: dict | None = None,
     clicks: float = 0.1,
+    largest_table: int = 50_000,
     **train: object,
 ):
     found = rates(rows, round(rows * clicks), round(rows * clicks / 10), tasks)
     return suited(
-        TrainConfig.parse(train), rows, found, lambda share: math.ceil(share * rows), earlier
+        TrainConfig.parse(train),
+        rows,
+        found,
+        lambda share: math.ceil(share * rows),
+        largest_table,
+        earlier,
     )
 
 
@@ -54,6 +60,30 @@ def suit(
 )
 def test_the_batch_size(rows, size):
     assert batch_size(rows) == size
+
+
+@pytest.mark.parametrize(
+    ("rarest", "largest_table", "length"),
+    # ⌊∛(rarest / largest_table)⌋: ∛(12,382 / 50) = 6.28
+    [
+        (0, 100, 2),
+        (18_000, 50_000, 2),
+        (2_600, 100, 2),
+        (2_700, 100, 3),
+        (6_400, 100, 4),
+        (12_382, 50, 6),
+        (51_200, 100, 8),
+        (10**9, 1, 8),
+        (300, 0, 6),  # no embedded feature
+    ],
+)
+def test_the_epochs(rarest, largest_table, length):
+    assert epochs(rarest, largest_table) == length
+
+
+def test_few_values_and_many_conversions_take_more_epochs():
+    found = suit(100_000, largest_table=10)  # 1,000 conversions: ∛100 = 4.64
+    assert found.chosen == {"rows": 100_000, "batch_size": 512, "epochs": 4}
 
 
 def test_what_is_open_suits_the_rows():

@@ -55,8 +55,14 @@ class RankingConfig:
         """
         shards = "".join(shard["sha256"] for shard in data.manifest["shards"]["train"])
         rates = BaseRates(data.spec, data.fitted.outcomes)
+        tables = [data.fitted.table_rows(data.spec, name) for name in data.spec.embedded]
         suiting = suited(
-            train, data.rows("train"), rates, lambda share: int(data.held_out(share).sum()), earlier
+            train,
+            data.rows("train"),
+            rates,
+            lambda share: int(data.held_out(share).sum()),
+            max(tables, default=1),
+            earlier,
         )
         named = hashlib.sha256(shards.encode()).hexdigest()[:16]
         return cls(

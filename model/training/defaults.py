@@ -12,13 +12,13 @@ from model.training.config import TrainConfig
 
 STEPS = 150  # an epoch's, about
 SMALLEST, LARGEST = 32, 4096  # batches
-EPOCHS = 2.0
+FEWEST, MOST = 2, 8  # epochs
 EARLY_STOP_EPOCHS = 10.0  # at most, where the held-out loss ends a training
 ENOUGH = 100  # positives of a task among the held-out rows
 
 
 # What a result depends on where settings are left open.
-RULE = {"steps": STEPS, "smallest": SMALLEST, "largest": LARGEST, "epochs": EPOCHS}
+RULE = {"steps": STEPS, "smallest": SMALLEST, "largest": LARGEST, "fewest": FEWEST, "most": MOST}
 
 
 class Suited(NamedTuple):
@@ -39,19 +39,32 @@ def batch_size(rows: int) -> int:
     return min(max(SMALLEST, min(LARGEST, fitting)), max(rows, 1))
 
 
+def epochs(rarest: int, largest_table: int) -> int:
+    """⌊∛(rows of the rarest class / rows of the largest table)⌋, within 2 … 8.
+
+    A table of many ids that are seen a few times each is overfitted by a third epoch; columns of
+    few values gain from eight.
+    """
+    seen = max(rarest, 0) / max(largest_table, 1)
+    # the root of a cube, such as 64, may come out just below its integer
+    return max(FEWEST, min(MOST, math.floor(seen ** (1 / 3) + 1e-9)))
+
+
 def suited(
     train: TrainConfig,
     rows: int,
     rates: BaseRates,
     count_held_out: Callable[[float], int],
+    largest_table: int,
     earlier: Mapping[str, float] | None = None,
 ) -> Suited:
     """`train` with what suits `rows` training rows where it leaves something open:
     docs/defaults.md.
 
-    `count_held_out` gives the rows of a held-out share. `earlier` is what was chosen for the run of
-    a warm start: it is kept, since its weights were trained so. Raises FunnelError for a batch
-    larger than the data, and where a task is to be calibrated on too few positives.
+    `count_held_out` gives the rows of a held-out share. `largest_table` is the number of rows of
+    the largest embedding table. `earlier` is what was chosen for the run of a warm start: it is
+    kept, since its weights were trained so. Raises FunnelError for a batch larger than the data,
+    and where a task is to be calibrated on too few positives.
     """
     notes, calibrated = (
         [],
@@ -72,7 +85,7 @@ def suited(
         train = train.model_copy(update={"early_stop": False})
     held_out = train.held_out if train.early_stop or calibrated else 0.0
     trained = rows - (count_held_out(held_out) if held_out else 0)
-    found = _open(train, trained)
+    found = _open(train, trained, epochs(rates.rarest(), largest_table))
     kept = {key: earlier[key] for key in found if key in (earlier or {})}
     if found:
         notes.append(f"for {trained:,} training rows: {_shown(found | kept)}")
@@ -91,8 +104,8 @@ def _shown(settings: Mapping[str, float]) -> str:
     return ", ".join(f"{key} = {value:g}" for key, value in settings.items())
 
 
-def _open(train: TrainConfig, rows: int) -> dict[str, float]:
-    """What the rule gives for the settings that are left open."""
+def _open(train: TrainConfig, rows: int, length: int) -> dict[str, float]:
+    """What the rule gives for the settings that are left open; `length` in epochs."""
     if train.batch_size is not None and train.batch_size > rows:
         raise FunnelError(
             f"train.batch_size = {train.batch_size} is larger than the {rows:,} training rows, so a row would be in one "
@@ -100,7 +113,7 @@ def _open(train: TrainConfig, rows: int) -> dict[str, float]:
         )
     found: dict[str, float] = {} if train.batch_size else {"batch_size": batch_size(rows)}
     if train.steps is None and train.epochs is None:
-        found["epochs"] = EARLY_STOP_EPOCHS if train.early_stop else EPOCHS
+        found["epochs"] = EARLY_STOP_EPOCHS if train.early_stop else float(length)
     return found
 
 
