@@ -6,17 +6,20 @@ is compared takes turns, so that a machine that drifts slows all alike; every fi
 of the rounds' own ratios. Ours runs as the `funnel` command does, with huge pages where they are
 given on request, the peers as they come.
 
-  of_limit             float32: time of the step's dense matrix products, forward and backward, over
-  that of the step (the faster of
-                       with and without XLA)
-  best_over_float32    rows/s of train.precision = "auto" over those of float32 without XLA
-  wide_over_plain      rows/s with the wide part over those without, float32 vocabulary_400k, 2m
-  time of a step with 400,000 (2,000,000) rows a table over that with 10,000 times_<peer>_<rows>
-  rows/s of ours, lazy Adam in float32, over the peer's, Adam; best_times_…: ours in its best mode
+Ratios, each of rows/s in float32 unless it says otherwise:
+
+  of_limit             time of the step's dense matrix products, forward and backward, over the
+                       step's (the faster of with and without XLA)
+  best_over_float32    train.precision = "auto" over float32 without XLA
+  wide_over_plain      with the wide part over without
+  vocabulary_400k, 2m  time of a step with 400,000 (2,000,000) rows a table over that with 10,000
+  times_<peer>_<rows>  ours with lazy Adam over the peer's with Adam
+  best_times_…         the same with ours in its best mode
   best_auc_difference  the largest difference of a task's AUC between the best mode and float32, on
-  the simulator disk_over_memory     rows/s from TFRecords over those from tensors in memory
-  packed_over_columns  rows/s parsed of the packed layout over those of the columns layout extra_gib
-  peak memory − tables − slots, 26 × 2,000,000 rows, with a checkpoint saved
+                       the simulator
+  disk_over_memory     from TFRecords over from tensors in memory
+  packed_over_columns  rows/s parsed of the packed layout over those of the columns layout
+  extra_gib            peak memory − tables − slots, 26 × 2,000,000 rows, with a checkpoint saved
 """
 
 from __future__ import annotations

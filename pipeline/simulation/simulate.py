@@ -4,9 +4,9 @@ every impression.
 With a, b the affinities of user and item (mean 0, variance 1, uncorrelated), ρ the correlation and
 ε ~ N(0, 1) a hidden factor:
 
-    logit p(click)           = α + signal·a                    + selection·ε − ½·ln(position) +
-    0.3·cos(2π(hour − 20)/24) logit p(convert | click) = β + signal·(ρ·a + √(1 − ρ²)·b) +
-    selection·ε − 0.4·(ln(price) − 3)/0.8
+    logit p(click) = α + signal·a + selection·ε − ½·ln(position) + 0.3·cos(2π(hour − 20)/24)
+    logit p(convert | click) = β + signal·(ρ·a + √(1 − ρ²)·b) + selection·ε
+                               − 0.4·(ln(price) − 3)/0.8
 
 No column holds ε, so with selection > 0 clicked impressions convert more than their features say. α
 and β are solved so that the means over all impressions are `ctr` and `cvr`. A conversion's time
