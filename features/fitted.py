@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from features.declarations import Coded
+from features import files
 from features.errors import FunnelError
 from features.settings import Settings
 from features.spec import Spec
@@ -42,16 +42,14 @@ class Fitted(Settings):
     outcomes: list[Outcome] = Field([])
 
     def table_rows(self, spec: Spec, name: str) -> int:
-        """The rows of an embedded feature's table: its buckets; of a vocabulary its size, 0 =
-        missing and 1 = any other value before it; of boundaries one more than them, and 0 =
-        missing.
+        """Rows of the feature's embedding table: `buckets`, or vocabulary size + 2 (0 = missing,
+        1 = out of vocabulary), or number of boundaries + 2.
         """
-        feature = spec.features[spec.owner(name)]
         if name in spec.bucketized:
             return len(self.boundaries_of(spec, name)) + 2
-        if isinstance(feature, Coded) and feature.buckets is None:
-            return len(self.vocabularies[spec.owner(name)]) + 2
-        return feature.buckets
+        owner = spec.owner(name)
+        rows = spec.embedded[owner].rows
+        return len(self.vocabularies[owner]) + 2 if rows is None else rows
 
     def boundaries_of(self, spec: Spec, name: str) -> list[float]:
         """A bucketized feature's boundaries: those declared, or the training split's."""
@@ -59,16 +57,12 @@ class Fitted(Settings):
         return self.boundaries[name] if declared is None else declared
 
     def vocabulary_of(self, spec: Spec, name: str) -> np.ndarray | None:
-        """The ids as written that have a row of their own, rising; None where ids are rows already."""
-        ids = (
-            self.vocabularies.get(spec.owner(name))
-            if isinstance(spec.features[name], Coded)
-            else None
-        )
+        """The ids as written that have a row of their own, rising; None if ids are rows already."""
+        ids = self.vocabularies.get(spec.owner(name))
         return None if ids is None else np.array(ids, np.int64)
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(self.model_dump(mode="json")) + "\n")
+        files.write_text(path, json.dumps(self.model_dump(mode="json")) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Fitted:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from features.declarations import Categorical, Cross, RawType, Sequence, Time
+from features import tensors
 from features.fitted import Fitted
+from features.kinds.base import FeatureKind, RawType, Weighted
 from features.spec import Spec, input_name
 
-Column = tf.Tensor | tf.RaggedTensor
+Column: TypeAlias = tf.Tensor | tf.RaggedTensor
 Vocabularies = Mapping[
     str, Callable[[tf.Tensor], tf.Tensor]
 ]  # by the feature that owns one: ids as written → rows
@@ -69,61 +71,37 @@ def encode(spec: Spec, columns: Mapping[str, Column]) -> tuple[tf.Tensor, tf.Ten
         c: tf.fill([rows], tf.constant(v, DTYPES[spec.columns[c]])) for c, v in spec.served.items()
     }
     ids = [tf.zeros([rows, 0], tf.int64)]
-    ids += [_fit(_ids(spec, feature, columns), feature.slots, 0) for feature in spec.coded.values()]
+    ids += [_ids(spec, feature, columns) for feature in spec.id_features.values()]
     dense = [tf.zeros([rows, 0], tf.float32)]
     dense += [
-        tf.cast(columns[spec.features[name].column], tf.float32)[:, tf.newaxis]
-        for name in spec.dense_slots
+        spec.features[name].number_tensors(tf, columns)[:, tf.newaxis] for name in spec.dense_slots
     ]
-    dense += [_weights(spec.features[name], columns) for name in spec.weight_slots]
+    dense += [
+        _weights(spec.weighted[name], slots.length, columns)
+        for name, slots in spec.weight_slots.items()
+    ]
     return tf.concat(ids, 1), tf.concat(dense, 1)
 
 
-def _ids(
-    spec: Spec, feature: Categorical | Sequence | Cross | Time, columns: Mapping[str, Column]
-) -> tf.Tensor:
-    """The ids of one feature as they are written, [B, any]."""
-    if isinstance(feature, Time):
-        return _time_ids(feature, _single(columns[feature.column], MISSING_TIME))
-    if getattr(feature, "identity", False):
-        values = _single(columns[feature.column], -1)
-        return tf.where((values >= 0) & (values <= feature.buckets - 2), values + 1, 0)
-    texts = (
-        _cross_texts(spec, feature, columns)
-        if isinstance(feature, Cross)
-        else _texts(feature, columns[feature.column])
-    )
-    return bucket_ids(texts, feature.hash_space)
+def _ids(spec: Spec, feature: FeatureKind, columns: Mapping[str, Column]) -> tf.Tensor:
+    """The ids of one feature as they are written, [B, slots]."""
+    values = feature.encode_tensors(tf, columns, spec.features)
+    ids = bucket_ids(values, feature.hash_space) if values.dtype == tf.string else values
+    return tensors.fit(tf, ids, feature.written_slots, 0)
 
 
-MISSING_TIME = np.iinfo(np.int64).min
-
-
-def _single(column: Column, missing: int) -> tf.Tensor:
-    """Integers [B] or ragged with none or one a row → [B, 1]."""
-    if isinstance(column, tf.RaggedTensor):
-        return _fit(column.to_tensor(missing), 1, missing)
-    return column[:, tf.newaxis]
-
-
-def _time_ids(feature: Time, seconds: tf.Tensor) -> tf.Tensor:
-    """1 + the hour or the weekday, 0 where missing. 1970-01-01 was a Thursday."""
-    hours = seconds // 3600 + feature.utc_offset
-    part = hours % 24 if feature.part == "hour" else (hours // 24 + 3) % 7
-    return tf.where(tf.equal(seconds, MISSING_TIME), tf.zeros_like(part), 1 + part)
-
-
-def _weights(feature: Categorical, columns: Mapping[str, Column]) -> tf.Tensor:
-    """The weights of a list's values [B, slots]; one that is missing counts as 1."""
-    weights = columns[feature.weights]
-    if feature.separator:
-        pieces = tf.strings.split(weights, feature.separator)
+def _weights(weighted: Weighted, slots: int, columns: Mapping[str, Column]) -> tf.Tensor:
+    """The weights of a list's values [B, slots]; a missing one counts as 1."""
+    weights = columns[weighted.weights]
+    if weighted.separator:
+        texts = tf.strings.split(weights, weighted.separator)
         weights = tf.ragged.map_flat_values(
-            lambda t: tf.strings.to_number(tf.where(tf.equal(t, ""), "1", t)), pieces
+            lambda t: tf.strings.to_number(tf.where(tf.equal(t, ""), "1", t)), texts
         )
     if isinstance(weights, tf.RaggedTensor):
         weights = weights.to_tensor(1.0)
-    return _fit(tf.where(tf.math.is_nan(weights), 1.0, weights), feature.slots, 1.0)
+    known = tf.where(tf.math.is_nan(weights), 1.0, weights)
+    return tensors.fit(tf, known, slots, 1.0)
 
 
 def bucket_ids(texts: tf.Tensor, space: int) -> tf.Tensor:
@@ -191,9 +169,9 @@ def weights(spec: Spec, dense: tf.Tensor) -> dict[str, tf.Tensor]:
     return {name: dense[:, slots.slice] for name, slots in spec.weight_slots.items()}
 
 
-def normalise(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
+def normalize(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
     """dense [B, D] as written → [B, numeric features] as the network reads it;
-    features.declarations.Numeric says how.
+    see features.kinds.numeric.Numeric.
     """
     numeric = spec.numeric.values()
     x = dense[:, : len(numeric)]
@@ -231,64 +209,3 @@ def _scaling(fitted: Fitted, name: str, scale: str) -> tuple[float, float]:
 
 def _rows(column: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
     return column.nrows() if isinstance(column, tf.RaggedTensor) else tf.shape(column)[0]
-
-
-def _texts(feature: Categorical | Sequence, column: Column) -> tf.Tensor:
-    """A column as strings [B, at most slots], padded with "". A sequence keeps the last values that
-    are not missing.
-    """
-    if feature.separator:
-        column = tf.strings.split(column, feature.separator)
-    if isinstance(feature, Sequence):
-        ragged = (
-            column if isinstance(column, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(column)
-        )
-        ragged = tf.ragged.boolean_mask(
-            ragged, tf.ragged.map_flat_values(lambda t: tf.not_equal(t, ""), ragged)
-        )
-        return ragged[:, -feature.max_length :].to_tensor("")
-    if column.dtype != tf.string:
-        column = tf.ragged.map_flat_values(tf.strings.as_string, column)
-    if isinstance(column, tf.RaggedTensor):
-        column = column.to_tensor("")
-    texts = column if column.shape.rank == 2 else column[:, tf.newaxis]
-    return texts[:, : feature.slots]
-
-
-def _fit(values: tf.Tensor, slots: int, padding: float) -> tf.Tensor:
-    """[B, any] → [B, slots], cut or padded."""
-    values = values[:, :slots]
-    values = tf.pad(
-        values,
-        [[0, 0], [0, slots - tf.shape(values)[1]]],
-        constant_values=tf.cast(padding, values.dtype),
-    )
-    return tf.ensure_shape(values, [None, slots])
-
-
-def _cross_texts(spec: Spec, cross: Cross, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """The combinations of a cross's parts as features.arrays joins them: [B, product of the parts'
-    lengths], missing ones last.
-    """
-    joined = None
-    for name in cross.of:
-        feature = spec.features.get(name)
-        part = (
-            _texts(feature, columns[feature.column])
-            if isinstance(feature, Categorical)
-            else columns[name][:, tf.newaxis]
-        )
-        text = tf.strings.join([tf.strings.as_string(tf.strings.length(part)), part], ":")
-        text = tf.where(tf.equal(part, ""), "", text)
-        joined = text if joined is None else _pairs(joined, text)
-    order = tf.argsort(tf.cast(tf.equal(joined, ""), tf.int32), axis=1, stable=True)
-    return tf.gather(joined, order, batch_dims=1)
-
-
-def _pairs(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """[B, L], [B, R] → [B, L·R], each left value with each right one, "" where either is missing."""
-    shape = [tf.shape(left)[0], tf.shape(left)[1], tf.shape(right)[1]]
-    left = tf.broadcast_to(left[:, :, tf.newaxis], shape)  # strings.join does not broadcast
-    right = tf.broadcast_to(right[:, tf.newaxis, :], shape)
-    pairs = tf.where(tf.equal(left, "") | tf.equal(right, ""), "", tf.strings.join([left, right]))
-    return tf.reshape(pairs, [shape[0], shape[1] * shape[2]])

@@ -42,7 +42,7 @@ class Hashed:
         """id = 0 where the text is empty, else 1 + fingerprint64(utf8) mod (space − 1): [n] int32."""
         ids = (1 + self.fingerprints % np.uint64(space - 1)).astype(np.int32)
         ids[pc.equal(self.distinct, "").to_numpy(zero_copy_only=False)] = 0
-        return ids[self.indices]
+        return np.take(ids, self.indices)
 
 
 def hash_texts(texts: pa.Array) -> Hashed:

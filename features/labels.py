@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from features.declarations import Name
-from features.settings import Duration, Settings
+from features.settings import Duration, Name, Settings
 
 
 class Valued(Settings):
@@ -141,3 +141,11 @@ class Task(Settings):
     calibrate: Literal["isotonic", "platt"] | None = None
     loss: Literal["cross_entropy", "mse", "huber"] | None = None
     huber_delta: float = Field(1.0, gt=0)
+
+
+def parent_task(tasks: Mapping[str, Task], name: str) -> str | None:
+    """The task whose label is the sample space of the named one; None if that is all rows."""
+    given = tasks[name].given
+    if given is None:
+        return None
+    return next((n for n, task in tasks.items() if n != name and task.label == given), None)

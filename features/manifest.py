@@ -27,6 +27,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     found = manifest.get("version", 1) if isinstance(manifest, dict) else None
     if found != VERSION:
         raise FunnelError(
-            f"{path}: is of version {found}, this program reads {VERSION}; run `funnel preprocess` again"
+            f"{path}: has version {found}, but this program reads version {VERSION}; "
+            "run `funnel preprocess` again"
         )
-    return manifest
+    found_manifest: dict[str, Any] = manifest
+    return found_manifest

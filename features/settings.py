@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     ValidationError,
     model_validator,
@@ -17,6 +18,7 @@ from pydantic import (
 
 from features.errors import FunnelError, nearest
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]  # also a key of the tf.Example
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}  # seconds, longest first
 
 
@@ -89,11 +91,11 @@ def _named(place: tuple[str | int, ...], data: Any, *, missing: bool) -> list[st
     """The parts of a place that are found in the input, and what is missing there: pydantic puts
     the tag of a union between.
     """
-    found, at = [], data
+    found: list[str] = []
+    at: Any = data
     for part in place:
-        if (isinstance(at, dict) and part in at) or (
-            isinstance(at, list) and isinstance(part, int)
-        ):
+        position = isinstance(at, list) and isinstance(part, int)
+        if position or (isinstance(at, dict) and part in at):
             at = at[part]
         elif not (missing and part == place[-1]):
             continue

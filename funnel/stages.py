@@ -189,9 +189,9 @@ def _preprocess_inputs(config: Config) -> Any:
     settings = config.preprocess
     declared = settings.model_dump(mode="json", exclude={"spec"})
     lists = [
-        (f.vocabulary, Path(f.vocabulary).read_text())
-        for f in settings.spec.vocabularies.values()
-        if f.vocabulary
+        (vocabulary.file, Path(vocabulary.file).read_text())
+        for vocabulary in settings.spec.vocabularies.values()
+        if vocabulary.file
     ]
     return [
         declared,

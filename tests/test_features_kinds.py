@@ -47,7 +47,7 @@ def test_slots_of_every_kind():
     assert places(spec.weight_slots) == {"tags": (2, 3)}
     assert (spec.ids_width, spec.dense_width) == (12, 5)
     assert spec.embedded_slots["age"].start == 12  # beside the ids, in the model's graph
-    assert list(spec.products) == ["user_x_item"]
+    assert list(spec.combined) == ["user_x_item"]
 
 
 def test_columns_of_every_kind():
@@ -141,7 +141,7 @@ def test_a_feature_that_is_refused(feature, match):
 def test_names_that_the_layouts_keep(name):
     with pytest.raises(
         FunnelError,
-        match=rf"features\.{name}: the tf.Example keeps .* give the feature another name",
+        match=rf"features\.{name}: '{name}' is a reserved tf.Example key: rename the feature",
     ):
         make(features=KINDS | {name: {"kind": "numeric"}})
 

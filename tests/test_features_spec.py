@@ -253,9 +253,12 @@ def test_a_file_that_is_no_spec(tmp_path, content):
         ({"kind": "numeric", "dim": 4}, r"^features\.user: unknown key 'dim': "),
         (
             {"kind": "number"},
-            r"^features\.user: .*'number'.* 'categorical', 'sequence', .*'product'",
+            r"^features\.user: kind = 'number' is unknown: did you mean 'numeric'\? known: bucketized, categorical, cross, numeric, product, sequence, time",
         ),
-        ({"buckets": 9}, r"^features\.user: .*'kind'"),
+        (
+            {"buckets": 9},
+            r"^features\.user: 'kind' is missing: give one of categorical, .*, product",
+        ),
         (5, r"^features\.user = 5: "),
         (
             {"kind": "cross", "of": ["a"], "buckets": 9},
@@ -270,14 +273,14 @@ def test_a_feature_that_is_refused(feature, match):
 def test_crosses():
     cross = {"kind": "cross", "buckets": 9}
     fails(
-        r"features\.x\.of names 'price', a numeric feature: a cross is of categorical ones",
+        r"features\.x\.of names 'price', a numeric feature: a cross combines categorical ones",
         features=FEATURES | {"x": cross | {"of": ["user", "price"]}},
     )
     chained = FEATURES | {"x": cross | {"of": ["user", "user_x_device"]}}
     fails(r"features\.x\.of names 'user_x_device', a cross feature", features=chained)
     many = FEATURES | {"x": cross | {"of": ["user", "tags"]}}
     fails(
-        r"features\.x crosses the multi-valued 'tags': give max_length, how many pairs are kept",
+        r"features\.x crosses the multi-valued 'tags': give max_length, how many combinations are kept",
         features=many,
     )
     listed = FEATURES | {"x": cross | {"of": ["user", "raw_tags"]}}
@@ -367,7 +370,10 @@ def test_a_label_that_is_refused(label, match):
 
 @pytest.mark.parametrize("name", ["ids", "dense", "id", "weight"])
 def test_names_that_the_layout_keeps_for_itself(name):
-    match = rf"labels\.{name}: the tf\.Example keeps ids, dense, id, weight for itself: give the label another name"
+    match = (
+        rf"labels\.{name}: '{name}' is a reserved tf\.Example key: rename the label "
+        r"\(reserved: ids, dense, id, weight\)"
+    )
     fails(match, labels=LABELS | {name: {"column": "zzz"}})
 
 

@@ -158,7 +158,7 @@ def _numbers(spec: Spec, train: Rows, held: Rows) -> Iterator[tuple[np.ndarray, 
     """Each number, transformed as declared; NaN is missing. Bucketized features are numbers."""
     for name, slots in spec.dense_slots.items():
         x, held_x = (side.dense[:, slots.start].astype(np.float64) for side in (train, held))
-        if getattr(spec.features[name], "transform", "none") == "log1p":
+        if name in spec.numeric and spec.numeric[name].transform == "log1p":
             x, held_x = np.log1p(np.maximum(x, 0)), np.log1p(np.maximum(held_x, 0))
         yield x, held_x
 

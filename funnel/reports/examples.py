@@ -74,7 +74,7 @@ def _named(spec: Spec, row: dict) -> dict[str, Value]:
 
 
 def _value(spec: Spec, name: str, ids: list[int], weights: list[float] | None) -> Value:
-    if spec.features[name].max_length is None:
+    if not spec.embedded[name].is_list:
         return ids[0] or None
     present = [
         (id_, weight) for id_, weight in zip(ids, weights or [None] * len(ids), strict=True) if id_
