@@ -200,9 +200,9 @@ def peers(effort: Effort, size: int) -> Result:
 
 def auc_difference(effort: Effort) -> Result:
     """Both modes on the simulator's rows, from the same start and over the same steps."""
-    from funnel import stages
     from funnel.config.config import load
-    from funnel.training import Run
+    from funnel.stages import run as stages
+    from funnel.stages.training import Run
 
     with tempfile.TemporaryDirectory() as folder:
         small = [f"simulate.impressions={effort.impressions}", f"simulate.out={folder}/logs"]

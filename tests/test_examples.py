@@ -77,7 +77,7 @@ def test_census_is_reconciled(census):
     ],
 )
 def test_census_reaches_the_published_auc(census, tmp_path, sharing):
-    from funnel.training import Run
+    from funnel.stages.training import Run
 
     run = Run(
         load(ROOT / "examples" / "census.toml", [f"model.sharing={sharing}"]),

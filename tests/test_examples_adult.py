@@ -9,7 +9,7 @@ import pytest
 
 from features.errors import FunnelError
 from funnel.config.config import load
-from funnel.training import Run
+from funnel.stages.training import Run
 from model.funnels import FUNNELS
 from model.sharing import SHARING
 from pipeline.job import preprocess

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from features.errors import FunnelError
-from funnel import stages
 from funnel.config.config import load
+from funnel.stages import run as stages
 
 EXAMPLE = Path(__file__).parents[1] / "examples/demo.toml"
 WEIGHTS = ["tasks.ctr.positive_weight=5", "tasks.cvr.positive_weight=3"]
@@ -58,7 +58,7 @@ def simulated(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_scores_are_rates(simulated, case):
-    from funnel.training import Run
+    from funnel.stages.training import Run
 
     config = configure(simulated, [*CASES[case], f"run={simulated}/{case}"])
     stages.preprocess(config)

@@ -291,7 +291,7 @@ def test_a_number_is_scored_offline_too(numbers):
     ],
 )
 def test_the_line_of_an_evaluation(results, line):
-    from funnel.stages import _shown
+    from funnel.stages.run import _shown
 
     assert _shown(results) == line
 

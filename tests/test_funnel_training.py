@@ -15,10 +15,10 @@ import tensorflow as tf
 import tomli_w
 from model_data import FEATURES, LABELS, TASKS, lines, write_data
 
-from funnel import stages
 from funnel.cli import main as cli
 from funnel.config.config import load
-from funnel.training import Run
+from funnel.stages import run as stages
+from funnel.stages.training import Run
 from model.estimator.estimator import RankingEstimator
 
 TRAIN = {

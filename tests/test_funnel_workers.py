@@ -20,7 +20,7 @@ from test_model_workers import free_port
 
 from funnel.cli import main as cli
 from funnel.config.config import load
-from funnel.training import Run
+from funnel.stages.training import Run
 
 PROGRAM = """
 import sys

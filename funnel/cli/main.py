@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from features.errors import FunnelError, nearest
 from funnel.cli import huge_pages
-from funnel.cli.interrupted import Interrupted
+from funnel.stages.interrupted import Interrupted
 
 COMMANDS = {
     "simulate": (
@@ -264,9 +264,9 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 
 def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
-    from funnel import stages
     from funnel.cli import inspect
     from funnel.config import config
+    from funnel.stages import run as stages
 
     loaded = config.load(options.config, _overrides(options))
     stages.run_all(loaded, beam_args, force=options.force)
@@ -274,8 +274,8 @@ def _run(options: argparse.Namespace, beam_args: list[str]) -> None:
 
 
 def _stage(options: argparse.Namespace, beam_args: list[str]) -> None:
-    from funnel import stages
     from funnel.config import config
+    from funnel.stages import run as stages
 
     loaded = config.load(options.config, _overrides(options))
     stages.run_stage(loaded, options.command, beam_args, anew=getattr(options, "force", False))

@@ -28,7 +28,7 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
     load_tensorflow()
     import tensorflow as tf
 
-    from funnel.training import Run
+    from funnel.stages.training import Run
 
     settings = config.preprocess
     stream = settings.logs[settings.rows].model_copy(update={"time": None})  # a score needs no time

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from funnel.config.config import Config
-from funnel.training import Run
+from funnel.stages.training import Run
 from model.training.defaults import RULE
 
 SAME_NUMBERS = [

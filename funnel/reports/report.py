@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader
 
-from funnel import summary
 from funnel.console import text
+from funnel.stages import summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

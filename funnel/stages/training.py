@@ -11,9 +11,9 @@ import tensorflow as tf
 from rich.markup import escape
 
 from features.errors import FunnelError
-from funnel.cli.training_bar import training_bar
 from funnel.config.config import Config
 from funnel.console import console
+from funnel.stages.training_bar import training_bar
 from model.data.input import Data
 from model.estimator.callbacks import EarlyStopping, MetricsLog, Profile, TensorBoard, last_fall
 from model.estimator.early_stop import AN_EPOCH, EarlyStop

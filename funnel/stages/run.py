@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 
 from features.errors import FunnelError
-from funnel import stages_done, summary
-from funnel.cli.interrupted import Interrupted
 from funnel.config.config import Config
 from funnel.console import console, load_tensorflow, progress_bar, text
+from funnel.stages import record, summary
+from funnel.stages.interrupted import Interrupted
 from model.training.interrupts import Interrupts
 from model.training.workers import worker, workers
 
@@ -82,7 +82,7 @@ def train(
     """
     with Interrupts(at_once=Interrupted(None)) as interrupts:
         load_tensorflow()
-        from funnel.training import Run
+        from funnel.stages.training import Run
 
         with _stage(config, "train") as done:
             run = Run(config, anew=anew)
@@ -112,7 +112,7 @@ def train(
 def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
     """The latest checkpoint on the eval split → summary.json."""
     load_tensorflow()
-    from funnel.training import Run
+    from funnel.stages.training import Run
 
     with _stage(config, "evaluate") as done:
         run = Run(config)
@@ -143,7 +143,7 @@ def export(config: Config, beam_args: Sequence[str] = ()) -> None:
     process.
     """
     load_tensorflow()
-    from funnel.training import Run
+    from funnel.stages.training import Run
 
     with _stage(config, "export") as done:
         result = Run(config).estimator.export_saved_model(config.export_dir)
@@ -218,7 +218,7 @@ def _train_goes_on(config: Config) -> Any:
 
 def _suited(config: Config) -> TrainConfig:
     """[train] with what suits the data: to write that out changes nothing."""
-    from funnel.training import suited
+    from funnel.stages.training import suited
 
     try:
         return suited(config).train
@@ -263,7 +263,7 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
     _connect(beam_args)
     config.save()  # validates every section before the first stage runs
     for name in STAGES if config.simulate else list(STAGES)[1:]:
-        key, recorded = _key(config, name), stages_done.read(config.run).get(name, {})
+        key, recorded = _key(config, name), record.read(config.run).get(name, {})
         if (
             not force
             and recorded == {"key": key, "done": True}
@@ -295,12 +295,12 @@ def run_stage(
             config,
             beam_args,
             anew=anew,
-            begun=lambda: stages_done.note(config.run, name, key(), done=False),
+            begun=lambda: record.note(config.run, name, key(), done=False),
         )
     else:
-        stages_done.note(config.run, name, key(), done=False)
+        record.note(config.run, name, key(), done=False)
         STAGES[name].run(config, beam_args)
-    stages_done.note(config.run, name, key(), done=True)
+    record.note(config.run, name, key(), done=True)
 
 
 def _connect(beam_args: Sequence[str]) -> None:
@@ -316,7 +316,7 @@ def _key(config: Config, name: str) -> list[str]:
     """
     names = [None, *STAGES]
     before = names[names.index(name) - 1]
-    done = stages_done.read(config.run).get(before, {}).get("key", "")
+    done = record.read(config.run).get(before, {}).get("key", "")
     contents = [STAGES[name].inputs(config), done], STAGES[name].goes_on(config)
     return [
         hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
