@@ -10,7 +10,7 @@ from pipeline_logs import make_config, write_logs
 
 from features import hashing
 from funnel import console
-from funnel.cli import main
+from funnel.cli.main import main
 from funnel.reports import statistics_tables
 from funnel.reports.examples import first_examples
 from pipeline.job import preprocess

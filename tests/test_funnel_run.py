@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from funnel.cli import main
+from funnel.cli.main import main
 
 CONFIG = """
 run = "{folder}/run"
