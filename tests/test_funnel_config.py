@@ -250,3 +250,10 @@ def test_the_resolved_configuration_means_the_same(tmp_path, monkeypatch):
 )
 def test_every_example_is_valid(path):
     assert config.load(path).preprocess.spec.tasks
+
+
+def test_each_section_is_parsed_once(tmp_path):
+    loaded = load(tmp_path)
+    for name in ("spec", "preprocess", "evaluation", "exporters", "warm_start", "run_config"):
+        assert getattr(loaded, name) is getattr(loaded, name)
+    assert loaded.preprocess.spec is loaded.spec

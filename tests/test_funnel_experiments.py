@@ -196,7 +196,10 @@ def test_mmoe_synthetic_from_the_command_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mmoe-synthetics"], "'mmoe-synthetics' is no experiment: did you mean 'mmoe-synthetic'?"),
+        (
+            ["mmoe-synthetics"],
+            "'mmoe-synthetics' is not an experiment: did you mean 'mmoe-synthetic'?",
+        ),
         (
             ["mmoe-synthetic", "--config", "my.toml"],
             "--config my.toml: mmoe-synthetic draws its own data",

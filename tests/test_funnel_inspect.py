@@ -158,7 +158,7 @@ def test_another_versions_directory_is_refused(tmp_path, capsys):
     (tmp_path / "data" / "manifest.json").write_text('{"layout": 1}')
     assert main(["inspect", str(tmp_path)]) == 2
     assert (
-        "is of version 1, this program reads 3; run `funnel preprocess` again"
+        "has version 1, but this program reads version 3; run `funnel preprocess` again"
         in capsys.readouterr().err
     )
 

@@ -154,7 +154,7 @@ def test_sigterm_to_one_of_them_ends_all_at_one_step(folder, index):
         running[index].terminate()
         last = [output.splitlines()[-1] for output in ends(running)]
     step = lines(log)[-1]["step"]
-    told = f"training was ended at step {step} by a signal; to go on: funnel train two.toml --set train.steps=100000"
+    told = f"training was ended at step {step} by a signal; to resume: funnel train two.toml --set train.steps=100000"
     assert last == [told, told]
     assert (folder / f"two/model/checkpoints/ckpt-{step}.index").exists()
 

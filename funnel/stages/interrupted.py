@@ -2,11 +2,10 @@
 
 
 class Interrupted(BaseException):
-    """It has a checkpoint at `step`, and the same command goes on from there; None where it had not
-    begun.
+    """Training was ended by a signal. It has a checkpoint at `step`, from which the same command
+    resumes; None if it had not begun.
 
-    No Exception, as KeyboardInterrupt is none: it may be raised anywhere, and nobody on the way is
-    to take it for a fault of their own.
+    It is not an Exception, as KeyboardInterrupt is not: no handler of errors may catch it.
     """
 
     def __init__(self, step: int | None) -> None:
