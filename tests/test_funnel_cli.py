@@ -135,7 +135,7 @@ def test_simulate_and_preprocess(capsys):
         ),
         (
             ["inspect", "nowhere"],
-            "nowhere: holds neither data/manifest.json nor summary.json, so it is no run's directory",
+            "nowhere: holds neither data/manifest.json nor summary.json, so it is not a run's directory",
         ),
         (
             ["inspect", "my.toml", "--", "--runner=x"],

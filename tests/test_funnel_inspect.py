@@ -98,14 +98,14 @@ def test_shows_all_of_it_in_100_columns(shown):
         "Labels",
         "Correlation of labels",
         "Days",
-        "Coded features",
+        "Features with ids",
     ]
     titles += [
         "Hash collisions",
         "Frequent values that share a bucket",
         "Numbers",
         "Quantiles",
-        "What each feature alone tells",
+        "AUC of each feature alone",
     ]
     assert [title for title in titles if f"\n{title}" not in "\n" + out] == []
     tables = [line for line in out.splitlines() if line[:1] in "┃│┏└"]

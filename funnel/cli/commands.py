@@ -71,8 +71,8 @@ def experiment(options: argparse.Namespace, _: list[str]) -> None:
         )
     kind = EXPERIMENTS[options.name]
     out = options.out or Path("runs") / "experiments" / options.name
-    for flag, name in (("--table", "table"), ("--public", "public")):
-        if getattr(options, name) and not hasattr(kind, name):
+    for flag, attribute in (("--table", "has_table"), ("--public", "public")):
+        if getattr(options, flag.strip("-")) and not getattr(kind, attribute, False):
             raise FunnelError(
                 f"{flag}: '{options.name}' does not have it; leave it out, or run 'defaults'"
             )

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -22,10 +23,11 @@ LISTED = 4  # values of a list
 
 
 def show(run: Path) -> None:
-    """Rows, inputs, events, statistics, metrics; what is not there yet is left out."""
+    """Rows, inputs, events, statistics, metrics, as far as they exist yet."""
     if not (run / "data" / "manifest.json").exists() and not (run / "summary.json").exists():
         raise FunnelError(
-            f"{run}: holds neither data/manifest.json nor summary.json, so it is no run's directory; see `funnel run --help`"
+            f"{run}: holds neither data/manifest.json nor summary.json, so it is not a run's "
+            "directory; see `funnel run --help`"
         )
     if (run / "data" / "manifest.json").exists():
         manifest = read_manifest(run / "data")
@@ -36,7 +38,7 @@ def show(run: Path) -> None:
     show_metrics(run)
 
 
-def show_rows(manifest: dict) -> None:
+def show_rows(manifest: dict[str, Any]) -> None:
     """How every row and every event is accounted for."""
     rows = manifest["rows"]
     table(
@@ -77,11 +79,11 @@ def show_examples(run: Path, count: int) -> None:
     title = (
         "Training examples: labels, then ids and raw numbers by feature (– is unknown or missing)"
     )
-    table(title, ["id", *(escape(e["id"]) for e in examples)], lines)
+    table(title, ["id", *(escape(str(e["id"])) for e in examples)], lines)
 
 
-def _value(value: Value | tuple) -> str:
-    """A list is shown a value a line."""
+def _value(value: Value | tuple[Value, ...]) -> str:
+    """A list is shown with one value a line."""
     if isinstance(value, list):
         more = [f"… {len(value) - LISTED} more"] if len(value) > LISTED else []
         return "\n".join([_value(v) for v in value[:LISTED]] + more) or "–"
@@ -116,7 +118,7 @@ def show_metrics(run: Path) -> None:
 
 
 def show_outcome(run: Path, config: Path) -> None:
-    """The end of a run: rows, metrics, where everything lies, and what to try next."""
+    """The end of a run: rows, metrics, paths of the results, and what to try next."""
     outcome = summary.read(run)
     table(
         "Impressions",
@@ -124,17 +126,18 @@ def show_outcome(run: Path, config: Path) -> None:
         [[outcome["rows"][k] for k in ROW_KEYS]],
     )
     show_metrics(run)
-    places = [
+    paths = [
         ["model", outcome["export"]["path"]],
         ["report", run / "report.html"],
         ["summary", run / "summary.json"],
     ]
-    table("Where", ["", "path"], places)
+    table("Where", ["", "path"], paths)
     funnel = "funnel" if shutil.which("funnel") else os.path.relpath(sys.argv[0])
     if not funnel.endswith("funnel"):
         funnel = "python -m funnel"
     console.print(
-        f"Next: [bold]{funnel} inspect {run}[/bold], or [bold]{funnel} run {config} --set model.sharing=ple[/bold]"
+        f"Next: [bold]{funnel} inspect {run}[/bold], "
+        f"or [bold]{funnel} run {config} --set model.sharing=ple[/bold]"
     )
 
 

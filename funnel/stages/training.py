@@ -225,8 +225,8 @@ class Run:
             return []
         if workers() > 1:
             raise FunnelError(
-                f"train.early_stop = true with {workers()} workers: the held-out loss is computed by "
-                "one process; leave it out, or give evaluation.early_stopping"
+                f"train.early_stop = true with {workers()} workers: one process computes the "
+                "held-out loss; leave it out, or give evaluation.early_stopping"
             )
         total, epochs = self.max_steps, self.ranking.train.epochs
         every = max(1, round(total / epochs / AN_EPOCH) if epochs else total // 20)
