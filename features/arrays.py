@@ -1,8 +1,7 @@
-"""The spec applied to Arrow columns: the pipeline's side of the contract. `features.graph` computes
-the same in TensorFlow.
+"""The spec applied to Arrow columns, as the pipeline does. `features.graph` computes the same on
+tensors.
 
-Columns come in one of the spec's raw types: text → string, integer → int64, number → float64, texts
-→ list<string>; null means missing.
+Null means missing.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from features.hashing import Hashed, hash_texts
 from features.kinds.base import Number, Weighted
 from features.spec import Spec
 
-ARROW_TYPES: dict[str, pa.DataType] = {
+ARROW_TYPES: dict[str, pa.DataType] = {  # by raw type
     "text": pa.string(),
     "integer": pa.int64(),
     "number": pa.float64(),
@@ -31,10 +30,12 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 
 @dataclass(frozen=True)
 class Encoded:
-    """ids [n, S] int32, 0 where missing or padded; dense [n, D] float32, NaN where missing. Slots
-    are the spec's.
+    """Encoded rows, in the slots of the spec.
 
-    `hashed` holds, by hashed feature, its distinct values.
+    Args:
+        ids: [n, S] int32, 0 where missing or padded.
+        dense: [n, D] float32, NaN where missing.
+        hashed: By hashed feature its distinct values.
     """
 
     ids: np.ndarray
@@ -79,8 +80,8 @@ def encode(spec: Spec, columns: Mapping[str, pa.Array]) -> Encoded:
 
 
 def served(spec: Spec, columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
-    """The columns as serving sees them: those that a request does not send hold the value that the
-    graph feeds.
+    """The columns as serving sees them: a column that requests do not send holds the value that the
+    serving graph feeds.
     """
     rows = len(next(iter(columns.values())))
     fed = {

@@ -88,30 +88,35 @@ def _check_after(labels: Mapping[str, Label], name: str, label: EventLabel) -> N
     known = {n: one for n in earlier if isinstance(one := labels[n], EventLabel)}
     if label.after not in known:
         raise ValueError(
-            f"labels.{name}.after = '{label.after}' must be an event label above it: {nearest(label.after, known)}"
+            f"labels.{name}.after = '{label.after}' must be an event label above it: "
+            f"{nearest(label.after, known)}"
         )
     if label.within is None and known[label.after].event != label.event:
         raise ValueError(
-            f"labels.{name}.within is missing: how long after '{label.after}' an event of {label.event} still counts, as in '1d'"
+            f"labels.{name}.within is missing: how long after '{label.after}' an event of "
+            f"{label.event} still counts, as in '1d'"
         )
 
 
 def _check_options(labels: Mapping[str, Label], name: str, task: Task) -> None:
-    """Whether a task's options are those of what it predicts: a probability or a number."""
+    """Checks that a task's options fit what it predicts: a probability or a number."""
     number = labels[task.label].is_number
     kind, losses = ("a number", NUMBER_LOSSES) if number else ("0 or 1", PROBABILITY_LOSSES)
     if task.loss is not None and task.loss not in losses:
         raise ValueError(
-            f"tasks.{name}.loss = '{task.loss}', but the label '{task.label}' is {kind}: its loss is {' or '.join(losses)}"
+            f"tasks.{name}.loss = '{task.loss}', but the label '{task.label}' is {kind}: its "
+            f"loss is {' or '.join(losses)}"
         )
     if task.huber_delta != Task.model_fields["huber_delta"].default and task.loss != "huber":
         raise ValueError(
-            f"tasks.{name}.huber_delta = {task.huber_delta} is for loss = 'huber': give that loss, or remove it"
+            f"tasks.{name}.huber_delta = {task.huber_delta} is for loss = 'huber': give that "
+            "loss, or remove it"
         )
     for key in PROBABILITY_KEYS:
         if number and getattr(task, key) != Task.model_fields[key].default:
             raise ValueError(
-                f"tasks.{name}.{key} is for a label of 0 and 1, but '{task.label}' is a number: remove it, or give the label at_least"
+                f"tasks.{name}.{key} is for a label of 0 and 1, but '{task.label}' is a number: "
+                "remove it, or give the label at_least"
             )
 
 
@@ -126,28 +131,33 @@ def _check_task(
     if task.given is None:
         if task.joint:
             raise ValueError(
-                f"tasks.{name}.joint = '{task.joint}' names the probability of a chain: give `given`, or remove it"
+                f"tasks.{name}.joint = '{task.joint}' names the probability of a chain: give "
+                "`given`, or remove it"
             )
         if task.label_is_joint:
             raise ValueError(
-                f"tasks.{name}.label_is_joint: the label is that of a chain, whose steps before it are unknown: give `given`"
+                f"tasks.{name}.label_is_joint: the label is that of a chain, whose steps before "
+                "it are unknown: give `given`"
             )
         return
     parents = [t.label for n, t in tasks.items() if n != name]
     if task.given not in parents:
         raise ValueError(
-            f"tasks.{name}.given = '{task.given}' must be the label of another task: {nearest(task.given, parents)}"
+            f"tasks.{name}.given = '{task.given}' must be the label of another task: "
+            f"{nearest(task.given, parents)}"
         )
     if labels[task.given].is_number:
         raise ValueError(
-            f"tasks.{name}.given = '{task.given}' is a number: a sample space is where a label of 0 and 1 is 1; "
+            f"tasks.{name}.given = '{task.given}' is a number: a sample space is where a label "
+            "of 0 and 1 is 1; "
             "declare a task on a label with at_least, and name that label"
         )
     seen, at = {name}, parent_task(tasks, name)
     while at is not None:
         if at in seen:
             raise ValueError(
-                f"tasks.{name}.given = '{task.given}' leads back to '{at}': a chain of tasks has a first one"
+                f"tasks.{name}.given = '{task.given}' leads back to '{at}': a chain of tasks has "
+                "a first one"
             )
         seen.add(at)
         at = parent_task(tasks, at)

@@ -1,5 +1,5 @@
-"""What the model's graph takes from the training split: moments, ranges, quantile boundaries and
-vocabularies.
+"""Statistics of the training split that the model's graph needs: moments, ranges, quantile
+boundaries and vocabularies.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from features.spec import Spec
 
 
 class Outcome(Settings):
-    """Training rows whose labels are alike.
+    """Training rows with the same labels.
 
-    `states` by label: −1 unknown, 0 or 1; of a number 1 above 0. How many `rows`, Σ `weight` over
-    them, and by label that is a number Σ weight·value in `totals`.
+    Args:
+        states: By label −1 (unknown), 0 or 1; for a number, 1 means above 0.
+        rows: How many rows there are.
+        weight: Σ weight over them.
+        totals: Σ weight·value by label that is a number.
     """
 
     states: dict[str, int]
@@ -30,9 +33,14 @@ class Outcome(Settings):
 
 
 class Fitted(Settings):
-    """By feature: `moments` (mean, std) and `ranges` (min, max) of the transformed numbers;
-    `boundaries` of quantiles; `vocabularies`, the ids as they are written, rising. `outcomes`: the
-    training rows by their labels.
+    """Statistics of the training split, by feature.
+
+    Args:
+        moments: (mean, std) of the transformed numbers.
+        ranges: (min, max) of the transformed numbers.
+        boundaries: Of quantiles.
+        vocabularies: Ids as they are written, rising.
+        outcomes: The training rows by their labels.
     """
 
     moments: dict[str, tuple[float, float]] = Field({})
@@ -62,11 +70,16 @@ class Fitted(Settings):
         return None if ids is None else np.array(ids, np.int64)
 
     def save(self, path: Path) -> None:
+        """Writes fitted.json."""
         files.write_text(path, json.dumps(self.model_dump(mode="json")) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Fitted:
-        """Reads fitted.json. Raises FunnelError when it is absent or not one."""
+        """Reads fitted.json.
+
+        Raises:
+            FunnelError: It is absent, or is not one.
+        """
         try:
             content = json.loads(path.read_text())
         except (OSError, ValueError) as error:

@@ -1,8 +1,7 @@
-"""The spec applied to TensorFlow tensors: what the serving graph does to raw columns, and what
-every graph does to numbers.
+"""The spec applied to tensors: encoding in the serving graph, look-ups and scaling in every graph.
 
-`features.arrays` computes the same on Arrow columns; a graph has no null, so the empty string and
-NaN stand for missing.
+`features.arrays` computes the same on Arrow columns. A graph has no null: the empty string and NaN
+stand for missing.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def serving_inputs(spec: Spec) -> dict[str, tf.TensorSpec]:
 
 
 def example_inputs(spec: Spec) -> dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature]:
-    """How a serialised tf.Example of raw columns is parsed. An absent text or number is missing."""
+    """How a serialized tf.Example of raw columns is parsed. An absent text or number is missing."""
     single = {
         "text": tf.io.FixedLenFeature([], tf.string, ""),
         "number": tf.io.FixedLenFeature([], tf.float32, float("nan")),
@@ -105,7 +104,7 @@ def _weights(weighted: Weighted, slots: int, columns: Mapping[str, Column]) -> t
 
 
 def bucket_ids(texts: tf.Tensor, space: int) -> tf.Tensor:
-    """id = 0 where the text is empty, else 1 + fingerprint64(utf8) mod (space − 1), of any shape."""
+    """id = 0 if the text is empty, else 1 + fingerprint64(utf8) mod (space − 1), of any shape."""
     # The strong hash is another function: fast is FarmHash, as in features.hashing.
     hashed = 1 + tf.strings.to_hash_bucket_fast(texts, space - 1)
     return tf.where(tf.equal(texts, ""), tf.zeros_like(hashed), hashed)
@@ -118,11 +117,14 @@ def table_rows(
     dense: tf.Tensor,
     vocabularies: Vocabularies | None = None,
 ) -> tf.Tensor:
-    """ids [B, S] and dense [B, D] as written → [B, E] int64, the row of each embedded feature's
-    table (spec.embedded_slots).
+    """ids [B, S] and dense [B, D] as written → [B, E] int64, rows of the embedding tables, in the
+    order of spec.embedded_slots.
 
-    Hashed ids are rows already; those of a vocabulary are looked up in it, numbers of bucketized
-    features in their boundaries. `vocabularies` look ids up in place of constants of the graph.
+    Hashed ids are rows already. Ids of a vocabulary are looked up in it, and numbers of bucketized
+    features in their boundaries.
+
+    Args:
+        vocabularies: Look up ids; by default constants of the graph do.
     """
     vocabularies = constant_vocabularies(fitted) if vocabularies is None else vocabularies
     looked_up = [name for name in spec.id_slots if fitted.vocabulary_of(spec, name) is not None]
@@ -157,11 +159,11 @@ def look_up(vocabulary: np.ndarray, ids: tf.Tensor) -> tf.Tensor:
     if not len(vocabulary):
         return tf.minimum(ids, 1)
     known = tf.constant(vocabulary)
-    place = tf.reshape(
+    position = tf.reshape(
         tf.searchsorted(known, tf.reshape(ids, [-1]), out_type=tf.int64), tf.shape(ids)
     )
-    found = tf.equal(tf.gather(known, tf.minimum(place, len(vocabulary) - 1)), ids)
-    return tf.where(tf.equal(ids, 0), ids, tf.where(found, place + 2, 1))
+    found = tf.equal(tf.gather(known, tf.minimum(position, len(vocabulary) - 1)), ids)
+    return tf.where(tf.equal(ids, 0), ids, tf.where(found, position + 2, 1))
 
 
 def weights(spec: Spec, dense: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -170,8 +172,8 @@ def weights(spec: Spec, dense: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def normalize(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
-    """dense [B, D] as written → [B, numeric features] as the network reads it;
-    see features.kinds.numeric.Numeric.
+    """dense [B, D] as written → [B, numeric features]: `missing`, clip, transform and scale as
+    features.kinds.numeric.Numeric describes them.
     """
     numeric = spec.numeric.values()
     x = dense[:, : len(numeric)]
@@ -195,9 +197,7 @@ def normalize(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
 
 
 def _scaling(fitted: Fitted, name: str, scale: str) -> tuple[float, float]:
-    """What is subtracted and what it is divided by then; a number that never varies is divided by
-    1.
-    """
+    """(shift, divisor) of (x − shift) / divisor; the divisor of a constant number is 1."""
     if scale == "none":
         return 0.0, 1.0
     if scale == "standardize":

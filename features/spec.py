@@ -287,9 +287,7 @@ class Spec(Settings):
         return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Writes spec.json: the declarations, and for readers in other languages the slots and the
-        fingerprint.
-        """
+        """Writes spec.json: declarations, and for other readers the slots and the fingerprint."""
         content = self.model_dump(exclude_none=True, mode="json") | {
             "fingerprint": self.fingerprint,
             "slots": {
@@ -302,7 +300,11 @@ class Spec(Settings):
 
     @classmethod
     def load(cls, path: Path) -> Spec:
-        """Reads spec.json. Raises FunnelError when it is absent or was written with other rules."""
+        """Reads spec.json.
+
+        Raises:
+            FunnelError: It is absent, or was written by a version with other rules.
+        """
         try:
             content = json.loads(path.read_text())
         except (OSError, ValueError) as error:
@@ -316,21 +318,25 @@ class Spec(Settings):
         spec = cls.parse({key: content.get(key) for key in cls.model_fields}, str(path))
         if spec.fingerprint != content.get("fingerprint"):
             raise FunnelError(
-                f"{path}: fingerprint {content.get('fingerprint')} is not this version's {spec.fingerprint}; preprocess again"
+                f"{path}: fingerprint {content.get('fingerprint')} is not this version's "
+                f"{spec.fingerprint}; preprocess again"
             )
         return spec
 
 
 def input_name(column: str) -> str:
-    """A column's name in a request: TensorFlow's signatures keep letters, digits and _ alone, and
-    begin with a letter.
+    """A column's name in a request: only letters, digits and _, starting with a letter.
+
+    Example:
+        >>> input_name("user-id"), input_name("7d_clicks")
+        ('user_id', 'column_7d_clicks')
     """
     name = re.sub(r"[^A-Za-z0-9_]", "_", column)
     return name if name[:1].isalpha() else f"column_{name}"
 
 
 def _holds_number(label: Any) -> bool:
-    """Whether a label, as declared, is a number: Valued.is_number before anything is validated."""
+    """Whether a declared label is a number, before validation."""
     return (
         isinstance(label, dict) and label.get("value") is not None and label.get("at_least") is None
     )

@@ -27,7 +27,7 @@ def test_own_logs_take_about_25_lines():
 
 
 def run(example, folder, **files):
-    """(manifest, statistics) of an example's preprocessing; `files` replace what it reads, by key."""
+    """(manifest, statistics) of an example's preprocessing; `files` replace its files, by key."""
     overrides = [
         f"run={folder}/run",
         *(f"{key.replace('__', '.')}={path}" for key, path in files.items()),

@@ -105,11 +105,13 @@ def test_one_file_serves_every_funnel_but_the_triangle():
     [
         (
             "model.sharing=mose",
-            "model.sharing: mose reads a sequence, but no feature has kind = 'sequence': declare one",
+            "model.sharing: mose reads a sequence, but no feature has kind = 'sequence': declare "
+            "one",
         ),
         (
             "model.funnel=esm2",
-            "model.funnel = 'esm2' needs three tasks: one of the click, and those of the action and of the purchase",
+            "model.funnel = 'esm2' needs three tasks: one of the click, and those of the action "
+            "and of the purchase",
         ),
     ],
 )

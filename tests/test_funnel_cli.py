@@ -106,7 +106,8 @@ def test_simulate_and_preprocess(capsys):
     [
         (
             ["preprocess", "none.toml"],
-            "none.toml: cannot be read (No such file or directory); copy examples/ads.toml to begin",
+            "none.toml: cannot be read (No such file or directory); copy examples/ads.toml to "
+            "begin",
         ),
         (
             ["preprocess", "my.toml", "--set", "logs.clicks.mising=[]"],
@@ -135,7 +136,8 @@ def test_simulate_and_preprocess(capsys):
         ),
         (
             ["inspect", "nowhere"],
-            "nowhere: holds neither data/manifest.json nor summary.json, so it is not a run's directory",
+            "nowhere: holds neither data/manifest.json nor summary.json, so it is not a run's "
+            "directory",
         ),
         (
             ["inspect", "my.toml", "--", "--runner=x"],

@@ -125,7 +125,10 @@ def test_other_options_are_refused(tmp_path):
     run(Sum(tmp_path), 1)
     with pytest.raises(
         FunnelError,
-        match=r"results.jsonl: 10 was measured with power = 1, but power is now 2: give another --out",
+        match=(
+            r"results.jsonl: 10 was measured with power = 1, but power is now 2: give another "
+            r"--out"
+        ),
     ):
         run(Sum(tmp_path, power=2), 1)
 
@@ -250,7 +253,8 @@ def test_census_compares_every_sharing_but_those_without_their_features(tmp_path
     assert set(census.OPTIONS) == set(SHARING)
     assert experiment.groups == [[sharing for sharing in SHARING if sharing != "mose"]]
     assert experiment.left_out == {
-        "mose": "model.sharing: mose reads a sequence, but no feature has kind = 'sequence': declare one"
+        "mose": "model.sharing: mose reads a sequence, but no feature has kind = 'sequence': "
+        "declare one"
     }
     assert experiment.describe("ple")["model.sharing.levels"] == 2
 

@@ -1,4 +1,4 @@
-"""The command re-executes itself where huge pages are given on request, and only there."""
+"""The command re-executes itself where huge pages are given on request, and nowhere else."""
 
 import os
 import subprocess
@@ -14,8 +14,8 @@ REQUEST, ALWAYS = "always [madvise] never\n", "[always] madvise never\n"
 
 @pytest.fixture
 def started(tmp_path, monkeypatch):
-    """reexec_with_huge_pages() under what the kernel says, the tunables there are and the C library → (what was
-    started, the tunables then).
+    """(kernel setting, tunables, C library) → (the commands that were started, the tunables
+    then).
     """
 
     def reexec(enabled, tunables, libc="glibc"):

@@ -115,8 +115,8 @@ def test_shows_all_of_it_in_100_columns(shown):
     assert "[red]" in out  # a value, no markup
     assert "│ again   │ no 74.7 % │ yes 25.3 % │        – │" in out
     assert (
-        "warning: features.again.buckets = 6: the frequent values 'no' (74.7 % of rows) and 'yes' (25.3 % of rows) share"
-        in out
+        "warning: features.again.buckets = 6: the frequent values 'no' (74.7 % of rows) and "
+        "'yes' (25.3 % of rows) share" in out
     )
     assert "warning: features.paid alone predicts label 'click' with an AUC of 1.000" in out
 

@@ -243,7 +243,10 @@ def numbers(done):
         .replace(f'run = "{done}/run"', f'run = "{done}/numbers/run"')
     )
     config = config.replace("esmm", "independent").replace("ple", "mmoe")
-    spent = 'spent = { event = "conversions", within = "1d", after = "click", value = "value", transform = "log1p" }'
+    spent = (
+        'spent = { event = "conversions", within = "1d", after = "click", value = "value", '
+        'transform = "log1p" }'
+    )
     config = config.replace("\n[features]", f"{spent}\n\n[features]")
     config = config.replace(
         "\n[model]", 'spent = { label = "spent", given = "click", loss = "huber" }\n\n[model]'

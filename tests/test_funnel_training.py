@@ -202,10 +202,9 @@ def test_sigterm_before_the_first_step_changes_nothing(folder, monkeypatch, caps
     with monkeypatch.context() as patched:
         patched.setattr(RankingEstimator, "_begin", signalled(RankingEstimator._begin))
         assert cli.main(["train", "my.toml", "--force"]) == 0
-    said = capsys.readouterr().out.splitlines()[-1]
-    assert (
-        said
-        == "training was ended before its first step by a signal; to resume: funnel train my.toml --force"
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "training was ended before its first step by a signal; to resume: "
+        "funnel train my.toml --force"
     )
     assert tf.train.latest_checkpoint("run/model/checkpoints").endswith("-8")
     assert (folder / "run/.stages.json").read_text() == before
