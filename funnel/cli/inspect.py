@@ -14,9 +14,8 @@ from rich.markup import escape
 from features.errors import FunnelError
 from features.manifest import read_manifest
 from funnel.console import console, table, text
-from funnel.reports import statistics_tables
+from funnel.reports import statistics_tables, summary
 from funnel.reports.examples import Value, first_examples
-from funnel.stages import summary
 
 ROW_KEYS = ("impressions_read", "examples_written", "rejected", "dropped_immature", "sampled_out")
 LISTED = 4  # values of a list

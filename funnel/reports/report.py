@@ -15,7 +15,7 @@ from matplotlib.figure import Figure  # no pyplot: it would look for a screen
 
 from features import files
 from funnel.console import text
-from funnel.stages import summary
+from funnel.reports import summary
 
 COLUMNS = {  # of the evaluation's table, and their keys; those that no task has are left out
     "rows": "rows",

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from funnel.config.config import Config
 from funnel.console import console
-from funnel.stages import summary
+from funnel.reports import summary
 
 
 @contextmanager

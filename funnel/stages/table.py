@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from features.errors import FunnelError
 from funnel.config.config import Config
 from funnel.console import load_tensorflow
-from funnel.stages import summary
+from funnel.reports import summary
 from funnel.stages.evaluate import evaluate
 from funnel.stages.export import export, report
 from funnel.stages.logs import preprocess, simulate
