@@ -1,4 +1,4 @@
-"""What a run's directory holds, as tables in the terminal."""
+"""The files of a run's directory, as tables in the terminal."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _value(value: Value | tuple[Value, ...]) -> str:
 
 
 def show_metrics(run: Path) -> None:
-    """The evaluation: a column for each task and joint, so that it fits a narrow terminal."""
+    """The evaluation, with a column for each task and joint."""
     evaluation = summary.read(run).get("evaluation", {})
     keys = (
         "rows",

@@ -16,8 +16,10 @@ Value = str | int | float | list[Any] | None
 
 
 def first_examples(data: Path, manifest: dict[str, Any], count: int) -> list[dict[str, Value]]:
-    """Each as {id, labels, weight, features}: an id or a number, None where it is missing; of
-    several values the list of those present, as (id, weight) where the list is weighted.
+    """The first `count` examples as {id, labels, weight, features}.
+
+    A feature is an id or a number, None if it is missing. A multi-valued one is the list of the ids
+    present, as (id, weight) if the list is weighted.
     """
     from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: F401  (before tfx_bsl: its protos share a pool with tf.Example's)
     from tfx_bsl.coders import example_coder
@@ -46,7 +48,7 @@ def records(path: Path) -> Iterator[bytes]:
 
 
 def _row(spec: Spec, row: dict[str, Any]) -> dict[str, Value]:
-    """What every layout writes alike; −1 is an unknown label."""
+    """The keys that all layouts have; −1 is an unknown label."""
     labels = {name: None if row[name][0] == -1 else row[name][0] for name in spec.labels}
     return (
         {"id": row["id"][0].decode()}
