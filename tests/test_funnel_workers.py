@@ -20,17 +20,17 @@ from test_model_workers import free_port
 
 from funnel.cli import main as cli
 from funnel.config.config import load
-from funnel.training import Run
+from funnel.stages.training import Run
 
 PROGRAM = """
 import sys
 from pathlib import Path
 
-def told(event, arguments):  # of what Python writes in the run's directory; TensorFlow writes variables and events
+def report(event, arguments):  # Python's writes in the run's directory, not TensorFlow's
     if event == "open" and str(arguments[1])[0] in "wax" and "two" in Path(str(arguments[0])).parts:
         print("writes", Path(arguments[0]).name)
 
-sys.addaudithook(told)
+sys.addaudithook(report)
 from funnel.cli.main import program
 program()
 """
@@ -154,15 +154,21 @@ def test_sigterm_to_one_of_them_ends_all_at_one_step(folder, index):
         running[index].terminate()
         last = [output.splitlines()[-1] for output in ends(running)]
     step = lines(log)[-1]["step"]
-    told = f"training was ended at step {step} by a signal; to go on: funnel train two.toml --set train.steps=100000"
-    assert last == [told, told]
+    expected = (
+        f"training was ended at step {step} by a signal; to resume: funnel train two.toml "
+        "--set train.steps=100000"
+    )
+    assert last == [expected, expected]
     assert (folder / f"two/model/checkpoints/ckpt-{step}.index").exists()
 
 
 def test_a_run_of_all_stages_is_one_processes(folder, monkeypatch, capsys):
     monkeypatch.setenv("TF_CONFIG", tf_config(0))
     assert cli.main(["run", "one.toml"]) == 2
-    said = "TF_CONFIG names 2 workers, and each of them would preprocess: run `funnel preprocess` without TF_CONFIG, then `funnel train`"
+    said = (
+        "TF_CONFIG names 2 workers, and each of them would preprocess: run `funnel "
+        "preprocess` without TF_CONFIG, then `funnel train`"
+    )
     assert said in capsys.readouterr().err
 
 

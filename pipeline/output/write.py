@@ -115,15 +115,15 @@ def named_columns(spec: Spec, rows: Rows) -> Iterator[Column]:
     if the list is weighted.
     """
     for name, slots in spec.id_slots.items():
-        feature, ids = spec.features[name], rows.ids[:, slots.slice]
-        longest = slots.length if slots.length > 1 or feature.max_length else None
+        embedding, ids = spec.embedded[name], rows.ids[:, slots.slice]
+        longest = slots.length if slots.length > 1 or embedding.is_list else None
         present = ids != 0 if longest else None
         yield Column(
             name,
             INT,
             _varints(ids, present),
             longest=longest,
-            domain=(0, feature.buckets - 1) if feature.buckets else None,
+            domain=(0, embedding.rows - 1) if embedding.rows else None,
         )
         if name in spec.weight_slots:
             weights = rows.dense[:, spec.weight_slots[name].slice]

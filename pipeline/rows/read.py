@@ -59,14 +59,12 @@ def _of_rows(config: PreprocessConfig) -> Wanted:
 
 def wanted_features(spec: Spec, columns: Mapping[str, str]) -> Wanted:
     """What the features read of these columns, raw types by name."""
-    separators = {
-        f.column: f.separator
-        for f in spec.features.values()
-        if getattr(f, "weights", None) and f.separator
-    }
     bounds = {column: limits for column, limits in spec.bounds.items() if column in columns}
     return Wanted(
-        columns=tuple(columns.items()), bounds=bounds, paired=spec.paired, separators=separators
+        columns=tuple(columns.items()),
+        bounds=bounds,
+        paired=spec.paired,
+        separators=spec.separators,
     )
 
 

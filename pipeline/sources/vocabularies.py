@@ -13,9 +13,9 @@ def check_vocabularies(spec: Spec) -> None:
     """Reads every vocabulary file, so that a mistake is named before a job starts. Raises
     FunnelError.
     """
-    for name, feature in spec.vocabularies.items():
-        if feature.vocabulary:
-            read_vocabulary(name, feature.vocabulary)
+    for name, vocabulary in spec.vocabularies.items():
+        if vocabulary.file:
+            read_vocabulary(name, vocabulary.file)
 
 
 def read_vocabulary(name: str, path: str) -> list[str]:

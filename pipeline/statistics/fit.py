@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from features import hashing
-from features.declarations import HASH_SPACE, Coded
 from features.fitted import Fitted, Outcome
+from features.kinds.base import HASH_SPACE, Vocabulary
 from features.spec import Spec
 from pipeline.sources.vocabularies import read_vocabulary
 from pipeline.statistics.statistics import Outcomes, Part
@@ -63,11 +63,11 @@ def boundaries(numbers: np.ndarray, stretches: int) -> list[float]:
     ).tolist()
 
 
-def _vocabulary(name: str, feature: Coded, folded: Part) -> list[int]:
+def _vocabulary(name: str, vocabulary: Vocabulary, folded: Part) -> list[int]:
     """Ids as they are written, rising. Two values that share an id, one pair in 2³¹, share a row."""
-    if feature.vocabulary:
+    if vocabulary.file:
         return np.unique(
-            hashing.bucket_ids(pa.array(read_vocabulary(name, feature.vocabulary)), HASH_SPACE)
+            hashing.bucket_ids(pa.array(read_vocabulary(name, vocabulary.file)), HASH_SPACE)
         ).tolist()
     ids, counts = folded.counts[name]
-    return ids[counts >= feature.min_count].tolist()
+    return ids[counts >= vocabulary.min_count].tolist()

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import hashing
-from features.declarations import Cross
 from features.hashing import Hashed
 from features.spec import Spec
 from pipeline.config import PreprocessConfig
@@ -139,17 +138,14 @@ def profiles_json(spec: Spec, total: Tally) -> dict[str, dict]:
     """
     return {
         name: _profile_json(spec, name, total.profiles)
-        for name in spec.coded
+        for name in spec.id_features
         if name in total.profiles
     }
 
 
 def _profile_json(spec: Spec, name: str, profiles: dict[str, Profile]) -> dict:
     own, feature = profiles[name], spec.features[name]
-    top = [
-        [_readable(text) if isinstance(feature, Cross) else text, count]
-        for text, count in sketches.top_json(own)
-    ]
+    top = [[feature.readable(text), count] for text, count in sketches.top_json(own)]
     content = {
         "rows": own.rows,
         "missing": own.missing,
@@ -157,28 +153,12 @@ def _profile_json(spec: Spec, name: str, profiles: dict[str, Profile]) -> dict:
         "distinct_is_exact": len(own.smallest) < sketches.KEPT,
         "top": top,
     }
-    if (
-        feature.buckets
-        and feature.kind != "time"
-        and not getattr(feature, "identity", False)
-        and spec.owner(name) == name
-    ):
+    if feature.hashed_buckets and spec.owner(name) == name:
         together = sketches.fold_profiles(p for n, p in profiles.items() if spec.owner(n) == name)
-        content["collisions"] = collisions(together, own.rows, feature.buckets)
-        if isinstance(feature, Cross):
-            for group in content["collisions"]["frequent"]:
-                group["values"] = [[_readable(text), share] for text, share in group["values"]]
+        content["collisions"] = collisions(together, own.rows, feature.hashed_buckets)
+        for group in content["collisions"]["frequent"]:
+            group["values"] = [[feature.readable(text), share] for text, share in group["values"]]
     return content
-
-
-def _readable(cross: str) -> str:
-    """The text that a cross hashes, "2:ab1:c" → "ab × c"; lengths are in bytes."""
-    rest, parts = cross.encode(), []
-    while rest:
-        length, _, rest = rest.partition(b":")
-        parts.append(rest[: int(length)].decode())
-        rest = rest[int(length) :]
-    return " × ".join(parts)
 
 
 def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
