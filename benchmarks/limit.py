@@ -15,11 +15,11 @@ from features.files import staging
 from pipeline.config import PreprocessConfig
 from pipeline.job import encode_batch, finish, make_plan
 from pipeline.labeling.split import make_calendar
-from pipeline.output.write import write_shard
+from pipeline.output.examples import write_shard
 from pipeline.partition import write_partition
 from pipeline.rows import encode
 from pipeline.rows.read import pieces, read, wanted
-from pipeline.statistics.tally import fold_stream, fold_tallies, tally
+from pipeline.statistics.streams import fold_stream, fold_tallies, tally
 
 
 class Clock:
@@ -66,7 +66,7 @@ def straight_line(config: PreprocessConfig, out: Path, clock: Clock) -> dict:
         totals, _ = fold_tallies(tallies)
         calendar = make_calendar(config, {name: total.last_time for name, total in totals.items()})
         partials = []
-        with patch("pipeline.output.write.write_shard", clock.timed("write", write_shard)):
+        with patch("pipeline.output.examples.write_shard", clock.timed("write", write_shard)):
             for number, streams in enumerate(tables):
                 with clock.stage("join, label, count"):
                     impressions, events = encode.gather(config, streams)

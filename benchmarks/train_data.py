@@ -11,7 +11,7 @@ from benchmarks import shape
 from benchmarks.train_steps import make_spec, plain
 from features.manifest import VERSION
 from model.data.input import Data
-from pipeline.output.write import Layout, Rows, shard_name, write_json, write_shard
+from pipeline.output.examples import Layout, Rows, shard_name, write_json, write_shard
 
 SHARDS = 4
 

@@ -26,11 +26,11 @@ from pipeline.output import publish
 from pipeline.output.progress import Watch, mark
 from pipeline.partition import Partial, write_partition
 from pipeline.rows import encode
+from pipeline.rows.lookups import Lookups, resolve
 from pipeline.rows.read import Batch, Piece, Reject, check_columns, pieces, read, wanted
 from pipeline.sources.files import Source, connect, find_sources
-from pipeline.sources.lookups import Lookups, resolve
 from pipeline.sources.vocabularies import check_vocabularies
-from pipeline.statistics.tally import Tally, fold_stream, fold_tallies, tally
+from pipeline.statistics.streams import Tally, fold_stream, fold_tallies, tally
 
 TALLIES, REJECTS, PARTIALS = "tallies", "rejects", "partials"
 ERROR = "error.json"

@@ -20,10 +20,10 @@ from pipeline.labeling.split import (
     check_apart,
     sample,
 )
-from pipeline.output import write
-from pipeline.statistics import statistics
+from pipeline.output import examples as write
+from pipeline.statistics import partitions as statistics
+from pipeline.statistics.partitions import Part
 from pipeline.statistics.sample import SplitRows
-from pipeline.statistics.statistics import Part
 
 SPLITS = {"train": TRAIN, "eval": EVAL}
 

@@ -24,9 +24,9 @@ from model.estimator.estimator import RankingEstimator, Trained
 from model.estimator.identity import RankingConfig
 from model.training.config import RunConfig, TrainConfig
 from model.training.progress import Callback
-from pipeline.output import write
-from pipeline.output.write import Rows
-from pipeline.statistics import statistics
+from pipeline.output import examples as write
+from pipeline.output.examples import Rows
+from pipeline.statistics import partitions as statistics
 from pipeline.statistics.fit import fit
 from pipeline.statistics.sample import SplitRows
 

@@ -8,10 +8,10 @@ import pytest
 
 from features import arrays, hashing
 from features.spec import Spec
-from pipeline.statistics import tally
+from pipeline.statistics import streams as tally
 from pipeline.statistics.collisions import collisions, expected, warnings
 from pipeline.statistics.sketches import Profile
-from pipeline.statistics.tally import Tally
+from pipeline.statistics.streams import Tally
 
 TABLE = {"labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
 

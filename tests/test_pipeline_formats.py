@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.config import Stream
 from pipeline.sources import pieces as formats
-from pipeline.sources.formats import csv_lines, lines
+from pipeline.sources.formats import csv as csv_lines
+from pipeline.sources.formats import lines
 
 WANTED = {"id": "text", "n": "text"}
 GARBAGE = st.binary(max_size=12).map(lambda b: b.replace(b"\n", b""))

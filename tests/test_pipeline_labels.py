@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from features.labels import EventLabel, ValueLabel
 from pipeline.labeling.join import Events
 from pipeline.labeling.labels import DISPOSITIONS, label_one
-from pipeline.labeling.numbers import ratio, running, value_label
+from pipeline.labeling.values import ratio, running, value_label
 
 SECOND = 1_000_000
 END = 1000  # of the logs, in seconds, unless a test says otherwise

@@ -1,4 +1,4 @@
-"""pipeline.sources.lookups: columns that a stream's files lack are taken by key; keys that a table
+"""pipeline.rows.lookups: columns that a stream's files lack are taken by key; keys that a table
 lacks leave them missing, and count.
 """
 
@@ -7,9 +7,9 @@ from log_files import T0, as_wanted, write
 
 from features.errors import FunnelError
 from pipeline.config import Stream
+from pipeline.rows.lookups import resolve
 from pipeline.rows.read import read_source
 from pipeline.sources.files import find
-from pipeline.sources.lookups import resolve
 
 ITEMS = [{"item": 7, "brand": "acme", "price": 1.5}, {"item": 8, "brand": None, "price": None}]
 USERS = "uid;age\nu1;30\nu2;41\n"

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import FunnelError
-from pipeline.simulation import simulate_files
+from pipeline.simulation import files as simulate_files
+from pipeline.simulation.files import STREAMS, impression_ids
 from pipeline.simulation.simulate import (
     SimulateConfig,
     World,
@@ -25,7 +26,6 @@ from pipeline.simulation.simulate import (
     simulate,
     solve_intercept,
 )
-from pipeline.simulation.simulate_files import STREAMS, impression_ids
 
 SMALL = {
     "impressions": 6_000,

@@ -15,7 +15,8 @@ from features.spec import Spec
 from pipeline.job import preprocess
 from pipeline.output import publish
 from pipeline.sources import vocabularies
-from pipeline.statistics import fit, moments, ranks, relevance, sample, statistics
+from pipeline.statistics import fit, moments, ranks, relevance, sample
+from pipeline.statistics import partitions as statistics
 from pipeline.statistics.moments import Moments
 from pipeline.statistics.sample import SplitRows
 

@@ -8,9 +8,10 @@ import pytest
 
 from features import arrays, hashing
 from features.spec import Spec
-from pipeline.statistics import sketches, tally
+from pipeline.statistics import sketches
+from pipeline.statistics import streams as tally
 from pipeline.statistics.collisions import expected
-from pipeline.statistics.tally import Tally
+from pipeline.statistics.streams import Tally
 
 TABLE = {"labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
 

@@ -1,4 +1,4 @@
-"""pipeline.output.write: TensorFlow and TFX read both layouts back, and schema.pbtxt describes just
+"""pipeline.output.examples: TensorFlow and TFX read both layouts back, and schema.pbtxt describes just
 what is in them.
 """
 
@@ -16,7 +16,7 @@ from tfx_bsl.coders import example_coder
 from tfx_bsl.tfxio import dataset_options, tf_example_record
 
 from features.spec import Spec
-from pipeline.output import write
+from pipeline.output import examples as write
 
 NAN = float("nan")
 FEATURES = {

@@ -16,9 +16,9 @@ from features.errors import FunnelError
 from funnel.config.config import Config
 from funnel.console import console, load_tensorflow, progress_bar
 from pipeline.config import Stream
+from pipeline.rows.lookups import resolve
 from pipeline.rows.read import Batch, Reject, read_source, wanted_features
 from pipeline.sources.files import Source, connect, find
-from pipeline.sources.lookups import resolve
 
 
 def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:

@@ -16,7 +16,7 @@ from features.labels import EventLabel
 from features.settings import microseconds
 from pipeline.config import Counting, PreprocessConfig
 from pipeline.labeling.join import Events, place
-from pipeline.labeling.numbers import ratio, running, shape
+from pipeline.labeling.values import ratio, running, shape
 
 DISPOSITIONS = ("matched", "duplicate", "before", "late", "missing", "unprecedented", "orphan")
 MATCHED, DUPLICATE, BEFORE, LATE, MISSING, UNPRECEDENTED, ORPHAN = range(len(DISPOSITIONS))

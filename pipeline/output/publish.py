@@ -18,12 +18,13 @@ from features.manifest import VERSION
 from features.spec import Spec
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.split import Calendar
-from pipeline.output.write import schema_text, write_json
+from pipeline.output.examples import schema_text, write_json
 from pipeline.partition import Partial
 from pipeline.sources.files import Source
-from pipeline.statistics import collisions, relevance, statistics
+from pipeline.statistics import collisions, relevance
+from pipeline.statistics import partitions as statistics
 from pipeline.statistics.fit import fit
-from pipeline.statistics.tally import Tally, profiles_json, tally_json
+from pipeline.statistics.streams import Tally, profiles_json, tally_json
 
 
 def describe(

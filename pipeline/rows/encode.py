@@ -14,7 +14,7 @@ from features import arrays, hashing
 from features.arrays import Encoded
 from features.labels import ColumnLabel, EventLabel, Label
 from pipeline.config import PreprocessConfig
-from pipeline.labeling.numbers import ratio, value_label
+from pipeline.labeling.values import ratio, value_label
 from pipeline.rows.read import Batch, Piece, key, wanted
 from pipeline.sources.files import Source
 

@@ -16,7 +16,7 @@ from pipeline.sources.formats.lines import HEAD_BYTES
 from pipeline.sources.pieces import Piece, open_log, pieces
 
 if TYPE_CHECKING:
-    from pipeline.sources.lookups import Lookups
+    from pipeline.rows.lookups import Lookups
 
 __all__ = [
     "Batch",

@@ -16,7 +16,7 @@ from pipeline.sources.formats.lines import Raw
 from pipeline.sources.pieces import Piece
 
 if TYPE_CHECKING:
-    from pipeline.sources.lookups import Lookups
+    from pipeline.rows.lookups import Lookups
 
 Column = tuple[str, str]  # name, raw type
 NOUNS = {

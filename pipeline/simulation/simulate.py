@@ -30,7 +30,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from features.files import staging
 from features.settings import Duration, microseconds
-from pipeline.simulation.simulate_files import (
+from pipeline.simulation.files import (
     DAY,
     PART_ROWS,
     TIME,

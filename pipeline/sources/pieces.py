@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from pipeline.config import Stream
 from pipeline.sources.files import Source, open_source
 from pipeline.sources.formats.aliccp import AliccpFile
-from pipeline.sources.formats.csv_lines import CsvFile
-from pipeline.sources.formats.json_lines import JsonFile
+from pipeline.sources.formats.csv import CsvFile
+from pipeline.sources.formats.jsonl import JsonFile
 from pipeline.sources.formats.lines import Raw
 
 BATCH_ROWS = 65_536

@@ -12,7 +12,7 @@ from features.declarations import HASH_SPACE, Coded
 from features.fitted import Fitted, Outcome
 from features.spec import Spec
 from pipeline.sources.vocabularies import read_vocabulary
-from pipeline.statistics.statistics import Outcomes, Part
+from pipeline.statistics.partitions import Outcomes, Part
 
 
 def fit(spec: Spec, folded: Part) -> Fitted:

@@ -23,7 +23,7 @@ from features.errors import FunnelError
 from pipeline.config import Stream
 from pipeline.rows import cast
 from pipeline.sources.files import Source, find, open_source
-from pipeline.sources.formats.csv_lines import parse_csv
+from pipeline.sources.formats.csv import parse_csv
 from pipeline.sources.formats.lines import Raw, Text, not_blank
 
 SKELETON = ["sample_id", "click", "conversion", "common_feature_id", "count", "features"]

@@ -181,7 +181,7 @@ def _fold_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
 
 
 def statistics_json(spec: Spec, whole: Part, profiles: Mapping[str, dict]) -> dict:
-    """statistics.json; `profiles` are of all valid rows, from pipeline.statistics.tally. ABOUT says
+    """statistics.json; `profiles` are of all valid rows, from pipeline.statistics.streams. ABOUT says
     which rows each part is of.
     """
     return {
