@@ -4,16 +4,16 @@ FunnelError: the key, the rule, the remedy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from features.errors import FunnelError, nearest
-
-if TYPE_CHECKING:
-    from pipeline.config import PreprocessConfig
+from pipeline.config import ROWS, PreprocessConfig
 
 
-def check(config: PreprocessConfig) -> None:
-    """All checks. The logs are known to have one stream of rows."""
+def check_config(config: PreprocessConfig) -> PreprocessConfig:
+    """Returns the configuration. Raises FunnelError where its sections do not fit together."""
+    if sum(name in ROWS for name in config.logs) != 1:
+        raise FunnelError(
+            f"logs holds {', '.join(config.logs) or 'nothing'}: declare either impressions or table"
+        )
     for name in config.logs:
         _check_format(config, name)
     _check_rows(config)
@@ -26,6 +26,7 @@ def check(config: PreprocessConfig) -> None:
         raise FunnelError(
             f"split.eval.last splits by time: name the time column in logs.{config.rows}.time, or give a fraction"
         )
+    return config
 
 
 def _check_format(config: PreprocessConfig, name: str) -> None:

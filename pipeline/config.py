@@ -7,11 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_serializer, model_validator
 
-from features.errors import FunnelError
 from features.labels import EventLabel, Valued
 from features.settings import Duration, Settings, microseconds
 from features.spec import Spec
-from pipeline import checks
 
 ROWS = (
     "impressions",
@@ -254,12 +252,3 @@ class PreprocessConfig(Settings):
             microseconds(v.window) if self.counting(v) == "touched" else self.window(n)
             for n, v in labels.items()
         )
-
-    def check(self) -> Self:
-        """Raises FunnelError where sections do not fit together."""
-        if sum(name in ROWS for name in self.logs) != 1:
-            raise FunnelError(
-                f"logs holds {', '.join(self.logs) or 'nothing'}: declare either impressions or table"
-            )
-        checks.check(self)
-        return self

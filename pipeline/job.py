@@ -19,6 +19,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from features.errors import FunnelError, nearest
 from features.files import staging
+from pipeline.checks import check_config
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.attribution import Attribute
 from pipeline.labeling.split import Calendar, make_calendar
@@ -74,7 +75,7 @@ def make_plan(config: PreprocessConfig) -> Plan:
     """Checks all that can be checked before reading: raises FunnelError for files, columns or
     vocabularies that are not there.
     """
-    config.check()
+    check_config(config)
     check_vocabularies(config.spec)
     sources, lookups = find_sources(config), {}
     for stream, declared in config.logs.items():
