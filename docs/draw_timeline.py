@@ -30,12 +30,12 @@ ROWS = [
     Shown(
         "clicked twice, bought",
         12,
-        [(6, "before"), (20, "matched"), (37, "duplicate"), (52, "late")],
-        [(15, "before"), (46, "matched"), (66, "duplicate"), (92, "late")],
+        [(6, "too_early"), (20, "matched"), (37, "duplicate"), (52, "late")],
+        [(15, "too_early"), (46, "matched"), (66, "duplicate"), (92, "late")],
         1,
         1,
     ),
-    Shown("bought without a click", 12, [], [(40, "unprecedented")], 0, 0),
+    Shown("bought without a click", 12, [], [(40, "without_parent")], 0, 0),
     Shown("clicked shortly before the end", 70, [(84, "matched")], [], 1, -1),
     Shown("shown shortly before the end", 100, [], [], -1, -1),
 ]

@@ -305,7 +305,7 @@ def run_stage(
 
 def _connect(beam_args: Sequence[str]) -> None:
     """Files are looked for before a pipeline runs: Beam's filesystems need their options by then."""
-    from pipeline.sources.files import connect
+    from pipeline.sources.storage import connect
 
     connect(beam_args)
 

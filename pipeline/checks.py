@@ -1,11 +1,10 @@
-"""Whether the sections of a preprocessing configuration fit together. Each check raises
-FunnelError: the key, the rule, the remedy.
-"""
+"""Checks that the sections of a preprocessing configuration fit together."""
 
 from __future__ import annotations
 
 from features.errors import FunnelError, nearest
 from pipeline.config import ROWS, PreprocessConfig
+from pipeline.sources.formats import FORMATS
 
 
 def check_config(config: PreprocessConfig) -> PreprocessConfig:
@@ -31,13 +30,26 @@ def check_config(config: PreprocessConfig) -> PreprocessConfig:
 
 def _check_format(config: PreprocessConfig, name: str) -> None:
     stream = config.logs[name]
-    if stream.format == "aliccp" and stream.common is None:
+    _check_known(f"logs.{name}.format", stream.format, list(FORMATS))
+    for table, lookup in stream.lookups.items():
+        known = [format_ for format_, file in FORMATS.items() if file.for_lookups]
+        _check_known(f"logs.{name}.lookups.{table}.format", lookup.format, known)
+    needs_common = stream.format is not None and FORMATS[stream.format].needs_common
+    if needs_common and stream.common is None:
         raise FunnelError(
-            f"logs.{name}.common is missing: format = 'aliccp' has a second file of common features, so name it"
+            f"logs.{name}.common is missing: format = '{stream.format}' has a second file of "
+            "common features, so name it"
         )
-    if stream.format != "aliccp" and stream.common is not None:
+    if not needs_common and stream.common is not None:
         raise FunnelError(
             f"logs.{name}.common is for format = 'aliccp' alone: remove it, or declare a lookup"
+        )
+
+
+def _check_known(key: str, format_: str | None, known: list[str]) -> None:
+    if format_ is not None and format_ not in known:
+        raise FunnelError(
+            f"{key} = '{format_}' is not a format: {nearest(format_, known, listed=True)}"
         )
 
 

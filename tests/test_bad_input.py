@@ -68,7 +68,7 @@ def test_unknown_format(tmp_path):
     (tmp_path / "impressions.xlsx").write_text("x")
     fails(
         tmp_path,
-        r"logs\.impressions\.files: the ending of '.*xlsx' tells no format; give format = 'parquet', 'csv' or 'jsonl'",
+        r"logs\.impressions\.files: cannot infer the format from the file extension of '.*xlsx'; give format = 'parquet', 'csv' or 'jsonl'",
     )
 
 
@@ -80,7 +80,7 @@ def test_a_directory(tmp_path):
     logs["impressions"]["files"] = f"{tmp_path}/impressions"
     fails(
         tmp_path,
-        r"the ending of '.*/impressions' tells no format; .* or '.*/impressions/\*' if it is a directory",
+        r"cannot infer the format from the file extension of '.*/impressions'; .* or '.*/impressions/\*' if it is a directory",
         logs=logs,
     )
 

@@ -251,10 +251,3 @@ def _parse_times(
     parsed, bad = cast_valid(iso, lambda a: a.cast(pa.timestamp("ns", "UTC")))
     parsed = parsed.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
     return pc.coalesce(from_numbers, parsed), bad | unreadable
-
-
-def repeated(keys: pa.Array) -> str | bytes | None:
-    """A key that is there more than once."""
-    counts = pc.value_counts(keys)
-    twice = counts.filter(pc.greater(counts.field("counts"), 1))
-    return twice[0]["values"].as_py() if len(twice) else None

@@ -1,36 +1,40 @@
-"""What a batch of valid rows adds to the totals of its stream, before duplicates go and rows are
-split.
-"""
+"""Per-batch counts and profiles of a stream, before deduplication and splitting."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import hashing
-from features.declarations import Cross
-from features.hashing import Hashed
-from features.spec import Spec
+from features.arrays import Encoded
 from pipeline.config import PreprocessConfig
-from pipeline.rows.encode import from_ipc, to_ipc
-from pipeline.rows.read import Batch
-from pipeline.sources.files import Source
-from pipeline.statistics import sketches
-from pipeline.statistics.collisions import collisions
-from pipeline.statistics.sketches import Profile
+from pipeline.rows.batch import Batch
+from pipeline.shuffle import from_ipc, to_ipc
+from pipeline.statistics.profiles import profile_features
+from pipeline.statistics.sketches import Profile, fold_profiles
+from pipeline.statistics.smallest import smallest
 
 SAMPLE_ROWS = 512  # raw rows kept for checking an export against the checkpoint
 
 
 @dataclass
-class Tally:
-    """Counts of a stream, its latest time, what the keys of its lookups did not find; of
-    impressions each coded feature's profile and a sample of the raw rows, as an Arrow IPC stream.
+class StreamCounts:
+    """Counts of valid and rejected rows of a stream.
+
+    Attributes:
+        stream: the stream.
+        rows_read: the number of rows, the rejected ones included.
+        rejected: the number of rejected rows by reason.
+        last_time: the latest time in µs, None where no row has a time.
+        lookup_misses: by look-up table, the number of rows whose key it lacks.
+        profiles: of impressions, the profile of each coded feature.
+        sample: of impressions, a sample of the raw rows as an Arrow IPC stream.
     """
 
     stream: str
@@ -42,48 +46,46 @@ class Tally:
     sample: bytes | None = None
 
 
-def tally(
+def count_batch(
     config: PreprocessConfig,
-    source: Source,
+    stream: str,
     batch: Batch,
-    hashed: Mapping[str, Hashed] | None = None,
-    ids: np.ndarray | None = None,
+    encoded: Encoded | None = None,
     hashes: np.ndarray | None = None,
-) -> Tally:
-    """Of one batch. For impressions `hashed` and `ids` are what encoding it gave, `hashes` the
-    fingerprints of the rows' ids.
+) -> StreamCounts:
+    """Counts one batch.
+
+    Args:
+        config: the configuration.
+        stream: the stream of the batch.
+        batch: the rows.
+        encoded: of impressions, the encoded features.
+        hashes: of impressions, the fingerprints of their ids.
     """
-    result = Tally(
-        source.stream, batch.rows_read, dict(Counter(reject.reason for reject in batch.rejects))
-    )
-    result.lookup_misses = dict(batch.lookup_misses)
-    if len(batch.places) and "time" in batch.columns:
-        result.last_time = pc.max(batch.columns["time"]).as_py()
-    if source.stream == config.rows and len(batch.places):
-        result.profiles = _profiles(config.spec, hashed, ids)
+    counts = StreamCounts(stream, batch.rows_read)
+    counts.rejected = dict(Counter(reject.reason for reject in batch.rejects))
+    counts.lookup_misses = dict(batch.lookup_misses)
+    if len(batch.positions) and "time" in batch.columns:
+        counts.last_time = pc.max(batch.columns["time"]).as_py()
+    if encoded is not None and len(batch.positions):
+        counts.profiles = profile_features(config.spec, encoded.hashed, encoded.ids)
         raw = pa.table({"id": batch.columns["id"], **batch.raw(config.spec.columns)})
-        result.sample = to_ipc(smallest(raw, hashes))
-    return result
+        counts.sample = to_ipc(sample_raw(raw, hashes))
+    return counts
 
 
-def _profiles(spec: Spec, hashed: Mapping[str, Hashed], ids: np.ndarray) -> dict[str, Profile]:
-    own = {name: ids[:, slots.slice] for name, slots in spec.id_slots.items()}
-    return {
-        n: sketches.profile_texts(hashed[n], i) if n in hashed else sketches.profile_integers(i)
-        for n, i in own.items()
-    }
+def sample_raw(raw: pa.Table, hashes: np.ndarray | None = None) -> pa.Table:
+    """The SAMPLE_ROWS rows of smallest mixed hash of their ids, duplicates ordered by their values:
+    the same in every order of the input.
 
-
-def smallest(raw: pa.Table, hashes: np.ndarray | None = None) -> pa.Table:
-    """The rows with the smallest mixed hashes of their ids, duplicates by what they hold: the same
-    in every order of the input.
+    Args:
+        raw: rows with a column `id`.
+        hashes: the fingerprints of the ids, computed unless given.
     """
     if hashes is None:
         hashes = hashing.fingerprint64(raw["id"].combine_chunks())
     mixed = hashing.mix(hashes, hashing.SAMPLE)
-    rows = np.arange(len(mixed))
-    if len(mixed) > SAMPLE_ROWS:
-        rows = np.flatnonzero(mixed <= np.partition(mixed, SAMPLE_ROWS - 1)[SAMPLE_ROWS - 1])
+    rows = smallest(mixed, SAMPLE_ROWS)
     rows = rows[np.argsort(mixed[rows], kind="stable")]
     if (np.diff(mixed[rows]) == 0).any():
         held = [str(list(row.values())) for row in raw.take(pa.array(rows)).to_pylist()]
@@ -91,36 +93,38 @@ def smallest(raw: pa.Table, hashes: np.ndarray | None = None) -> pa.Table:
     return raw.take(pa.array(rows[:SAMPLE_ROWS]))
 
 
-def fold_tallies(tallies: Iterable[Tally]) -> tuple[dict[str, Tally], pa.Table | None]:
-    """The totals by stream, and the sample of all."""
-    by_stream: dict[str, list[Tally]] = {}
-    for one in tallies:
+def fold_streams(counts: Iterable[StreamCounts]) -> tuple[dict[str, StreamCounts], pa.Table | None]:
+    """The totals by stream, and the sample of the impressions."""
+    by_stream: dict[str, list[StreamCounts]] = {}
+    for one in counts:
         by_stream.setdefault(one.stream, []).append(one)
     totals = {stream: fold_stream(some) for stream, some in by_stream.items()}
     samples = [from_ipc(total.sample) for total in totals.values() if total.sample]
     return totals, samples[0] if samples else None
 
 
-def fold_stream(tallies: list[Tally]) -> Tally:
-    """The total of tallies of one stream, in any order. Batches of a file fold first, so that few
-    tallies travel.
+def fold_stream(counts: list[StreamCounts]) -> StreamCounts:
+    """The total of counts of one stream, in any order. The batches of a file are folded first, so
+    that little crosses the shuffle.
     """
-    total = Tally(tallies[0].stream)
-    total.rows_read = sum(t.rows_read for t in tallies)
-    total.rejected = _sum(t.rejected for t in tallies)
-    total.lookup_misses = _sum(t.lookup_misses for t in tallies)
-    total.last_time = max((t.last_time for t in tallies if t.last_time is not None), default=None)
-    profiled = [t.profiles for t in tallies if t.profiles]
-    total.profiles = {
-        name: sketches.fold_profiles(p[name] for p in profiled)
-        for name in (profiled[0] if profiled else ())
-    }
-    samples = [from_ipc(t.sample) for t in tallies if t.sample]
-    total.sample = to_ipc(smallest(pa.concat_tables(samples))) if samples else None
-    return total
+    times = [one.last_time for one in counts if one.last_time is not None]
+    profiled = [one.profiles for one in counts if one.profiles]
+    samples = [from_ipc(one.sample) for one in counts if one.sample]
+    return StreamCounts(
+        counts[0].stream,
+        rows_read=sum(one.rows_read for one in counts),
+        rejected=_sum(one.rejected for one in counts),
+        last_time=max(times, default=None),
+        lookup_misses=_sum(one.lookup_misses for one in counts),
+        profiles={
+            name: fold_profiles(profiles[name] for profiles in profiled)
+            for name in (profiled[0] if profiled else ())
+        },
+        sample=to_ipc(sample_raw(pa.concat_tables(samples))) if samples else None,
+    )
 
 
-def tally_json(total: Tally) -> dict:
+def stream_json(total: StreamCounts) -> dict[str, Any]:
     """A total as the manifest has it: without profiles and sample, reasons in order."""
     return {
         "rows_read": total.rows_read,
@@ -128,57 +132,6 @@ def tally_json(total: Tally) -> dict:
         "last_time": total.last_time,
         "lookup_misses": dict(sorted(total.lookup_misses.items())),
     }
-
-
-def profiles_json(spec: Spec, total: Tally) -> dict[str, dict]:
-    """Of each coded feature over all valid rows: missing, distinct, top values, and the collisions
-    of hashed ones.
-
-    Features that share a table share its buckets: their values are counted together, and shown with
-    the table's owner.
-    """
-    return {
-        name: _profile_json(spec, name, total.profiles)
-        for name in spec.coded
-        if name in total.profiles
-    }
-
-
-def _profile_json(spec: Spec, name: str, profiles: dict[str, Profile]) -> dict:
-    own, feature = profiles[name], spec.features[name]
-    top = [
-        [_readable(text) if isinstance(feature, Cross) else text, count]
-        for text, count in sketches.top_json(own)
-    ]
-    content = {
-        "rows": own.rows,
-        "missing": own.missing,
-        "distinct": own.distinct,
-        "distinct_is_exact": len(own.smallest) < sketches.KEPT,
-        "top": top,
-    }
-    if (
-        feature.buckets
-        and feature.kind != "time"
-        and not getattr(feature, "identity", False)
-        and spec.owner(name) == name
-    ):
-        together = sketches.fold_profiles(p for n, p in profiles.items() if spec.owner(n) == name)
-        content["collisions"] = collisions(together, own.rows, feature.buckets)
-        if isinstance(feature, Cross):
-            for group in content["collisions"]["frequent"]:
-                group["values"] = [[_readable(text), share] for text, share in group["values"]]
-    return content
-
-
-def _readable(cross: str) -> str:
-    """The text that a cross hashes, "2:ab1:c" → "ab × c"; lengths are in bytes."""
-    rest, parts = cross.encode(), []
-    while rest:
-        length, _, rest = rest.partition(b":")
-        parts.append(rest[: int(length)].decode())
-        rest = rest[int(length) :]
-    return " × ".join(parts)
 
 
 def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
