@@ -94,7 +94,7 @@ LAYOUTS: dict[str, Layout] = {"packed": packed, "columns": columns}
 def known_layout(name: str) -> str:
     """Returns the name of a layout. Raises ValueError where `LAYOUTS` has no such name."""
     if name not in LAYOUTS:
-        raise ValueError(f"is not a layout: {nearest(name, LAYOUTS, listed=True)}")
+        raise ValueError(f"must be a layout; {nearest(name, LAYOUTS, listed=True)}")
     return name
 
 
@@ -116,7 +116,7 @@ def array_keys(layout: str, spec: Spec) -> list[ArrayKey]:
     """
     if layout not in LAYOUTS:
         raise FunnelError(
-            f"layout '{layout}' is not known: {nearest(layout, LAYOUTS, listed=True)}"
+            f"layout '{layout}' is not known; {nearest(layout, LAYOUTS, listed=True)}"
         )
     keys = LAYOUTS[layout](spec)
     for array, width in (("ids", spec.ids_width), ("dense", spec.dense_width)):

@@ -49,7 +49,7 @@ def _check_format(config: PreprocessConfig, name: str) -> None:
 def _check_known(key: str, format_: str | None, known: list[str]) -> None:
     if format_ is not None and format_ not in known:
         raise FunnelError(
-            f"{key} = '{format_}' is not a format: {nearest(format_, known, listed=True)}"
+            f"{key} = '{format_}' is not a format; {nearest(format_, known, listed=True)}"
         )
 
 

@@ -173,8 +173,8 @@ def _not_numbers(lists: pa.Array) -> np.ndarray:
 
 
 def _shown(value: pa.Scalar) -> str:
-    """A value as a reject shows it: bytes that are not UTF-8 as bytes, a time that Python cannot
-    hold as a number.
+    """A value as a reject shows it: text that is not UTF-8 as bytes, a time that Python cannot hold
+    as a number.
     """
     try:
         return repr(value.as_py())

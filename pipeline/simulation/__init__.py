@@ -1,0 +1,1 @@
+"""A configuration in; event logs with known probabilities out. Imports nothing else of the pipeline."""
