@@ -13,7 +13,8 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parents[1])
 )  # before this folder, whose pipeline.py would hide the package
 
-from pipeline.simulation.simulate import SimulateConfig, simulate
+from pipeline.simulation.config import SimulateConfig
+from pipeline.simulation.simulate import simulate
 
 
 def speeds(impressions: int) -> dict[str, float]:

@@ -137,7 +137,10 @@ def test_a_sample_that_cannot_be_used(tmp_path, line, reason):
         ),
         ("c9,1,101\x021", r"line 4: features are not field, id and value"),
         ("c9,1", r"line 4: 2 values, expected 3"),
-        ("c1,1,101\x021\x031.0", r"common_feature_id 'c1' occurs more than once: keep one line for each"),
+        (
+            "c1,1,101\x021\x031.0",
+            r"common_feature_id 'c1' occurs more than once: keep one line for each",
+        ),
     ],
 )
 def test_common_features_that_cannot_be_used(tmp_path, line, match):

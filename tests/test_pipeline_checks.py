@@ -131,7 +131,9 @@ def test_what_the_sections_say_together():
         "spent": {"event": "conversions", "within": "2d", "value": "amount"},
         "rate": {"value": "watched", "of": "length"},
     }
-    config = check_config(config_of(streams(clicks=KEY, conversions=VIA | {"touch": "last"}), labels))
+    config = check_config(
+        config_of(streams(clicks=KEY, conversions=VIA | {"touch": "last"}), labels)
+    )
     minute = 60_000_000
     assert [config.window(n) // minute for n in ("click", "dwell", "convert", "spent")] == [
         30,

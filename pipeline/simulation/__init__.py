@@ -1,1 +1,3 @@
-"""A configuration in; event logs with known probabilities out. Imports nothing else of the pipeline."""
+"""A configuration in; event logs with known probabilities out. Imports no other package of
+the pipeline.
+"""
