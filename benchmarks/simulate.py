@@ -45,7 +45,8 @@ def main() -> None:
     for name, speed in result.items():
         slowest, fastest = speed / min(result.values()), speed / max(result.values())
         print(
-            f"{name:8} {speed:10,.0f} impressions/s   {slowest:.2f} × the slowest   {fastest:.2f} × the fastest"
+            f"{name:8} {speed:10,.0f} impressions/s   {slowest:.2f} × the slowest   {fastest:.2f} "
+            "× the fastest"
         )
     print(json.dumps({name: round(speed) for name, speed in result.items()}))
 

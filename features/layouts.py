@@ -1,7 +1,7 @@
 """Layouts of the tf.Examples: which keys hold the columns of `ids` and `dense`.
 
-The pipeline writes by this declaration and the model parses by it. To add a layout, write a function
-from the spec to its keys and add a line to `LAYOUTS`.
+The pipeline writes by this declaration and the model parses by it. To add a layout, write a
+function from the spec to its keys and add a line to `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def known_layout(name: str) -> str:
 
 
 def array_keys(layout: str, spec: Spec) -> list[ArrayKey]:
-    """The keys of a layout that hold `ids` and `dense`, in the order in which schema.pbtxt has them.
+    """The keys of a layout that hold `ids` and `dense`, in the order in which schema.pbtxt has
+    them.
 
     Raises:
         FunnelError: the layout is not known.

@@ -23,7 +23,8 @@ def check_config(config: PreprocessConfig) -> PreprocessConfig:
             _check_stream(config, name)
     if config.split.eval.last is not None and config.logs[config.rows].time is None:
         raise FunnelError(
-            f"split.eval.last splits by time: name the time column in logs.{config.rows}.time, or give a fraction"
+            f"split.eval.last splits by time: name the time column in logs.{config.rows}.time, or "
+            "give a fraction"
         )
     return config
 
@@ -60,7 +61,8 @@ def _check_rows(config: PreprocessConfig) -> None:
     )
     if given:
         raise FunnelError(
-            f"logs.{config.rows}.{given[0]} is for event streams: rows have an id of their own; remove it"
+            f"logs.{config.rows}.{given[0]} is for event streams: rows have an id of their own; "
+            "remove it"
         )
     if config.event_labels:
         _check_joinable(config, config.rows)
@@ -81,18 +83,21 @@ def _check_stream(config: PreprocessConfig, name: str) -> None:
     users = [n for n, via in config.vias.items() if via == name]
     if not labels and not users:
         raise FunnelError(
-            f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or remove it"
+            f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or "
+            "remove it"
         )
     _check_joinable(config, name)
     if stream.key is not None and not users:
         raise FunnelError(
-            f"logs.{name}.key = '{stream.key}': no stream goes via {name}; give one via = '{name}', or remove the key"
+            f"logs.{name}.key = '{stream.key}': no stream goes via {name}; give one via = "
+            f"'{name}', or remove the key"
         )
     if stream.via is not None:
         _check_via(config, name, used=bool(labels))
     if stream.touch == "last" and stream.via is None and not any(label.after for label in labels):
         raise FunnelError(
-            f"logs.{name}.touch = 'last' chooses nothing: no label of {name} is `after` another, and it goes via no stream; remove it"
+            f"logs.{name}.touch = 'last' chooses nothing: no label of {name} is `after` another, "
+            "and it goes via no stream; remove it"
         )
 
 
@@ -103,7 +108,8 @@ def _check_via(config: PreprocessConfig, name: str, *, used: bool) -> None:
         raise FunnelError(f"{where} is not another event stream of logs: {nearest(via, streams)}")
     if config.logs[via].via is not None:
         raise FunnelError(
-            f"{where}, which itself goes via '{config.logs[via].via}': only one step leads to the impression"
+            f"{where}, which itself goes via '{config.logs[via].via}': only one step leads to the "
+            "impression"
         )
     if config.logs[via].key is None:
         raise FunnelError(
@@ -111,7 +117,8 @@ def _check_via(config: PreprocessConfig, name: str, *, used: bool) -> None:
         )
     if not used:
         raise FunnelError(
-            f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or remove it"
+            f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or "
+            "remove it"
         )
 
 
@@ -119,5 +126,6 @@ def _check_joinable(config: PreprocessConfig, stream: str) -> None:
     for key in ("id", "time"):
         if getattr(config.logs[stream], key) is None:
             raise FunnelError(
-                f"logs.{stream}.{key} is missing: events join impressions by id and count windows from times"
+                f"logs.{stream}.{key} is missing: events join impressions by id and count windows "
+                "from times"
             )

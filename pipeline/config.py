@@ -206,8 +206,8 @@ class Dates(Settings):
 
 
 class PreprocessConfig(Settings):
-    """Everything that decides what preprocessing writes. `pipeline.checks` checks that its sections fit
-    together.
+    """Everything that decides what preprocessing writes. `pipeline.checks` checks that its sections
+    fit together.
     """
 
     logs: dict[str, Stream]
@@ -248,8 +248,8 @@ class PreprocessConfig(Settings):
         )
 
     def counting(self, label: EventLabel) -> Counting:
-        """Which event of its parent label a window counts from: the one that led to this event, where
-        the logs say which.
+        """Which event of its parent label a window counts from: the one that led to this event,
+        where the logs say which.
         """
         stream = self.logs[label.event]
         if label.after is not None and stream.via == self.event_labels[label.after].event:

@@ -67,8 +67,8 @@ def _encode_rows(
 
 
 def encode_events(config: PreprocessConfig, stream: str, batch: Batch) -> pa.Table:
-    """Encodes events: id and hash (its fingerprint), time, value:<column> of each number that labels
-    read, and key where another stream goes via this one.
+    """Encodes events: id and hash (its fingerprint), time, value:<column> of each number that
+    labels read, and key where another stream goes via this one.
     """
     columns = {
         "id": batch.columns["id"],

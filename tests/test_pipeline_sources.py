@@ -68,7 +68,7 @@ def test_endings(path, format_, compression):
 def test_endings_that_tell_nothing(path):
     with pytest.raises(
         FunnelError,
-        match="cannot infer the format from the file extension of .*; give format = 'parquet', 'csv' or 'jsonl'",
+        match=r"cannot infer the format from the file extension of .*; give format = 'parquet', 'csv' or 'jsonl'",
     ):
         format_of("files", path)
 

@@ -103,8 +103,8 @@ def _choose(
     touch: Literal["first", "last"],
     lookback: int,
 ) -> np.ndarray:
-    """[m] rows of the events' touches among [n] touches sorted by (key, time); −1 where none has the
-    key.
+    """[m] rows of the events' touches among [n] touches sorted by (key, time); −1 where none has
+    the key.
     """
     start, end = (np.searchsorted(keys, of_keys, side) for side in ("left", "right"))
     latest = searchsorted_pairs(keys, times, of_keys, at, "right") - 1
@@ -143,8 +143,8 @@ class Attribute(beam.PTransform):
 
 
 class Route(beam.DoFn):
-    """Tags events that go via another stream, and copies of their touches, as KEYED; passes everything
-    else on.
+    """Tags events that go via another stream, and copies of their touches, as KEYED; passes
+    everything else on.
     """
 
     def __init__(self, config: PreprocessConfig, partitions: int) -> None:

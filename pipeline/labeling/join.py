@@ -58,8 +58,8 @@ def deduplicate(impressions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def group(hashes: np.ndarray, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Orders [n] rows by the fingerprints of their ids; texts are compared where two fingerprints are
-    equal.
+    """Orders [n] rows by the fingerprints of their ids; texts are compared where two fingerprints
+    are equal.
 
     Returns:
         An order in which equal ids are neighbors, and an [n] bool mask of where in it each id

@@ -171,8 +171,8 @@ def _numbers(label: EventLabel, events: Events) -> np.ndarray:
 def _closed(
     times: np.ndarray, within: int, logs_end: int, parent: Outcome | None, counting: Counting
 ) -> np.ndarray:
-    """[n] bool mask: the window had closed before the logs ended, counted from the latest event that
-    it can count from.
+    """[n] bool mask: the window had closed before the logs ended, counted from the latest event
+    that it can count from.
     """
     if parent is None:
         return times + within <= logs_end

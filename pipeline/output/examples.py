@@ -1,7 +1,7 @@
 """Rows → serialized tf.Examples, a column at a time.
 
-Protobuf writes a map in no fixed order, and so does tfx_bsl. Here features are in the order of their
-names, so that the same rows give the same bytes; and it is three times as fast.
+Protobuf writes a map in no fixed order, and so does tfx_bsl. Here features are in the order of
+their names, so that the same rows give the same bytes; and it is three times as fast.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Results of the partitions → statistics.json, fitted.json, manifest.json and the other files, after
-checking that every row is accounted for.
+"""Results of the partitions → statistics.json, fitted.json, manifest.json and the other files,
+after checking that every row is accounted for.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def warnings(spec: Spec, described: dict[str, Any], fitted: Fitted) -> list[str]
     that share a bucket.
     """
     empty = [
-        f"features.{name}.min_count = {spec.vocabularies[name].min_count}: no value of the training "
-        "split is seen so often, so all share one row; lower it, or give buckets"
+        f"features.{name}.min_count = {spec.vocabularies[name].min_count}: no value of the "
+        "training split is seen so often, so all share one row; lower it, or give buckets"
         for name, ids in fitted.vocabularies.items()
         if not ids
     ]

@@ -19,8 +19,8 @@ GZIP_LEVEL = 2
 
 
 def frame(records: pa.BinaryArray) -> bytes:
-    """The records in TFRecord framing: length, masked crc32c of the length, record, masked crc32c of
-    the record.
+    """The records in TFRecord framing: length, masked crc32c of the length, record, masked crc32c
+    of the record.
     """
     sums = _masked(
         np.fromiter(map(google_crc32c.value, records.to_pylist()), np.uint32, len(records))

@@ -215,7 +215,8 @@ def _to_lists(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     ):
         raise FunnelError(
-            f"column '{name}' holds {kind}, not lists: give the feature a separator, as in separator = '|'"
+            f"column '{name}' holds {kind}, not lists: give the feature a separator, as in "
+            "separator = '|'"
         )
     # Arrow checks UTF-8 only from binary.
     held = pa.binary() if _is_text(kind.value_type) else kind.value_type

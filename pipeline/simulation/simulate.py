@@ -88,8 +88,8 @@ def _parts(config: SimulateConfig, day: int) -> Iterator[tuple[int, int, np.ndar
 def _write_part(
     world: World, files: LogFiles, *, day: int, part: int, first: int, ts: np.ndarray
 ) -> pa.Table:
-    """Draws consecutive impressions and their events, hands them to `files`, and returns the rows of
-    truth.parquet.
+    """Draws consecutive impressions and their events, hands them to `files`, and returns the rows
+    of truth.parquet.
     """
     config, rng = world.config, np.random.default_rng([world.config.seed, 1, day, part])
     shown = world.show(rng, ts)

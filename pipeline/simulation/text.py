@@ -32,8 +32,8 @@ def _without(
 
 
 def text_lines(batch: pa.RecordBatch, malformed: np.ndarray, *, kind: str, turn: int) -> pa.Array:
-    """[n] lines, each with its newline. Malformed ones have in turn a broken shape, invalid UTF-8, no
-    time, or no id.
+    """[n] lines, each with its newline. Malformed ones have in turn a broken shape, invalid UTF-8,
+    no time, or no id.
     """
     iso = pc.binary_replace_slice(
         batch["ts"].cast(pa.string()).cast(pa.binary()), 10, 11, b"T"
@@ -50,8 +50,8 @@ def text_lines(batch: pa.RecordBatch, malformed: np.ndarray, *, kind: str, turn:
 
 
 def _broken_lines(lines: pa.Array, kinds: np.ndarray, kind: str) -> pa.Array:
-    """Breaks lines: kind 0 is JSON cut short, or CSV with two columns too many; kind 1 has a byte in
-    the id that is not UTF-8.
+    """Breaks lines: kind 0 is JSON cut short, or CSV with two columns too many; kind 1 has a byte
+    in the id that is not UTF-8.
     """
     if kind == "jsonl":
         shape = pc.utf8_slice_codeunits(lines.cast(pa.string()), 0, -5).cast(pa.binary())
@@ -93,8 +93,8 @@ def _json_values(column: pa.Array) -> pa.Array:
 
 
 def write_text(path: Path, header: bytes, lines: pa.Array, *, gz: bool) -> None:
-    """Writes the buffer of an Arrow array, where the lines lie one after the other. Gzip gets no time
-    stamp, so that the same rows give the same bytes.
+    """Writes the buffer of an Arrow array, where the lines lie one after the other. Gzip gets no
+    time stamp, so that the same rows give the same bytes.
     """
     with path.open("wb") as raw:
         file = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if gz else raw

@@ -211,8 +211,8 @@ class World:
         }
 
     def _raw_affinities(self, shown: Shown) -> np.ndarray:
-        """[n, 2]: the product of the latent factors, half by half, plus the effects of user, item and
-        device.
+        """[n, 2]: the product of the latent factors, half by half, plus the effects of user, item
+        and device.
         """
         user, item = shown["user"], shown["item"]
         match = (self.users.latent[user] * self.items.latent[item]).reshape(-1, 2, DIM // 2).sum(

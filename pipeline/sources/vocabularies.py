@@ -42,6 +42,7 @@ def read_vocabulary(name: str, path: str) -> list[str]:
             )
     if not first:
         raise FunnelError(
-            f"features.{name}.vocabulary = '{path}': holds no value; write one a line, or give buckets"
+            f"features.{name}.vocabulary = '{path}': holds no value; write one a line, or give "
+            "buckets"
         )
     return list(first)

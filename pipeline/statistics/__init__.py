@@ -1,1 +1,3 @@
-"""Batches and written rows in; statistics.json and fitted.json out. Never imports labeling or output."""
+"""Batches and written rows in; statistics.json and fitted.json out. Never imports labeling or
+output.
+"""

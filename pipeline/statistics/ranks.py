@@ -35,8 +35,8 @@ def quantile_cuts(values: np.ndarray, bins: int) -> np.ndarray:
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> float | None:
-    """The probability that a positive outranks a negative, ties counting half; None unless there are
-    both.
+    """The probability that a positive outranks a negative, ties counting half; None unless there
+    are both.
 
     (Σ ranks⁺ − p(p + 1)/2) / (p·n) for p positives and n negatives (Mann and Whitney, 1947).
 

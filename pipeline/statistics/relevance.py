@@ -134,8 +134,8 @@ def _others(by_fold: np.ndarray) -> np.ndarray:
 
 
 def _by_fold(scores: np.ndarray, label: np.ndarray, folds: np.ndarray) -> list[tuple[float, int]]:
-    """(AUC, pairs) within each fold. Scores of different folds come from different means, so they do
-    not compare.
+    """(AUC, pairs) within each fold. Scores of different folds come from different means, so they
+    do not compare.
     """
     found = []
     for fold in range(FOLDS):

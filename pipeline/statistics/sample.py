@@ -1,4 +1,6 @@
-"""A sample of the training rows, for what needs all rows at once: quantiles, correlations, relevance."""
+"""A sample of the training rows, for what needs all rows at once: quantiles, correlations,
+relevance.
+"""
 
 from __future__ import annotations
 

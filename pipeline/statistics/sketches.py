@@ -38,8 +38,8 @@ class Profile:
 
     @property
     def distinct(self) -> int:
-        """The number of distinct values: (KEPT − 1) / u, where u is the KEPT-th smallest fingerprint
-        on the scale 0 … 1; exact below KEPT (Bar-Yossef et al., RANDOM 2002).
+        """The number of distinct values: (KEPT − 1) / u, where u is the KEPT-th smallest
+        fingerprint on the scale 0 … 1; exact below KEPT (Bar-Yossef et al., RANDOM 2002).
         """
         if len(self.smallest) < KEPT:
             return len(self.smallest)
