@@ -12,14 +12,19 @@ from unittest.mock import patch
 import pyarrow as pa
 
 from features.files import staging
+from pipeline import encode
 from pipeline.config import PreprocessConfig
-from pipeline.job import encode_batch, finish, make_plan
+from pipeline.job import finish
 from pipeline.labeling.split import make_calendar
-from pipeline.output.write import write_shard
+from pipeline.output.shards import write_shard
 from pipeline.partition import write_partition
-from pipeline.rows import encode
-from pipeline.rows.read import pieces, read, wanted
-from pipeline.statistics.tally import fold_stream, fold_tallies, tally
+from pipeline.plan import Plan, make_plan
+from pipeline.rows.columns import columns_needed
+from pipeline.rows.read import read
+from pipeline.shuffle import cut
+from pipeline.sources.pieces import pieces
+from pipeline.statistics.streams import StreamCounts, count_batch, fold_stream, fold_streams
+from pipeline.steps import encode_batch
 
 
 class Clock:
@@ -62,15 +67,15 @@ def straight_line(config: PreprocessConfig, out: Path, clock: Clock) -> dict:
     with staging(out) as beside:
         with clock.stage("plan"):
             plan = make_plan(config)
-        tables, tallies = _read_all(plan, clock)
-        totals, _ = fold_tallies(tallies)
+        tables, counts = _read_all(plan, clock)
+        totals, _ = fold_streams(counts)
         calendar = make_calendar(config, {name: total.last_time for name, total in totals.items()})
-        partials = []
-        with patch("pipeline.output.write.write_shard", clock.timed("write", write_shard)):
+        results = []
+        with patch("pipeline.output.shards.write_shard", clock.timed("write", write_shard)):
             for number, streams in enumerate(tables):
                 with clock.stage("join, label, count"):
                     impressions, events = encode.gather(config, streams)
-                    partials.append(
+                    results.append(
                         write_partition(
                             config, number, plan.shards, impressions, events, calendar, beside
                         )
@@ -78,31 +83,32 @@ def straight_line(config: PreprocessConfig, out: Path, clock: Clock) -> dict:
                 streams.clear()
         clock.seconds["join, label, count"] -= clock.seconds["write"]
         with clock.stage("describe"):
-            return finish(plan, tallies, partials, beside)
+            return finish(plan, counts, results, beside)
 
 
-def _read_all(plan: object, clock: Clock) -> tuple[list[dict[str, list[pa.Table]]], list]:
-    """(the encoded batches of each partition by stream, the tallies of all pieces)."""
+def _read_all(
+    plan: Plan, clock: Clock
+) -> tuple[list[dict[str, list[pa.Table]]], list[StreamCounts]]:
+    """(the encoded batches of each partition by stream, the counts of all pieces)."""
     config = plan.config
     tables: list[dict[str, list[pa.Table]]] = [defaultdict(list) for _ in range(plan.shards)]
-    tallies = []
-    timed = clock.timed("tally", tally)
-    with patch("pipeline.job.tally", timed):
+    counts = []
+    timed = clock.timed("tally", count_batch)
+    with patch("pipeline.steps.count_batch", timed):
         for number, source in enumerate(plan.sources):
             stream = source.stream
+            request = columns_needed(config, stream)
             for piece in pieces(source, config.logs[stream]):
                 counted = []
-                for batch in clock.each(
-                    "read",
-                    read(piece, config.logs[stream], wanted(config, stream), plan.lookups[stream]),
-                ):
+                batches = read(piece, config.logs[stream], request, plan.lookups[stream])
+                for batch in clock.each("read", batches):
                     with clock.stage("encode"):
                         table, one = encode_batch(config, piece, number, batch)
                     counted.append(one)
                     with clock.stage("cut"):
-                        for partition, rows in encode.cut(table, plan.shards):
+                        for partition, rows in cut(table, plan.shards):
                             tables[partition][stream].append(rows)
                 with clock.stage("tally"):
-                    tallies.append(fold_stream(counted))
+                    counts.append(fold_stream(counted))
     clock.seconds["encode"] -= clock.seconds["tally"]
-    return tables, tallies
+    return tables, counts

@@ -167,7 +167,8 @@ def growing(folder: Path, scale: float, rounds: int) -> Found:
         for batch in pq.ParquetFile(path).iter_batches()
     )
     print(
-        f"· {sizes['many']:,} impressions: peak {max(peaks) / machine.GIB:.2f} GiB, input in Arrow {size / machine.GIB:.2f} GiB",
+        f"· {sizes['many']:,} impressions: peak {max(peaks) / machine.GIB:.2f} GiB, input in "
+        f"Arrow {size / machine.GIB:.2f} GiB",
         flush=True,
     )
     return table, {
@@ -217,7 +218,8 @@ def main() -> None:
     chosen = [arguments.only] if arguments.only else list(ways)
     if "tft" in chosen and not Path(arguments.tft).exists():
         print(
-            f"· {arguments.tft} is not there, so TensorFlow Transform is left out; `make bench-peers` makes it",
+            f"· {arguments.tft} is not there, so TensorFlow Transform is left out; `make "
+            "bench-peers` makes it",
             flush=True,
         )
         chosen.remove("tft")

@@ -13,7 +13,8 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parents[1])
 )  # before this folder, whose pipeline.py would hide the package
 
-from pipeline.simulation.simulate import SimulateConfig, simulate
+from pipeline.simulation.config import SimulateConfig
+from pipeline.simulation.simulate import simulate
 
 
 def speeds(impressions: int) -> dict[str, float]:
@@ -44,7 +45,8 @@ def main() -> None:
     for name, speed in result.items():
         slowest, fastest = speed / min(result.values()), speed / max(result.values())
         print(
-            f"{name:8} {speed:10,.0f} impressions/s   {slowest:.2f} × the slowest   {fastest:.2f} × the fastest"
+            f"{name:8} {speed:10,.0f} impressions/s   {slowest:.2f} × the slowest   {fastest:.2f} "
+            "× the fastest"
         )
     print(json.dumps({name: round(speed) for name, speed in result.items()}))
 

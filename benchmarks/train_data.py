@@ -11,12 +11,14 @@ from benchmarks import shape
 from benchmarks.train_steps import make_spec, plain
 from features.manifest import VERSION
 from model.data.input import Data
-from pipeline.output.write import Layout, Rows, shard_name, write_json, write_shard
+from pipeline.output.examples import Rows
+from pipeline.output.publish import write_json
+from pipeline.output.shards import shard_name, write_shard
 
 SHARDS = 4
 
 
-def write(folder: Path, rows_per_table: int, layout: Layout) -> Data:
+def write(folder: Path, rows_per_table: int, layout: str) -> Data:
     """A preprocessed directory of 131,072 rows, as the pipeline writes it."""
     spec, drawn = make_spec(rows_per_table), shape.draw(rows_per_table)
     ids, dense, labels = (one.reshape(-1, one.shape[-1]) for one in drawn)

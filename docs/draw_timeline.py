@@ -30,12 +30,12 @@ ROWS = [
     Shown(
         "clicked twice, bought",
         12,
-        [(6, "before"), (20, "matched"), (37, "duplicate"), (52, "late")],
-        [(15, "before"), (46, "matched"), (66, "duplicate"), (92, "late")],
+        [(6, "too_early"), (20, "matched"), (37, "duplicate"), (52, "late")],
+        [(15, "too_early"), (46, "matched"), (66, "duplicate"), (92, "late")],
         1,
         1,
     ),
-    Shown("bought without a click", 12, [], [(40, "unprecedented")], 0, 0),
+    Shown("bought without a click", 12, [], [(40, "without_parent")], 0, 0),
     Shown("clicked shortly before the end", 70, [(84, "matched")], [], 1, -1),
     Shown("shown shortly before the end", 100, [], [], -1, -1),
 ]
@@ -61,11 +61,13 @@ def text(
     words: str,
     *,
     size: int = 12,
-    colour: str = INK,
+    color: str = INK,
     anchor: str = "start",
     weight: str = "normal",
 ) -> str:
-    return f'<text x="{at:.0f}" y="{y:.0f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" font-weight="{weight}">{words}</text>'
+    place = f'x="{at:.0f}" y="{y:.0f}"'
+    style = f'font-size="{size}" fill="{color}" text-anchor="{anchor}" font-weight="{weight}"'
+    return f"<text {place} {style}>{words}</text>"
 
 
 def line(
@@ -73,41 +75,44 @@ def line(
     y1: float,
     x2: float,
     y2: float,
-    colour: str,
+    color: str,
     *,
     width: float = 1,
     dashes: str = "none",
 ) -> str:
     place = f'x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}"'
-    return f'<line {place} stroke="{colour}" stroke-width="{width}" stroke-dasharray="{dashes}"/>'
+    return f'<line {place} stroke="{color}" stroke-width="{width}" stroke-dasharray="{dashes}"/>'
 
 
 def window(y: float, start: int, minutes: int, label: str) -> list[str]:
-    """A window as a bar; what lies beyond the end of the logs is dashed."""
+    """A window as a bar, dashed beyond the end of the logs."""
     fill, edge = STREAMS[label]
-    bar = f'<rect x="{x(start):.0f}" y="{y - 13:.0f}" width="{SCALE * minutes:.0f}" height="26" rx="3" fill="{fill}"/>'
-    if start + minutes <= LOGS_END:
-        return [bar]
-    open_ = (
-        f'<rect x="{x(LOGS_END):.0f}" y="{y - 13:.0f}" width="{SCALE * (start + minutes - LOGS_END):.0f}" height="26" '
-        f'fill="#ffffff" stroke="{edge}" stroke-dasharray="3 3"/>'
-    )
-    return [bar, open_]
+    beyond = start + minutes - LOGS_END
+    bars = [_bar(y, start, minutes, f'rx="3" fill="{fill}"')]
+    if beyond > 0:
+        style = f'fill="#ffffff" stroke="{edge}" stroke-dasharray="3 3"'
+        bars.append(_bar(y, LOGS_END, beyond, style))
+    return bars
+
+
+def _bar(y: float, start: int, minutes: int, style: str) -> str:
+    width = f'width="{SCALE * minutes:.0f}" height="26"'
+    return f'<rect x="{x(start):.0f}" y="{y - 13:.0f}" {width} {style}/>'
 
 
 def event(y: float, minute: int, kind: str, label: str) -> list[str]:
-    """A dot that counts is full, a repeated one hollow; a cross counts for nothing."""
-    colour, at = STREAMS[label][1], x(minute)
+    """An event that counts is a full dot, a repeated one hollow; one that does not count a cross."""
+    color, at = STREAMS[label][1], x(minute)
     if kind in ("matched", "duplicate"):
-        fill = colour if kind == "matched" else "#ffffff"
-        mark = f'<circle cx="{at:.0f}" cy="{y}" r="5.5" fill="{fill}" stroke="{colour}" stroke-width="2"/>'
+        fill = color if kind == "matched" else "#ffffff"
+        style = f'fill="{fill}" stroke="{color}" stroke-width="2"'
+        symbol = f'<circle cx="{at:.0f}" cy="{y}" r="5.5" {style}/>'
     else:
-        mark = f'<path d="M{at - 5:.0f} {y - 5} l10 10 m0 -10 l-10 10" stroke="{FAINT}" stroke-width="2.2" fill="none"/>'
+        style = f'stroke="{FAINT}" stroke-width="2.2" fill="none"'
+        symbol = f'<path d="M{at - 5:.0f} {y - 5} l10 10 m0 -10 l-10 10" {style}/>'
     return [
-        mark,
-        text(
-            at, y + 27, kind, size=11, colour=INK if kind == "matched" else FAINT, anchor="middle"
-        ),
+        symbol,
+        text(at, y + 27, kind, size=11, color=INK if kind == "matched" else FAINT, anchor="middle"),
     ]
 
 
@@ -120,7 +125,7 @@ def panel(row: Shown, top: float) -> list[str]:
         text(24, top + 22, row.title, size=13, weight="600"),
     ]
     parts += [
-        text(x(0) - 12, y + 4, name, colour=FAINT, anchor="end")
+        text(x(0) - 12, y + 4, name, color=FAINT, anchor="end")
         for y, name in ((clicks, "clicks"), (conversions, "conversions"))
     ]
     parts += [line(x(0), y, x(LOGS_END), y, RULE) for y in (clicks, conversions)]
@@ -144,9 +149,9 @@ def panel(row: Shown, top: float) -> list[str]:
     ):
         parts += [part for minute, kind in events for part in event(y, minute, kind, label)]
         value = row.click if label == "click" else row.convert
-        shown, colour = (f"{label} = {value}", INK) if value >= 0 else (f"{label} = −1", FAINT)
+        shown, color = (f"{label} = {value}", INK) if value >= 0 else (f"{label} = −1", FAINT)
         parts.append(
-            text(WIDTH - 24, y + 5, shown, size=14, colour=colour, anchor="end", weight="600")
+            text(WIDTH - 24, y + 5, shown, size=14, color=color, anchor="end", weight="600")
         )
     return parts
 
@@ -155,9 +160,7 @@ def draw() -> str:
     """The picture as SVG."""
     parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>']
     parts.append(
-        text(
-            24, 26, "click = { event = clicks, within = 30m }", size=13, colour=STREAMS["click"][1]
-        )
+        text(24, 26, "click = { event = clicks, within = 30m }", size=13, color=STREAMS["click"][1])
     )
     parts.append(
         text(
@@ -165,7 +168,7 @@ def draw() -> str:
             46,
             "convert = { event = conversions, within = 60m, after = click }",
             size=13,
-            colour=STREAMS["convert"][1],
+            color=STREAMS["convert"][1],
         )
     )
     for number, row in enumerate(ROWS):
@@ -175,10 +178,14 @@ def draw() -> str:
         line(x(LOGS_END), 40, x(LOGS_END), bottom, "#b3261e", width=1.5),
         line(24, bottom, WIDTH - 24, bottom, RULE),
     ]
-    parts.append(text(x(LOGS_END), 32, "the logs end", colour="#b3261e", anchor="middle"))
-    notes = "thick bar: shown · colour: open window · full dot: counts · hollow: repeated · cross: counts for nothing · −1: unknown"
-    parts.append(text(24, bottom + 19, notes, colour=FAINT))
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif">'
+    parts.append(text(x(LOGS_END), 32, "the logs end", color="#b3261e", anchor="middle"))
+    notes = (
+        "thick bar: shown · color: open window · full dot: counts · hollow: repeated · "
+        "cross: does not count · −1: unknown"
+    )
+    parts.append(text(24, bottom + 19, notes, color=FAINT))
+    size = f'viewBox="0 0 {WIDTH} {HEIGHT}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="system-ui, sans-serif">'
     return "\n".join([head, *parts, "</svg>", ""])
 
 

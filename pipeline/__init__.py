@@ -1,1 +1,7 @@
-"""Logs → TFRecords: Beam and Arrow. Never imports TensorFlow or the model."""
+"""Logs → TFRecords, with Beam and Arrow.
+
+`job.preprocess` runs it: `plan` decides, `sources` finds and opens files, `rows` reads valid rows,
+`encode` turns them into tables, `labeling` joins and labels them, `partition` writes shards,
+`statistics` counts, `output` writes and publishes. `simulation` writes logs whose truth is known.
+It never imports TensorFlow, `model` or `funnel`.
+"""

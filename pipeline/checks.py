@@ -1,19 +1,18 @@
-"""Whether the sections of a preprocessing configuration fit together. Each check raises
-FunnelError: the key, the rule, the remedy.
-"""
+"""Checks that the sections of a preprocessing configuration fit together."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from features.errors import FunnelError, nearest
+from pipeline.config import ROWS, PreprocessConfig
+from pipeline.sources.formats import FORMATS
 
-if TYPE_CHECKING:
-    from pipeline.config import PreprocessConfig
 
-
-def check(config: PreprocessConfig) -> None:
-    """All checks. The logs are known to have one stream of rows."""
+def check_config(config: PreprocessConfig) -> PreprocessConfig:
+    """Returns the configuration. Raises FunnelError where its sections do not fit together."""
+    if sum(name in ROWS for name in config.logs) != 1:
+        raise FunnelError(
+            f"logs holds {', '.join(config.logs) or 'nothing'}: declare either impressions or table"
+        )
     for name in config.logs:
         _check_format(config, name)
     _check_rows(config)
@@ -24,19 +23,34 @@ def check(config: PreprocessConfig) -> None:
             _check_stream(config, name)
     if config.split.eval.last is not None and config.logs[config.rows].time is None:
         raise FunnelError(
-            f"split.eval.last splits by time: name the time column in logs.{config.rows}.time, or give a fraction"
+            f"split.eval.last splits by time: name the time column in logs.{config.rows}.time, or "
+            "give a fraction"
         )
+    return config
 
 
 def _check_format(config: PreprocessConfig, name: str) -> None:
     stream = config.logs[name]
-    if stream.format == "aliccp" and stream.common is None:
+    _check_known(f"logs.{name}.format", stream.format, list(FORMATS))
+    for table, lookup in stream.lookups.items():
+        known = [format_ for format_, file in FORMATS.items() if file.for_lookups]
+        _check_known(f"logs.{name}.lookups.{table}.format", lookup.format, known)
+    needs_common = stream.format is not None and FORMATS[stream.format].needs_common
+    if needs_common and stream.common is None:
         raise FunnelError(
-            f"logs.{name}.common is missing: format = 'aliccp' has a second file of common features, so name it"
+            f"logs.{name}.common is missing: format = '{stream.format}' has a second file of "
+            "common features, so name it"
         )
-    if stream.format != "aliccp" and stream.common is not None:
+    if not needs_common and stream.common is not None:
         raise FunnelError(
             f"logs.{name}.common is for format = 'aliccp' alone: remove it, or declare a lookup"
+        )
+
+
+def _check_known(key: str, format_: str | None, known: list[str]) -> None:
+    if format_ is not None and format_ not in known:
+        raise FunnelError(
+            f"{key} = '{format_}' is not a format; {nearest(format_, known, listed=True)}"
         )
 
 
@@ -47,7 +61,8 @@ def _check_rows(config: PreprocessConfig) -> None:
     )
     if given:
         raise FunnelError(
-            f"logs.{config.rows}.{given[0]} is for event streams: rows have an id of their own; remove it"
+            f"logs.{config.rows}.{given[0]} is for event streams: rows have an id of their own; "
+            "remove it"
         )
     if config.event_labels:
         _check_joinable(config, config.rows)
@@ -68,18 +83,21 @@ def _check_stream(config: PreprocessConfig, name: str) -> None:
     users = [n for n, via in config.vias.items() if via == name]
     if not labels and not users:
         raise FunnelError(
-            f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or remove it"
+            f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or "
+            "remove it"
         )
     _check_joinable(config, name)
     if stream.key is not None and not users:
         raise FunnelError(
-            f"logs.{name}.key = '{stream.key}': no stream goes via {name}; give one via = '{name}', or remove the key"
+            f"logs.{name}.key = '{stream.key}': no stream goes via {name}; give one via = "
+            f"'{name}', or remove the key"
         )
     if stream.via is not None:
         _check_via(config, name, used=bool(labels))
     if stream.touch == "last" and stream.via is None and not any(label.after for label in labels):
         raise FunnelError(
-            f"logs.{name}.touch = 'last' chooses nothing: no label of {name} is `after` another, and it goes via no stream; remove it"
+            f"logs.{name}.touch = 'last' chooses nothing: no label of {name} is `after` another, "
+            "and it goes via no stream; remove it"
         )
 
 
@@ -90,7 +108,8 @@ def _check_via(config: PreprocessConfig, name: str, *, used: bool) -> None:
         raise FunnelError(f"{where} is not another event stream of logs: {nearest(via, streams)}")
     if config.logs[via].via is not None:
         raise FunnelError(
-            f"{where}, which itself goes via '{config.logs[via].via}': only one step leads to the impression"
+            f"{where}, which itself goes via '{config.logs[via].via}': only one step leads to the "
+            "impression"
         )
     if config.logs[via].key is None:
         raise FunnelError(
@@ -98,7 +117,8 @@ def _check_via(config: PreprocessConfig, name: str, *, used: bool) -> None:
         )
     if not used:
         raise FunnelError(
-            f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or remove it"
+            f"logs.{name}: no label reads this stream; declare a label with event = '{name}', or "
+            "remove it"
         )
 
 
@@ -106,5 +126,6 @@ def _check_joinable(config: PreprocessConfig, stream: str) -> None:
     for key in ("id", "time"):
         if getattr(config.logs[stream], key) is None:
             raise FunnelError(
-                f"logs.{stream}.{key} is missing: events join impressions by id and count windows from times"
+                f"logs.{stream}.{key} is missing: events join impressions by id and count windows "
+                "from times"
             )

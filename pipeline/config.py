@@ -1,4 +1,4 @@
-"""What the pipeline is told: the log streams, the split and the output."""
+"""Pipeline configuration: the log streams, the split and the output."""
 
 from __future__ import annotations
 
@@ -7,93 +7,106 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_serializer, model_validator
 
-from features.errors import FunnelError
 from features.labels import EventLabel, Valued
+from features.layouts import known_layout
 from features.settings import Duration, Settings, microseconds
 from features.spec import Spec
-from pipeline import checks
 
-ROWS = (
-    "impressions",
-    "table",
-)  # the streams whose rows become examples; every other stream holds events
+# The streams whose rows become examples. Every other stream holds events.
+ROWS = ("impressions", "table")
 Counting = Literal["first", "last", "touched"]
 
 
-def _check_mark(value: str) -> str:
+def _check_char(value: str) -> str:
     if len(value) > 1 or not value.isascii() or value in ("\r", "\n", "\0"):
         raise ValueError("must be one ASCII character, and not the end of a line")
     return value
 
 
-Mark = Annotated[
-    str, AfterValidator(_check_mark)
-]  # what separates or quotes the values of a CSV file
+CsvChar = Annotated[str, AfterValidator(_check_char)]  # separates or quotes values of a CSV file
 
 
 class Lookup(Settings):
     """A table joined to a stream before encoding: one row for each value of its column `key`.
 
-    `on` is the stream's column that holds the key (default: of the same name). Of the columns that
-    features and labels read, those that the stream's own files lack are taken from here. A key that
-    is not in the table leaves them missing, and counts.
+    The columns that features and labels read, and the stream's own files lack, are taken from the
+    table. Where it lacks a key they are missing, and the row is counted.
+
+    Attributes:
+        files: a glob or a list of globs.
+        key: the table's column of keys.
+        on: the stream's column that holds the key (default: `key`).
+        format: inferred from the file extension unless given.
+        separator: between CSV values.
+        missing: texts that mean "no value", besides the empty one.
     """
 
     files: str | list[str]
     key: str
     on: str | None = None
-    format: Literal["parquet", "csv", "jsonl"] | None = None
-    separator: Mark = Field(",", min_length=1)
+    format: str | None = None
+    separator: CsvChar = Field(",", min_length=1)
     missing: list[str] = Field([])
 
 
 class Stream(Settings):
-    """Where a log lies and how it is read. Times are UTC unless they say otherwise.
+    """Where a log lies and how it is read. Times without a zone are UTC.
 
-    `files` is a glob or a list of globs; `format` is told by the files' ending unless given;
-    `columns` names the columns of a CSV file without header; `missing` lists the texts that mean
-    "no value", besides the empty one; `strip` cuts the spaces around CSV values; `quote` is the CSV
-    quote character ("" for none), and with `multiline` a quoted value may hold newlines, so that
-    the file cannot be read in pieces; `time_unit` is that of numeric times (told by their size
-    unless given); `common` is Ali-CCP's second file.
-
-    An event's `id` is that of its impression; with `via` it is the `key` of an event of that other
-    stream (a click's id), which leads to the impression. `touch` chooses among several earlier
-    events that could have led to it.
+    Attributes:
+        files: a glob or a list of globs.
+        id: the column of impression ids. With `via` an event's id is the key of another event.
+        time: the column of times.
+        format: parquet, csv, jsonl or aliccp; inferred from the file extension unless given.
+        columns: the names of the columns of a CSV file without header.
+        separator: between CSV values.
+        quote: the CSV quote character, "" for none.
+        multiline: a quoted CSV value may hold newlines. The file is then read in one piece.
+        missing: texts that mean "no value", besides the empty one.
+        strip: remove spaces around CSV values.
+        time_unit: the unit of numeric times; inferred from their size unless given.
+        common: the files of Ali-CCP's common features.
+        lookups: tables joined to the stream, by name.
+        key: the column of keys by which events of another stream name an event of this one.
+        via: the stream whose events this stream's ids name, as a conversion names its click.
+        touch: which event leads to an event of this stream, where several could.
     """
 
     files: str | list[str]
     id: str | None = None
     time: str | None = None
-    format: Literal["parquet", "csv", "jsonl", "aliccp"] | None = None
+    format: str | None = None
     columns: list[str] | None = None
-    separator: Mark = Field(",", min_length=1)
-    quote: Mark = '"'
+    separator: CsvChar = Field(",", min_length=1)
+    quote: CsvChar = '"'
     multiline: bool = False
     missing: list[str] = Field([])
     strip: bool = True
     time_unit: Literal["s", "ms", "us"] | None = None
     common: str | list[str] | None = None
-    lookups: dict[str, Lookup] = Field({})
+    lookups: dict[str, Lookup] = Field(default={})
     key: str | None = None
     via: str | None = None
     touch: Literal["first", "last"] = "first"
 
     @model_validator(mode="after")
-    def _check_marks(self) -> Self:
+    def _check_chars(self) -> Self:
         if self.separator == self.quote:
             raise ValueError(
-                f'separator and quote are both {self.quote!r}: give two characters, or quote = "" for none'
+                f"separator and quote are both {self.quote!r}: "
+                'give two characters, or quote = "" for none'
             )
         return self
 
 
 class Eval(Settings):
-    """The rows to evaluate on: the `last` period of mature rows, a `fraction` by a hash of the id,
-    or `files` of their own.
+    """The rows to evaluate on. One of last, fraction and files is given.
 
-    With `by` the fraction is of that column's values: all rows of a user on one side. Rows without
-    the value go by their id.
+    Attributes:
+        last: the last period of mature rows.
+        fraction: a fraction of the rows, by a hash of the id.
+        files: files of their own.
+        by: the column whose values are split instead of the ids, so that all rows of a user are on
+            one side. Rows without a value are split by id.
     """
 
     last: Duration | None = None
@@ -110,18 +123,20 @@ class Eval(Settings):
             )
         if self.by is not None and self.fraction is None:
             raise ValueError(
-                f"by = '{self.by}' chooses whose rows a fraction is of: give fraction, or remove by"
+                f"by = '{self.by}' needs a fraction to split by: give fraction, or remove by"
             )
         return self
 
 
 class Split(Settings):
-    """Training and evaluation rows, and what becomes of immature ones, whose windows were still
-    open when the logs ended.
+    """Training and evaluation rows.
 
-    `drop` leaves them out. `keep` trains on those with a known label: fresher, but an open window
-    shows its positives first, so rates are biased upwards. Evaluation rows are always mature.
-    `logs_end` is when the logs end; unless given, the latest time in any of them.
+    Attributes:
+        eval: the rows to evaluate on; they are always mature.
+        immature: what to do with training rows whose windows were still open when the logs ended.
+            `drop` leaves them out. `keep` trains on those with a known label: fresher, but an open
+            window shows its positives first, so rates are biased upwards.
+        logs_end: when the logs end; by default the latest time in any of them.
     """
 
     eval: Eval = Eval(fraction=0.1)
@@ -135,26 +150,33 @@ class Split(Settings):
 
 
 class Sampling(Settings):
-    """`negatives`: the share kept of the training rows whose labels are all 0, by a hash of the id.
-    Each stands for 1/share rows: the example carries that weight.
+    """Downsampling of the training rows.
+
+    Attributes:
+        negatives: the share kept of the rows whose labels are all 0, by a hash of the id. A kept
+            row carries the weight 1/share.
     """
 
-    negatives: float = Field(1.0, gt=0, le=1)
+    negatives: float = Field(default=1.0, gt=0, le=1)
 
 
 class Output(Settings):
-    """`shards` per split (default: one for each `shard_input` bytes of input); above the share
-    `max_rejects` of unusable rows the job fails.
+    """The files to write.
 
-    `layout` is packed (few wide features: what the trainer reads fastest) or columns (one feature
-    of the tf.Example a column).
+    Attributes:
+        layout: packed (few wide keys of the tf.Example, which parse fastest) or columns (one key
+            for each feature).
+        compression: of the shards.
+        shards: shards of each split; by default one for each `shard_input` bytes of input.
+        shard_input: bytes of input.
+        max_rejects: the job fails above this share of unusable rows in a stream.
     """
 
-    layout: Literal["packed", "columns"] = "packed"
+    layout: Annotated[str, AfterValidator(known_layout)] = "packed"
     compression: Literal["none", "gzip"] = "none"
-    shards: int | None = Field(None, ge=1)
-    shard_input: int = Field(128 << 20, ge=1 << 20)
-    max_rejects: float = Field(0.01, ge=0, le=1)
+    shards: int | None = Field(default=None, ge=1)
+    shard_input: int = Field(default=128 << 20, ge=1 << 20)
+    max_rejects: float = Field(default=0.01, ge=0, le=1)
 
 
 class Dates(Settings):
@@ -184,7 +206,9 @@ class Dates(Settings):
 
 
 class PreprocessConfig(Settings):
-    """Everything that decides what preprocessing writes."""
+    """Everything that decides what preprocessing writes. `pipeline.checks` checks that its sections
+    fit together.
+    """
 
     logs: dict[str, Stream]
     spec: Spec
@@ -204,7 +228,7 @@ class PreprocessConfig(Settings):
 
     @property
     def vias(self) -> dict[str, str]:
-        """The event streams whose ids are keys of another stream, and that other stream."""
+        """By event stream whose ids are keys of another stream: that other stream."""
         return {name: stream.via for name, stream in self.logs.items() if stream.via is not None}
 
     def value_columns(self, stream: str) -> list[str]:
@@ -224,7 +248,7 @@ class PreprocessConfig(Settings):
         )
 
     def counting(self, label: EventLabel) -> Counting:
-        """Which event of the label `after` a window counts from: the one that led to this event,
+        """Which event of its parent label a window counts from: the one that led to this event,
         where the logs say which.
         """
         stream = self.logs[label.event]
@@ -233,8 +257,8 @@ class PreprocessConfig(Settings):
         return stream.touch
 
     def window(self, label: str) -> int:
-        """The longest time from an impression until the label is known, in µs: its own window and
-        those before it.
+        """The longest time from an impression until the label is known, in µs: its window and those
+        of the labels that it is `after`.
         """
         declared = self.event_labels[label]
         return microseconds(declared.window) + (
@@ -246,20 +270,11 @@ class PreprocessConfig(Settings):
         return max(map(self.window, self.event_labels), default=0)
 
     def lookback(self, stream: str) -> int:
-        """How long before an event of the stream the one that led to it can lie, in µs: the longest
-        window of its labels.
+        """How long, in µs, a touch may precede an event of the stream: the longest window of the
+        stream's labels.
         """
         labels = {n: label for n, label in self.event_labels.items() if label.event == stream}
         return max(
             microseconds(v.window) if self.counting(v) == "touched" else self.window(n)
             for n, v in labels.items()
         )
-
-    def check(self) -> Self:
-        """Raises FunnelError where sections do not fit together."""
-        if sum(name in ROWS for name in self.logs) != 1:
-            raise FunnelError(
-                f"logs holds {', '.join(self.logs) or 'nothing'}: declare either impressions or table"
-            )
-        checks.check(self)
-        return self

@@ -1,13 +1,15 @@
-"""One partition: joined, labelled, split, sampled and written, as a pure function of its rows."""
+"""One partition: joined, labeled, split, sampled and written, as a pure function of its rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.arrow import flat
 from pipeline.config import PreprocessConfig
 from pipeline.labeling import join, labels
 from pipeline.labeling.split import (
@@ -18,136 +20,140 @@ from pipeline.labeling.split import (
     Calendar,
     assign_split,
     check_apart,
-    sample,
+    downsample,
 )
-from pipeline.output import write
-from pipeline.statistics import statistics
+from pipeline.output import shards
+from pipeline.output.examples import Rows
+from pipeline.output.results import PartitionResult
+from pipeline.statistics.partitions import partition_statistics
 from pipeline.statistics.sample import SplitRows
-from pipeline.statistics.statistics import Part
 
 SPLITS = {"train": TRAIN, "eval": EVAL}
 
 
-@dataclass
-class Partial:
-    """What a partition adds to the manifest and the statistics; `duplicates` are (number of the
-    file, line, byte, id).
-    """
-
-    number: int
-    counts: dict
-    shards: dict[str, dict]
-    statistics: Part
-    duplicates: list[tuple[int, int | None, int | None, str]]
-
-
 @dataclass(frozen=True)
-class Joined:
-    """The impressions without duplicates, in the order in which they are written: their rows in the
-    table, and columns [n].
+class Impressions:
+    """The impressions of a partition without duplicates, in the order in which they are written.
+
+    Attributes:
+        rows: [n] their rows in the table.
+        hashes: [n] fingerprints of their ids.
+        times: [n] in µs.
+        labels: [n] by name.
+        events: the events of each event label by disposition.
     """
 
     rows: np.ndarray
     hashes: np.ndarray
     times: np.ndarray
     labels: dict[str, np.ndarray]
+    events: dict[str, dict[str, int]]
 
 
 def write_partition(
     config: PreprocessConfig,
     number: int,
-    of: int,
-    impressions: pa.Table,
+    partitions: int,
+    table: pa.Table,
     events: dict[str, pa.Table],
     calendar: Calendar,
     out: Path,
-) -> Partial:
-    """Writes the partition's shard of each split below `out`. `events` holds the partition's events
-    by stream.
+) -> PartitionResult:
+    """Writes the partition's shard of each split.
+
+    Args:
+        config: the configuration.
+        number: the partition.
+        partitions: their number.
+        table: its impressions, as `pipeline.encode` encodes them.
+        events: its events by stream.
+        calendar: the times that decide the split.
+        out: the directory.
     """
-    kept, repeated = join.deduplicate(impressions)
-    joined, fates = _label(config, impressions, kept, events, calendar)
-    split, weights = _split(config, impressions, joined, calendar)
-    row_ids = join.flat(impressions["id"])
-    ids, dense = (_matrix(impressions[name], width) for name, width in _widths(config))
-    shards, described = {}, {}
+    kept, repeated = join.deduplicate(table)
+    impressions = _label(config, table, kept, events, calendar)
+    split, weights = _split(config, table, impressions, calendar)
+    row_ids = flat(table["id"])
+    ids = _matrix(table["ids"], config.spec.ids_width)
+    dense = _matrix(table["dense"], config.spec.dense_width)
+    written, described = {}, {}
     for name, code in SPLITS.items():
         chosen = np.flatnonzero(split == code)
-        place, own = kept[chosen], {label: value[chosen] for label, value in joined.labels.items()}
+        at = kept[chosen]
+        own = {label: value[chosen] for label, value in impressions.labels.items()}
         weight = None if weights is None else weights[chosen]
-        rows = write.Rows(ids[place], dense[place], own, weight, row_ids.take(pa.array(place)))
-        path = write.shard_name(name, number, of, config.output.compression)
-        shard = write.write_shard(
-            out / path,
-            config.spec,
-            rows,
-            layout=config.output.layout,
-            compression=config.output.compression,
-        )
-        shards[name] = {"file": path, **shard}
+        rows = Rows(ids[at], dense[at], own, weight, row_ids.take(pa.array(at)))
+        written[name] = _write(config, name, number, partitions, rows, out)
         described[name] = SplitRows(
-            rows.ids, rows.dense, own, joined.times[chosen], joined.hashes[chosen], weight
+            rows.ids,
+            rows.dense,
+            own,
+            impressions.times[chosen],
+            impressions.hashes[chosen],
+            weight,
         )
-    return Partial(
+    return PartitionResult(
         number=number,
         counts={
             "duplicates": len(repeated),
             "dropped_immature": int((split == DROPPED).sum()),
             "sampled_out": int((split == SAMPLED_OUT).sum()),
-            "events": fates,
+            "events": impressions.events,
         },
-        shards=shards,
-        statistics=statistics.partial(config.spec, described, partitions=of),
-        duplicates=join.origins(impressions.select([*join.ORIGIN, "id"]).take(pa.array(repeated))),
+        shards=written,
+        statistics=partition_statistics(config.spec, described, partitions=partitions),
+        duplicates=join.origins(table.select([*join.ORIGIN, "id"]).take(pa.array(repeated))),
     )
+
+
+def _write(
+    config: PreprocessConfig, split: str, number: int, partitions: int, rows: Rows, out: Path
+) -> dict[str, Any]:
+    output = config.output
+    path = shards.shard_name(split, number, partitions, output.compression)
+    shard = shards.write_shard(
+        out / path, config.spec, rows, layout=output.layout, compression=output.compression
+    )
+    return {"file": path, **shard}
 
 
 def _label(
     config: PreprocessConfig,
-    impressions: pa.Table,
+    table: pa.Table,
     kept: np.ndarray,
     events: dict[str, pa.Table],
     calendar: Calendar,
-) -> tuple[Joined, dict[str, dict[str, int]]]:
-    """The kept impressions with every label, and what became of the events of each event label."""
-    hashes, times = (impressions[c].to_numpy() for c in ("hash", "time"))
-    index = join.Index(hashes, join.flat(impressions["id"]), kept)
+) -> Impressions:
+    """The kept impressions with every label."""
+    hashes, times = table["hash"].to_numpy(), table["time"].to_numpy()
+    index = join.Index(hashes, flat(table["id"]), kept)
     hashes, times = hashes[kept], times[kept]
-    matched = {name: join.match(index, table) for name, table in events.items()}
+    matched = {name: join.match(index, stream) for name, stream in events.items()}
     outcomes = labels.label_events(config, times, matched, calendar.logs_end)
     values = {
-        name: outcomes[name].value
-        if name in outcomes
-        else impressions[f"label:{name}"].to_numpy()[kept]
+        name: outcomes[name].value if name in outcomes else table[f"label:{name}"].to_numpy()[kept]
         for name in config.spec.labels
     }
-    return Joined(kept, hashes, times, values), {
-        name: outcome.counts for name, outcome in outcomes.items()
-    }
+    counts = {name: outcome.counts for name, outcome in outcomes.items()}
+    return Impressions(kept, hashes, times, values, counts)
 
 
 def _split(
-    config: PreprocessConfig, impressions: pa.Table, joined: Joined, calendar: Calendar
+    config: PreprocessConfig, table: pa.Table, impressions: Impressions, calendar: Calendar
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The split of each row, and the weights of those that stand for others."""
-    by = (
-        impressions["split"].to_numpy()[joined.rows]
-        if "split" in impressions.column_names
-        else joined.hashes
-    )
-    by_file, values = impressions["evaluate"].to_numpy()[joined.rows], list(joined.labels.values())
-    split = assign_split(config, joined.times, by_file, by, values, calendar)
-    weights = sample(config, joined.hashes, values, split)
-    check_apart(split, joined.hashes, join.flat(impressions["id"]), joined.rows)
+    """The split of each impression, and the example weights."""
+    rows, hashes = impressions.rows, impressions.hashes
+    by = table["split"].to_numpy()[rows] if "split" in table.column_names else hashes
+    by_file, values = table["evaluate"].to_numpy()[rows], list(impressions.labels.values())
+    split = assign_split(config, impressions.times, by_file, by, values, calendar)
+    weights = downsample(config, hashes, values, split)
+    check_apart(split, hashes, flat(table["id"]), rows)
     return split, weights
-
-
-def _widths(config: PreprocessConfig) -> list[tuple[str, int]]:
-    return [("ids", config.spec.ids_width), ("dense", config.spec.dense_width)]
 
 
 def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
     """A column of lists of equal length as [n, width]."""
     if not width:
         return np.zeros((len(column), 0), np.float32)
-    return join.flat(column).flatten().to_numpy().reshape(-1, width)
+    matrix: np.ndarray = flat(column).flatten().to_numpy().reshape(-1, width)
+    return matrix

@@ -9,27 +9,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import Stream
-from pipeline.rows.read import Wanted, pieces, read
+from pipeline.rows.batch import ColumnRequest
+from pipeline.rows.read import read
 from pipeline.sources.files import find
+from pipeline.sources.pieces import pieces
 
 T0 = 1_790_000_000  # 2026-09-21T14:13:20Z, in seconds
 COLUMNS = {"user": "text", "n": "number"}
 FORMATS = ("parquet", "csv", "jsonl")
 
 
-def as_wanted(columns: dict[str, str]) -> Wanted:
-    return Wanted(tuple(columns.items()))
+def request_of(columns: dict[str, str]) -> ColumnRequest:
+    return ColumnRequest(tuple(columns.items()))
 
 
 def read_file(
-    path: Path, wanted: dict[str, str] | Wanted | None = None, /, **stream: object
+    path: Path, wanted: dict[str, str] | ColumnRequest | None = None, /, **stream: object
 ) -> tuple[dict, list, int]:
     """({place: values of the valid rows by column}, [(place, reason)], rows read) of one file, in
     pieces as the job reads it.
     """
     settings = Stream(**{"files": str(path), "id": "id", "time": "ts"} | stream)
-    if not isinstance(wanted, Wanted):
-        wanted = as_wanted(COLUMNS if wanted is None else wanted)
+    if not isinstance(wanted, ColumnRequest):
+        wanted = request_of(COLUMNS if wanted is None else wanted)
     (source,) = find("logs.impressions.files", "impressions", settings, settings.files)
     rows, rejected, count = {}, [], 0
     for piece in pieces(source, settings):
@@ -38,7 +40,7 @@ def read_file(
                 name.rpartition(":")[2]: column.to_pylist()
                 for name, column in batch.columns.items()
             }
-            for at, place in enumerate(batch.places.tolist()):
+            for at, place in enumerate(batch.positions.tolist()):
                 assert place not in rows
                 rows[place] = {name: column[at] for name, column in values.items()}
             assert {reject.file for reject in batch.rejects} <= {path.name}

@@ -24,10 +24,12 @@ from model.estimator.estimator import RankingEstimator, Trained
 from model.estimator.identity import RankingConfig
 from model.training.config import RunConfig, TrainConfig
 from model.training.progress import Callback
-from pipeline.output import write
-from pipeline.output.write import Rows
-from pipeline.statistics import statistics
+from pipeline.output.examples import Rows
+from pipeline.output.publish import write_json
+from pipeline.output.shards import shard_name, write_shard
+from pipeline.sources.vocabularies import read_vocabularies
 from pipeline.statistics.fit import fit
+from pipeline.statistics.partitions import fold, partition_statistics
 from pipeline.statistics.sample import SplitRows
 
 LABELS = {
@@ -276,13 +278,13 @@ def write_data(
         manifest["shards"][split] = []
         ends = np.linspace(0, len(own), shards + 1).astype(int)
         for index, (start, end) in enumerate(itertools.pairwise(ends)):
-            file = write.shard_name(split, index, shards, output["compression"])
-            shard = write.write_shard(out / file, spec, own[start:end], **output)
+            file = shard_name(split, index, shards, output["compression"])
+            shard = write_shard(out / file, spec, own[start:end], **output)
             manifest["shards"][split].append({"file": file, **shard})
     fit_training(spec, rows[:train]).save(out / "fitted.json")
     spec.save(out / "spec.json")
     pq.write_table(pa.table(arrow(spec, columns)).slice(0, 40), out / "sample.parquet")
-    write.write_json(out / "manifest.json", manifest)
+    write_json(out / "manifest.json", manifest)
     return out
 
 
@@ -295,9 +297,8 @@ def fit_training(spec: Spec, rows: Rows) -> Fitted:
         np.zeros(len(rows), np.int64),
         np.arange(len(rows), dtype=np.uint64),
     )
-    return fit(
-        spec, statistics.fold(spec, [statistics.partial(spec, {"train": split, "eval": split})])
-    )
+    whole = fold([partition_statistics(spec, {"train": split, "eval": split})])
+    return fit(spec, whole, read_vocabularies(spec))
 
 
 def lines(path: Path) -> list[dict]:

@@ -51,7 +51,8 @@ def test_no_file_matches(tmp_path, pattern):
     logs["clicks"]["files"] = f"{tmp_path}/{pattern}"
     fails(
         tmp_path,
-        r"logs\.clicks\.files = '.*': no file matches; relative paths start at the current directory",
+        r"logs\.clicks\.files = '.*': no file matches; relative paths start at the current "
+        r"directory",
         logs=logs,
     )
 
@@ -68,7 +69,8 @@ def test_unknown_format(tmp_path):
     (tmp_path / "impressions.xlsx").write_text("x")
     fails(
         tmp_path,
-        r"logs\.impressions\.files: the ending of '.*xlsx' tells no format; give format = 'parquet', 'csv' or 'jsonl'",
+        r"logs\.impressions\.files: cannot infer the format from the file extension of '.*xlsx'; "
+        r"give format = 'parquet', 'csv' or 'jsonl'",
     )
 
 
@@ -80,7 +82,8 @@ def test_a_directory(tmp_path):
     logs["impressions"]["files"] = f"{tmp_path}/impressions"
     fails(
         tmp_path,
-        r"the ending of '.*/impressions' tells no format; .* or '.*/impressions/\*' if it is a directory",
+        r"cannot infer the format from the file extension of '.*/impressions'; .* or "
+        r"'.*/impressions/\*' if it is a directory",
         logs=logs,
     )
 
@@ -129,7 +132,10 @@ def test_an_absent_column_in_a_later_file_leaves_nothing(tmp_path):
 
 def test_all_rows_bad(tmp_path):
     write_logs(tmp_path, [row(None), row(""), row("a", ts=1)], [END])
-    match = r"logs\.impressions: 3 of 3 rows cannot be used, .*max_rejects = 0\.5 allows \(id is missing: 2, ts is not a time: 1\)"
+    match = (
+        r"logs\.impressions: 3 of 3 rows cannot be used, .*max_rejects = 0\.5 allows "
+        r"\(id is missing: 2, ts is not a time: 1\)"
+    )
     fails(tmp_path, match, output={"max_rejects": 0.5})
 
 
@@ -177,7 +183,8 @@ def test_rejects_on_disk_are_readable(tmp_path):
 def test_a_label_that_is_also_a_feature():
     with pytest.raises(
         FunnelError,
-        match=r"labels\.click and features\.user both read the column 'user': a label may not be a feature",
+        match=r"labels\.click and features\.user both read the column 'user': "
+        r"a label may not be a feature",
     ):
         make_config(
             Path("x"), labels={"click": {"column": "user"}}, tasks={"ctr": {"label": "click"}}
@@ -194,14 +201,18 @@ def test_an_event_stream_without_id_or_time(tmp_path, key):
     del logs["clicks"][key]
     fails(
         tmp_path,
-        rf"logs\.clicks\.{key} is missing: events join impressions by id and count windows from times",
+        rf"logs\.clicks\.{key} is missing: events join impressions by id and count windows from "
+        r"times",
         logs=logs,
     )
 
 
 def test_an_empty_split(tmp_path):
     write_logs(tmp_path, [row("a"), row("b", ts=T0 + 40 * 86_400)], [END])
-    match = r"the train split is empty: 2 rows read, 0 rejected, 1 immature .*; choose another split\.eval or shorter windows"
+    match = (
+        r"the train split is empty: 2 rows read, 0 rejected, 1 immature .*; "
+        r"choose another split\.eval or shorter windows"
+    )
     fails(tmp_path, match, split={"eval": {"last": "90d"}})
 
 

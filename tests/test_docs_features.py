@@ -8,6 +8,7 @@ import pytest
 
 from features.spec import Spec
 from funnel.config.config import Sections
+from pipeline.checks import check_config
 from pipeline.config import PreprocessConfig
 
 PAGE = (Path(__file__).parents[1] / "docs/features.md").read_text()
@@ -26,7 +27,7 @@ def test_features():
 def test_logs():
     Sections.parse(LOGS)
     spec = Spec.parse(FEATURES | {"labels": FEATURES["labels"] | {"convert": CONVERT}})
-    config = PreprocessConfig.parse(LOGS | {"spec": spec}).check()
+    config = check_config(PreprocessConfig.parse(LOGS | {"spec": spec}))
     assert str(config.dates.first) == "2026-11-01"
     assert config.vias == {"conversions": "clicks"}
 

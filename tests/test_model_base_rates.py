@@ -188,8 +188,8 @@ def _fitted(spec) -> Fitted:
 
 
 def test_outcomes_of_training_rows_are_counted():
+    from pipeline.statistics.partitions import outcome_sums
     from pipeline.statistics.sample import SplitRows
-    from pipeline.statistics.statistics import outcome_sums
 
     spec = make_spec(**DWELL)
     labels = {

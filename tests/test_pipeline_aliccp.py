@@ -3,7 +3,7 @@ description gives.
 """
 
 import pytest
-from log_files import as_wanted
+from log_files import request_of
 from pipeline_logs import run
 
 from features.errors import FunnelError
@@ -65,7 +65,7 @@ def open_pair(folder):
 def read_pair(folder, columns=WANTED):
     source, stream = open_pair(folder)
     rows, rejects, misses = {}, [], 0
-    for batch in read_source(source, stream, as_wanted(columns)):
+    for batch in read_source(source, stream, request_of(columns)):
         values = {
             name.rpartition(":")[2]: column.to_pylist() for name, column in batch.columns.items()
         }
@@ -133,11 +133,14 @@ def test_a_sample_that_cannot_be_used(tmp_path, line, reason):
     [
         (
             "c9,2,101\x021\x031.0",
-            r"common_features\.csv, line 4: count is not the number of features \(.*c9.*\); .*must be clean",
+            r"common_features\.csv, line 4: count is not the number of features \(.*c9.*\); .*must have no malformed line: fix it",
         ),
         ("c9,1,101\x021", r"line 4: features are not field, id and value"),
         ("c9,1", r"line 4: 2 values, expected 3"),
-        ("c1,1,101\x021\x031.0", r"common_feature_id 'c1' is there twice: keep one line for each"),
+        (
+            "c1,1,101\x021\x031.0",
+            r"common_feature_id 'c1' occurs more than once: keep one line for each",
+        ),
     ],
 )
 def test_common_features_that_cannot_be_used(tmp_path, line, match):
@@ -151,11 +154,11 @@ def test_common_features_that_cannot_be_used(tmp_path, line, match):
 def test_a_field_that_is_not_there(tmp_path):
     write_pair(tmp_path)
     source, stream = open_pair(tmp_path)
-    check_columns(source, stream, as_wanted(WANTED))
+    check_columns(source, stream, request_of(WANTED))
     with pytest.raises(
         FunnelError, match=r"sample_skeleton\.csv: has no column '109_41': did you mean '109_14'\?"
     ):
-        check_columns(source, stream, as_wanted({"109_41": "texts"}))
+        check_columns(source, stream, request_of({"109_41": "texts"}))
 
 
 def test_the_second_file_is_named(tmp_path):
@@ -165,7 +168,7 @@ def test_the_second_file_is_named(tmp_path):
         FunnelError,
         match="format = 'aliccp' reads two files: name the one of common features in common",
     ):
-        check_columns(source, stream.model_copy(update={"common": None}), as_wanted(WANTED))
+        check_columns(source, stream.model_copy(update={"common": None}), request_of(WANTED))
 
 
 def test_no_samples(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from pipeline_logs import make_config
 
 from features.errors import FunnelError
+from pipeline.checks import check_config
 
 IMPRESSIONS = {"files": "i*.jsonl", "id": "id", "time": "ts"}
 EVENTS = {"files": "e*.jsonl", "id": "id", "time": "ts"}
@@ -46,7 +47,7 @@ def test_what_fits_together(logs):
         {"share": CONVERT | {"event": "shares"}} if "shares" in logs else {}
     )
     config = config_of(logs, labels)
-    assert config.check() is config
+    assert check_config(config) is config
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_what_fits_together(logs):
 )
 def test_what_does_not_fit_together(logs, message):
     with pytest.raises(FunnelError, match=message):
-        config_of(logs).check()
+        check_config(config_of(logs))
 
 
 def test_a_split_by_time_needs_times():
@@ -113,12 +114,12 @@ def test_a_split_by_time_needs_times():
         FunnelError,
         match=r"split\.eval\.last splits by time: name the time column in logs\.table\.time",
     ):
-        config.check()
+        check_config(config)
 
 
 def test_a_stream_that_only_leads_elsewhere_needs_no_label():
     buy = {"buy": {"event": "conversions", "within": "1d"}}
-    config = config_of(streams(clicks=KEY, conversions=VIA), buy).check()
+    config = check_config(config_of(streams(clicks=KEY, conversions=VIA), buy))
     assert config.lookback("conversions") == config.window("buy") == 86_400_000_000
 
 
@@ -130,7 +131,9 @@ def test_what_the_sections_say_together():
         "spent": {"event": "conversions", "within": "2d", "value": "amount"},
         "rate": {"value": "watched", "of": "length"},
     }
-    config = config_of(streams(clicks=KEY, conversions=VIA | {"touch": "last"}), labels).check()
+    config = check_config(
+        config_of(streams(clicks=KEY, conversions=VIA | {"touch": "last"}), labels)
+    )
     minute = 60_000_000
     assert [config.window(n) // minute for n in ("click", "dwell", "convert", "spent")] == [
         30,

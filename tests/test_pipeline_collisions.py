@@ -8,10 +8,9 @@ import pytest
 
 from features import arrays, hashing
 from features.spec import Spec
-from pipeline.statistics import tally
+from pipeline.statistics import profiles
 from pipeline.statistics.collisions import collisions, expected, warnings
 from pipeline.statistics.sketches import Profile
-from pipeline.statistics.tally import Tally
 
 TABLE = {"labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
 
@@ -88,9 +87,9 @@ def statistics_of(features, raw):
     encoded = arrays.encode(
         spec, {c: pa.array(raw[c], arrays.ARROW_TYPES[t]) for c, t in spec.columns.items()}
     )
-    total = Tally("table", profiles=tally._profiles(spec, encoded.hashed, encoded.ids))
+    found = profiles.profile_features(spec, encoded.hashed, encoded.ids)
     return spec, {
-        name: {"valid": valid} for name, valid in tally.profiles_json(spec, total).items()
+        name: {"valid": valid} for name, valid in profiles.profiles_json(spec, found).items()
     }
 
 

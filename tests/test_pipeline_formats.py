@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.config import Stream
 from pipeline.sources import pieces as formats
-from pipeline.sources.formats import csv_lines, lines
+from pipeline.sources.formats import csv_records, lines
+from pipeline.sources.formats.jsonl import JsonlFile
 
 WANTED = {"id": "text", "n": "text"}
 GARBAGE = st.binary(max_size=12).map(lambda b: b.replace(b"\n", b""))
@@ -102,7 +103,7 @@ def rows_of(kind, data, block=1 << 20, span=(None, None), **stream):
     for raw in raws:
         assert raw.table.column_names == list(WANTED)
         columns = [raw.table[c].cast(pa.binary()).to_pylist() for c in WANTED]
-        for place, *values in zip(raw.places.tolist(), *columns, strict=True):
+        for place, *values in zip(raw.positions.tolist(), *columns, strict=True):
             assert place not in found, f"{place} is there twice"
             found[place] = tuple(values)
         for place, reason, _ in raw.malformed:
@@ -214,19 +215,21 @@ def test_multiline_csv_loses_no_line(texts, block):
                 columns=["id", "n"],
                 multiline=True,
             )[1][1]
-            == csv_lines.UNENDED
+            == csv_records.UNENDED
         )
 
 
 @pytest.mark.parametrize("cap", ["lines", "bytes"])
 def test_a_quote_that_does_not_end_costs_one_line(monkeypatch, cap):
     monkeypatch.setattr(
-        csv_lines, "RECORD_LINES" if cap == "lines" else "RECORD_BYTES", 3 if cap == "lines" else 12
+        csv_records,
+        "RECORD_LINES" if cap == "lines" else "RECORD_BYTES",
+        3 if cap == "lines" else 12,
     )
     data = b'id,n\na,"1\nb,2\nc,3\nd,"4\n\n4"\ne,"5'
     found, malformed = rows_of("csv", data, 4, multiline=True)
     assert found == {3: (b"b", b"2"), 4: (b"c", b"3"), 5: (b"d", b"4\n\n4")}
-    assert malformed == {2: csv_lines.UNENDED, 8: csv_lines.UNENDED}
+    assert malformed == {2: csv_records.UNENDED, 8: csv_records.UNENDED}
 
 
 @given(st.lists(JSON_LINE, max_size=25), st.booleans(), st.integers(1, 60))
@@ -262,10 +265,10 @@ def test_jsonl_reads_what_pythons_json_wrote(rows):
     wanted = dict(zip(names, ["text", "integer", "number", "texts"], strict=True))
     (raw,) = (
         r
-        for r in formats.JsonFile(
-            pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x")
-        ).read(wanted)
-        if len(r.places)
+        for r in JsonlFile(pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x")).read(
+            wanted
+        )
+        if len(r.positions)
     )
     assert raw.malformed == []
     assert [tuple(row.values()) for row in raw.table.to_pylist()] == [

@@ -86,19 +86,19 @@ def test_joins_labels_and_counts_every_event(tmp_path):
         "click": {
             "matched": 4,
             "duplicate": 1,
-            "before": 1,
+            "too_early": 1,
             "late": 1,
             "missing": 0,
-            "unprecedented": 0,
+            "without_parent": 0,
             "orphan": 1,
         },
         "convert": {
             "matched": 1,
             "duplicate": 0,
-            "before": 1,
+            "too_early": 1,
             "late": 1,
             "missing": 0,
-            "unprecedented": 2,
+            "without_parent": 2,
             "orphan": 0,
         },
     }
@@ -371,7 +371,7 @@ def test_conversions_that_name_a_click(tmp_path):
         events = {kind: count for kind, count in manifest["events"]["convert"].items() if count}
         # c2: inside its own day; c1: too late for it; c3: before its click; c4: the click itself
         # was late; c5 and "c" are no clicks
-        assert events == {"matched": 1, "late": 1, "before": 1, "unprecedented": 1, "orphan": 2}
+        assert events == {"matched": 1, "late": 1, "too_early": 1, "without_parent": 1, "orphan": 2}
 
 
 def test_conversions_of_a_user_go_to_the_first_or_the_last_click(tmp_path):

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import hashing
-from pipeline.labeling.join import Index, deduplicate, group, match, origins, place
+from pipeline.labeling.join import (
+    Index,
+    deduplicate,
+    group,
+    match,
+    origins,
+    searchsorted_pairs,
+)
 
 TEXTS = st.text("abé日", max_size=2)
 
@@ -23,7 +30,7 @@ def impressions(*rows, **columns):
         "hash": hashing.fingerprint64(ids),
         "time": np.array([r[1] for r in rows], np.int64),
         "file": np.arange(len(rows), dtype=np.int32),
-        "place": np.arange(len(rows)) + 1,
+        "position": np.arange(len(rows)) + 1,
         "by_bytes": (np.arange(len(rows)) == 3).astype(np.int8),
         "ids": pa.FixedSizeListArray.from_arrays(users, 1),
         "dense": pa.nulls(len(rows)),
@@ -144,8 +151,12 @@ PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=12)
 
 @given(PAIRS, PAIRS)
 @settings(deadline=None, max_examples=200)
-def test_place_is_searchsorted_of_pairs(pairs, asked):
+def test_searchsorted_pairs(pairs, asked):
     pairs = sorted(pairs)
     columns = [np.array([p[i] for p in some], np.int64) for some in (pairs, asked) for i in (0, 1)]
-    assert place(*columns, "left").tolist() == [sum(p < a for p in pairs) for a in asked]
-    assert place(*columns, "right").tolist() == [sum(p <= a for p in pairs) for a in asked]
+    assert searchsorted_pairs(*columns, "left").tolist() == [
+        sum(p < a for p in pairs) for a in asked
+    ]
+    assert searchsorted_pairs(*columns, "right").tolist() == [
+        sum(p <= a for p in pairs) for a in asked
+    ]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from features.labels import EventLabel, ValueLabel
 from pipeline.labeling.join import Events
 from pipeline.labeling.labels import DISPOSITIONS, label_one
-from pipeline.labeling.numbers import ratio, running, value_label
+from pipeline.labeling.values import ratio, running, value_label
 
 SECOND = 1_000_000
 END = 1000  # of the logs, in seconds, unless a test says otherwise
@@ -53,7 +53,7 @@ def test_binary_label_of_each_situation():
     assert click.time[[1, 2, 3, 6]].tolist() == [
         t * SECOND for t in (105, 100, 110, 103)
     ]  # the earliest of three
-    assert counts(click) == {"matched": 4, "duplicate": 2, "before": 1, "late": 1, "orphan": 1}
+    assert counts(click) == {"matched": 4, "duplicate": 2, "too_early": 1, "late": 1, "orphan": 1}
 
 
 def test_a_label_after_another_counts_from_its_first_event():
@@ -65,14 +65,14 @@ def test_a_label_after_another_counts_from_its_first_event():
         CONVERT,
         shown,
         events_of((0, 125), (1, 126), (2, 104), (3, 105), (4, 112), (5, 103), (-1, 103)),
-        before=click,
+        parent=click,
     )
     assert convert.value.tolist() == [1, 0, 0, 1, 0, 0, 0]
     assert counts(convert) == {
         "matched": 2,
         "late": 1,
-        "before": 1,
-        "unprecedented": 2,
+        "too_early": 1,
+        "without_parent": 2,
         "orphan": 1,
     }
 
@@ -82,14 +82,14 @@ def test_a_label_is_unknown_while_its_window_is_open():
     shown = [100, 100, 195, 195]
     click = outcome(CLICK, shown, events_of((0, 105), (2, 196)), end=200)
     assert click.value.tolist() == [1, 0, 1, -1]
-    convert = outcome(CONVERT, shown, events_of(), end=200, before=click)
+    convert = outcome(CONVERT, shown, events_of(), end=200, parent=click)
     assert convert.value.tolist() == [
         0,
         0,
         -1,
         -1,
     ]  # without a click known, its conversion is neither
-    assert outcome(CONVERT, shown, events_of((2, 199)), end=200, before=click).value.tolist() == [
+    assert outcome(CONVERT, shown, events_of((2, 199)), end=200, parent=click).value.tolist() == [
         0,
         0,
         1,
@@ -121,7 +121,7 @@ def test_a_window_counts_from_the_first_click_or_from_the_last_before_the_event(
 ):
     click = outcome(CLICK, [100], TWICE)
     assert outcome(
-        CONVERT, [100], events_of((0, bought)), before=click, counting=counting
+        CONVERT, [100], events_of((0, bought)), parent=click, counting=counting
     ).value.tolist() == [value]
 
 
@@ -130,22 +130,22 @@ def test_a_window_counts_from_the_first_click_or_from_the_last_before_the_event(
     [
         (108, 128, 1, "matched"),
         (101, 128, 0, "late"),  # of the other click
-        (108, 107, 0, "before"),
-        (111, 112, 0, "unprecedented"),  # a click outside its own window leads to nothing
-        (99, 112, 0, "unprecedented"),
+        (108, 107, 0, "too_early"),
+        (111, 112, 0, "without_parent"),  # a click outside its own window leads to nothing
+        (99, 112, 0, "without_parent"),
     ],
 )
 def test_a_window_counts_from_the_click_that_led_there(touched, bought, value, kind):
     click = outcome(CLICK, [100], events_of((0, 99), (0, 101), (0, 108), (0, 111)))
     convert = outcome(
-        CONVERT, [100], events_of((0, bought), touched=[touched]), before=click, counting="touched"
+        CONVERT, [100], events_of((0, bought), touched=[touched]), parent=click, counting="touched"
     )
     assert (convert.value.tolist(), counts(convert)) == ([value], {kind: 1})
 
 
 def test_without_after_the_window_counts_from_the_impression_but_an_event_before_its_touch_is_before():
     bought = events_of((0, 105), (0, 104), touched=[104, 105])
-    assert counts(outcome(CLICK, [100], bought)) == {"matched": 1, "before": 1}
+    assert counts(outcome(CLICK, [100], bought)) == {"matched": 1, "too_early": 1}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_window_that_counts_from_the_last_click_stays_open_longer(counting, va
         CLICK, shown, events_of(*[(r, t + d) for r, t in enumerate(shown) for d in (1, 8)]), end=200
     )
     convert = outcome(
-        CONVERT, shown, events_of(touched=[]), end=200, before=click, counting=counting
+        CONVERT, shown, events_of(touched=[]), end=200, parent=click, counting=counting
     )
     assert convert.value.tolist() == values
 
@@ -168,9 +168,9 @@ def test_a_window_that_counts_from_the_last_click_stays_open_longer(counting, va
 def test_while_more_clicks_can_come_a_conversion_after_the_last_one_is_unknown():
     instant = label_of(event="conversions", within="1s", after="click")
     click = outcome(CLICK, [195], events_of((0, 196)), end=200)
-    assert outcome(instant, [195], events_of(), end=200, before=click).value.tolist() == [0]
+    assert outcome(instant, [195], events_of(), end=200, parent=click).value.tolist() == [0]
     assert outcome(
-        instant, [195], events_of(), end=200, before=click, counting="last"
+        instant, [195], events_of(), end=200, parent=click, counting="last"
     ).value.tolist() == [-1]
 
 
@@ -253,7 +253,7 @@ def test_the_last_number_settles_nothing_before_the_window_closed():
     reached = outcome(last, [190, 191], events_of((0, 192, 4.0), (1, 192, 4.0)), end=200)
     assert reached.value.tolist() == [1, -1]
     assert outcome(
-        CONVERT, [190, 191], events_of((0, 193), (1, 193)), end=200, before=reached
+        CONVERT, [190, 191], events_of((0, 193), (1, 193)), end=200, parent=reached
     ).value.tolist() == [1, -1]
 
 
@@ -299,10 +299,10 @@ def test_a_number_of_the_very_event_of_another_label():
         EventLabel.parse({"event": "clicks", "value": "v", "after": "click"}),
         [100] * 4,
         clicks,
-        before=click,
+        parent=click,
     )
     assert dwell.value.tolist() == [7, 0, 0, 0]
-    assert counts(dwell) == {"matched": 2, "late": 1, "unprecedented": 1}
+    assert counts(dwell) == {"matched": 2, "late": 1, "without_parent": 1}
 
 
 @pytest.mark.parametrize(("take", "value"), [("sum", 9), ("last", 2), ("max", 7)])
@@ -318,18 +318,18 @@ def test_a_label_after_a_threshold_counts_from_the_event_that_reached_it():
     watched = outcome(label_of(value="v", take="sum", at_least=10), [100, 100], seen)
     share = label_of(event="shares", within="5s", after="watched")
     assert outcome(
-        share, [100, 100], events_of((0, 109), (1, 109)), before=watched
+        share, [100, 100], events_of((0, 109), (1, 109)), parent=watched
     ).value.tolist() == [1, 0]
-    assert outcome(share, [100, 100], events_of((0, 110)), before=watched).value.tolist() == [0, 0]
+    assert outcome(share, [100, 100], events_of((0, 110)), parent=watched).value.tolist() == [0, 0]
     for touched, kind in (
-        (101, "unprecedented"),
+        (101, "without_parent"),
         (104, "matched"),
     ):  # after the first of them the sum was still too small
         led = outcome(
             share,
             [100, 100],
             events_of((0, 105), touched=[touched]),
-            before=watched,
+            parent=watched,
             counting="touched",
         )
         assert counts(led) == {kind: 1}
@@ -381,22 +381,22 @@ def number_of(label, value, of):
     return value if not label.of else value / of if of else 0.0
 
 
-def judged(label, shown, events, before, counting, vias):
+def judged(label, shown, events, parent, counting, vias):
     """(kind, time, number) of each event of one impression; "inside" for those that may count."""
     for time, value, of, touched in events:
         start = shown
-        if before is not None:
-            start = before["time"]
-            earlier = [t for t in before["valid"] if t <= time]
+        if parent is not None:
+            start = parent["time"]
+            earlier = [t for t in parent["valid"] if t <= time]
             if counting == "last" and earlier:
                 start = max(earlier)
             if counting == "touched":
-                start = touched if touched in before["valid"] else None
+                start = touched if touched in parent["valid"] else None
         number = number_of(label, value, of)
         if start is None:
-            kind = "unprecedented"
+            kind = "without_parent"
         elif time < start or (vias and time < touched):
-            kind = "before"
+            kind = "too_early"
         elif time > start + label.window.seconds:
             kind = "late"
         else:
@@ -404,21 +404,21 @@ def judged(label, shown, events, before, counting, vias):
         yield kind, time, number
 
 
-def reference(label, shown, events, end, before=None, counting="first", vias=False):
-    fates = list(judged(label, shown, events, before, counting, vias))
-    within = [(time, number) for kind, time, number in fates if kind == "inside"]
+def reference(label, shown, events, end, parent=None, counting="first", vias=False):
+    dispositions = list(judged(label, shown, events, parent, counting, vias))
+    within = [(time, number) for kind, time, number in dispositions if kind == "inside"]
     inside = sorted(set(within))
-    if before is None:
+    if parent is None:
         closed = shown + label.window.seconds <= end
-    elif before["time"] is None:
-        closed = before["value"] >= 0
+    elif parent["time"] is None:
+        closed = parent["value"] >= 0
     elif counting == "first":
-        closed = before["time"] + label.window.seconds <= end
+        closed = parent["time"] + label.window.seconds <= end
     else:
-        closed = before["closed"] and max(before["valid"]) + label.window.seconds <= end
+        closed = parent["closed"] and max(parent["valid"]) + label.window.seconds <= end
     steps = {"first": lambda some: some[0], "last": lambda some: some[-1], "sum": sum, "max": max}
     so_far = [steps[label.take]([n for _, n in inside[: i + 1]]) for i in range(len(inside))]
-    missing = any(kind == "missing" for kind, _, _ in fates)
+    missing = any(kind == "missing" for kind, _, _ in dispositions)
     value = -1 if not closed or (missing and not inside) else 0
     if inside and (closed or label.take == "first"):
         value = so_far[-1] if label.is_number else 0
@@ -431,7 +431,7 @@ def reference(label, shown, events, end, before=None, counting="first", vias=Fal
         reached = [inside[-1][0]] if inside and closed and inside[-1][1] >= label.at_least else []
     if not label.is_number and reached:
         value = 1
-    kinds = Counter(kind for kind, _, _ in fates if kind != "inside")
+    kinds = Counter(kind for kind, _, _ in dispositions if kind != "inside")
     kinds["matched"] = min(1, len(inside)) if label.take == "first" else len(inside)
     kinds["duplicate"] = len(within) - kinds["matched"]
     time = reached[0] if reached else None
@@ -461,7 +461,7 @@ def test_labels_equal_a_slow_reference(shown, declared, clicks, conversions, cou
         shown,
         events_of(*[e[:4] for e in conversions], touched=touched),
         end,
-        before=click,
+        parent=click,
         counting=counting,
     )
     expected = [

@@ -1,15 +1,15 @@
-"""pipeline.sources.lookups: columns that a stream's files lack are taken by key; keys that a table
+"""pipeline.rows.lookups: columns that a stream's files lack are taken by key; keys that a table
 lacks leave them missing, and count.
 """
 
 import pytest
-from log_files import T0, as_wanted, write
+from log_files import T0, request_of, write
 
 from features.errors import FunnelError
 from pipeline.config import Stream
+from pipeline.rows.lookups import resolve
 from pipeline.rows.read import read_source
 from pipeline.sources.files import find
-from pipeline.sources.lookups import resolve
 
 ITEMS = [{"item": 7, "brand": "acme", "price": 1.5}, {"item": 8, "brand": None, "price": None}]
 USERS = "uid;age\nu1;30\nu2;41\n"
@@ -37,7 +37,7 @@ def read_joined(folder, columns=WANTED, rows=ROWS, **declared):
         lookups=lookups(folder, **declared),
     )
     (source,) = find("files", "impressions", stream, stream.files)
-    wanted = as_wanted(columns)
+    wanted = request_of(columns)
     joined = resolve("impressions", stream, source, wanted.columns)
     (batch,) = read_source(source, stream, wanted, joined)
     return {
@@ -90,17 +90,17 @@ def test_the_streams_own_column_is_not_looked_up(tmp_path):
         (
             {"brand": "text"},
             {"items": ITEMS + ITEMS[:1]},
-            r"item '7' is there twice: a look-up table has one row for each key",
+            r"item '7' occurs more than once: a look-up table has one row for each key",
         ),
         (
             {"brand": "text"},
             {"items": [*ITEMS, {"item": None, "brand": "x"}]},
-            r"line 3: item is missing \(None\); .*must be clean",
+            r"line 3: item is missing \(None\); .*must have no unusable row: fix it",
         ),
         (
             {"age": "integer"},
             {"users": "uid;age\nu1;old\n"},
-            r"users\.csv, line 2: age is not an integer \(b'old'\); .*must be clean",
+            r"users\.csv, line 2: age is not an integer \(b'old'\); .*must have no unusable row: fix it",
         ),
         ({"brand": "number"}, {"kind": "parquet"}, r"brand is not a number"),
     ],
@@ -124,7 +124,7 @@ def test_an_empty_first_file_leaves_the_tables_their_columns(tmp_path):
     )
     (tmp_path / "log.jsonl").write_bytes(b"")
     (source,) = find("files", "impressions", stream, stream.files)
-    joined = resolve("impressions", stream, source, as_wanted(WANTED).columns)
+    joined = resolve("impressions", stream, source, request_of(WANTED).columns)
     assert joined.taken == {
         ("brand", "text"),
         ("price", "number"),

@@ -10,9 +10,12 @@ from log_files import FORMATS, T0, read_file, write
 
 from features.errors import FunnelError
 from pipeline.config import Stream
-from pipeline.rows.read import Wanted, check_columns
+from pipeline.rows.batch import ColumnRequest
+from pipeline.rows.read import check_columns
 from pipeline.sources import pieces as formats
-from pipeline.sources.files import Source, find
+from pipeline.sources.files import find
+from pipeline.sources.formats import parquet
+from pipeline.sources.storage import Source
 
 
 def test_a_text_file_is_cut_by_its_size(monkeypatch):
@@ -49,7 +52,7 @@ def test_a_text_file_is_cut_by_its_size(monkeypatch):
 )
 def test_parquet_is_cut_between_row_groups(tmp_path, monkeypatch, limits, expected):
     for name, value in limits.items():
-        monkeypatch.setattr(formats, name, value)
+        monkeypatch.setattr(parquet if name == "PIECE_ROWS" else formats, name, value)
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"n": range(20)}), path, row_group_size=3)
     source, stream = (
@@ -63,7 +66,7 @@ def test_parquet_is_cut_between_row_groups(tmp_path, monkeypatch, limits, expect
         assert not piece.by_bytes
         with formats.open_log(source, stream) as log:
             for raw in log.read({"n": "integer"}, piece.start, piece.end):
-                found |= dict(zip(raw.places.tolist(), raw.table["n"].to_pylist(), strict=True))
+                found |= dict(zip(raw.positions.tolist(), raw.table["n"].to_pylist(), strict=True))
     assert found == {n + 1: n for n in range(20)}
 
 
@@ -120,7 +123,7 @@ def test_checking_columns_reads_little(tmp_path, monkeypatch, kind):
     )
     stream = Stream(files=f"{tmp_path}/log.{kind}", id="id", time="ts")
     (source,) = find("files", "impressions", stream, stream.files)
-    check_columns(source, stream, Wanted((("user", "text"), ("n", "number"))))
+    check_columns(source, stream, ColumnRequest((("user", "text"), ("n", "number"))))
     assert 0 < sum(counts) < 3 << 20 < source.size * 0.7
     with pytest.raises(FunnelError, match="has no column 'usr'"):
-        check_columns(source, stream, Wanted((("usr", "text"),)))
+        check_columns(source, stream, ColumnRequest((("usr", "text"),)))

@@ -9,8 +9,7 @@ from log_files import COLUMNS, FORMATS, T0, first_line, read_file, write
 
 from features.errors import FunnelError
 from pipeline.config import Stream
-from pipeline.sources import pieces as formats
-from pipeline.sources.formats import lines
+from pipeline.sources.formats import lines, parquet
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -300,7 +299,7 @@ def test_missing_ids_and_times(tmp_path, kind):
 def test_reject_lines_across_batches(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(lines, "BLOCK_BYTES", 64)
     monkeypatch.setattr(lines, "HEAD_BYTES", 64)
-    monkeypatch.setattr(formats, "BATCH_ROWS", 7)
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 7)
     bad = {0, 6, 7, 8, 20, 39}
     path = write(
         tmp_path, kind, [{"id": f"id-{i}", "ts": "?" if i in bad else str(T0)} for i in range(40)]

@@ -17,9 +17,12 @@ from pipeline_logs import make_config, read_examples
 
 from features.errors import FunnelError
 from pipeline.job import preprocess
-from pipeline.rows.read import pieces, read_source, wanted
+from pipeline.rows.columns import columns_needed
+from pipeline.rows.read import read_source
 from pipeline.sources import pieces as formats
-from pipeline.sources.files import connect, find, find_sources
+from pipeline.sources.files import find, find_sources
+from pipeline.sources.pieces import pieces
+from pipeline.sources.storage import connect
 
 ROWS = [{"id": str(i), "ts": T0 + i, "user": "u", "tags": ["a"], "price": i / 2} for i in range(40)]
 CLICKS = [{"id": str(i), "ts": T0 + i + 5} for i in range(0, 40, 3)]
@@ -61,7 +64,7 @@ def read_ids(config, stream):
         if source.stream == stream:
             found += [
                 id_
-                for b in read_source(source, config.logs[stream], wanted(config, stream))
+                for b in read_source(source, config.logs[stream], columns_needed(config, stream))
                 for id_ in b.columns["id"].to_pylist()
             ]
     return found
@@ -117,7 +120,7 @@ def test_a_file_that_is_gone(tmp_path, server, bucket):
     source = find_sources(config)[-1]
     gone = type(source)(**vars(source) | {"path": "s3://logs/conversions/gone.jsonl"})
     with pytest.raises(FunnelError, match=r"gone\.jsonl: cannot be read as jsonl"):
-        list(read_source(gone, config.logs["conversions"], wanted(config, "conversions")))
+        list(read_source(gone, config.logs["conversions"], columns_needed(config, "conversions")))
 
 
 def test_the_whole_job(tmp_path, server, bucket):

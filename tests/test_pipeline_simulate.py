@@ -16,16 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import FunnelError
-from pipeline.simulation import simulate_files
-from pipeline.simulation.simulate import (
-    SimulateConfig,
-    World,
-    logits,
-    nearest_centre,
-    simulate,
-    solve_intercept,
-)
-from pipeline.simulation.simulate_files import STREAMS, impression_ids
+from pipeline.simulation import files
+from pipeline.simulation.config import STREAMS, SimulateConfig
+from pipeline.simulation.files import impression_ids
+from pipeline.simulation.simulate import simulate
+from pipeline.simulation.world import World, logits, nearest_center, solve_intercept
 
 SMALL = {
     "impressions": 6_000,
@@ -138,9 +133,9 @@ def test_intercept_golden():
     assert solve_intercept(np.array([-1.0, 1.0]), 0.5) == pytest.approx(0)  # by symmetry
 
 
-def test_nearest_centre_golden():
-    centres = np.array([[0.0, 0.0], [3.0, 4.0]])
-    assert nearest_centre(np.array([[1.0, 1.0], [2.0, 3.0]]), centres).tolist() == [
+def test_nearest_center_golden():
+    centers = np.array([[0.0, 0.0], [3.0, 4.0]])
+    assert nearest_center(np.array([[1.0, 1.0], [2.0, 3.0]]), centers).tolist() == [
         0,
         1,
     ]  # 2 < 13 and 13 > 2
@@ -216,7 +211,7 @@ def test_files_hold_what_is_counted(tmp_path, monkeypatch, name, compress):
     monkeypatch.setattr(
         "pipeline.simulation.simulate.PART_ROWS", 400
     )  # 1000 impressions a day: three parts
-    monkeypatch.setattr(simulate_files, "PART_ROWS", 200)
+    monkeypatch.setattr(files, "PART_ROWS", 200)
     counts, truth = make(tmp_path, format=name, compress=compress, **DEFECTS)
     root = tmp_path / "logs"
     assert json.loads((root / "simulation.json").read_text()) == counts

@@ -14,7 +14,8 @@ from pipeline_logs import make_config, write_jsonl, write_logs
 from features.errors import FunnelError
 from pipeline.config import Stream
 from pipeline.sources.dates import day_of
-from pipeline.sources.files import Source, find, find_sources, format_of, open_source
+from pipeline.sources.files import find, find_sources, format_of
+from pipeline.sources.storage import Source, open_source
 
 ROW = [{"id": "a", "ts": 1_790_000_000, "user": "u", "tags": [], "price": 1}]
 
@@ -66,7 +67,8 @@ def test_endings(path, format_, compression):
 @pytest.mark.parametrize("path", ["a/b.xlsx", "a/b", "a/b.gz", "a.csv/b", "b.snappy"])
 def test_endings_that_tell_nothing(path):
     with pytest.raises(
-        FunnelError, match="tells no format; give format = 'parquet', 'csv' or 'jsonl'"
+        FunnelError,
+        match=r"cannot infer the format from the file extension of .*; give format = 'parquet', 'csv' or 'jsonl'",
     ):
         format_of("files", path)
 

@@ -20,8 +20,8 @@ from pipeline.labeling.split import (
     Calendar,
     assign_split,
     check_apart,
+    downsample,
     make_calendar,
-    sample,
 )
 
 SECOND = 1_000_000
@@ -157,7 +157,7 @@ def sampled(share, count=20_000):
     return (
         before,
         split,
-        sample(config, fingerprints(count), [click, dwell], split),
+        downsample(config, fingerprints(count), [click, dwell], split),
         np.arange(count) % 3 == 0,
     )
 

@@ -15,9 +15,11 @@ from features.spec import Spec
 from pipeline.job import preprocess
 from pipeline.output import publish
 from pipeline.sources import vocabularies
-from pipeline.statistics import fit, moments, ranks, relevance, sample, statistics
+from pipeline.statistics import fit, moments, ranks, relevance, sample
 from pipeline.statistics.moments import Moments
+from pipeline.statistics.partitions import DAY, fold, partition_statistics
 from pipeline.statistics.sample import SplitRows
+from pipeline.statistics.statistics_json import statistics_json
 
 FEATURES = {
     "user": {"kind": "categorical", "min_count": 2},
@@ -30,7 +32,6 @@ LABELS = {
     "dwell": {"event": "clicks", "value": "seconds", "after": "click"},
 }
 SPEC = Spec.parse({"features": FEATURES, "labels": LABELS, "tasks": {"ctr": {"label": "click"}}})
-DAY = statistics.DAY
 NAN = np.nan
 
 
@@ -75,9 +76,9 @@ def test_counts_rates_and_means_on_paper():
         weights=[1, 1, 3, 3, 1],
     )
     evaluation = split_rows([[5, 0, 0]], [[1, 1]], [1], [6], [2 * DAY])
-    content = statistics.statistics_json(
+    content = statistics_json(
         SPEC,
-        statistics.fold(SPEC, [statistics.partial(SPEC, {"train": train, "eval": evaluation})]),
+        fold([partition_statistics(SPEC, {"train": train, "eval": evaluation})]),
         {},
     )
     assert content["rows"] == {"train": 5, "eval": 1}
@@ -102,10 +103,10 @@ def test_counts_rates_and_means_on_paper():
 
 
 def test_logs_without_times_have_no_days():
-    part = statistics.partial(
+    part = partition_statistics(
         SPEC, {"train": split_rows([[1, 0, 0]], [[1, 1]], [1], [1]), "eval": EMPTY}
     )
-    assert statistics.statistics_json(SPEC, part, {})["days"] == {}
+    assert statistics_json(SPEC, part, {})["days"] == {}
 
 
 def test_numbers_on_paper():
@@ -114,10 +115,10 @@ def test_numbers_on_paper():
         [np.e - 1, 20],
         [1000, NAN],
     ]  # price: missing counts as 0, 1000 is cut to 100
-    part = statistics.partial(
+    part = partition_statistics(
         SPEC, {"train": split_rows([[1, 0, 0]] * 3, dense, [0, 0, 1], [0, 0, 1]), "eval": EMPTY}
     )
-    price = statistics.statistics_json(SPEC, part, {})["features"]["price"]
+    price = statistics_json(SPEC, part, {})["features"]["price"]
     logs = np.array([0, 1, np.log1p(100)])
     assert (price["missing"], price["count"]) == (1, 2)
     np.testing.assert_allclose([price["mean"], price["std"]], [logs.mean(), logs.std()], rtol=1e-6)
@@ -127,7 +128,7 @@ def test_numbers_on_paper():
     np.testing.assert_allclose(
         [price["min"], price["max"], price["quantiles"]["p99"]], [np.e - 1, 1000, 1000], rtol=1e-6
     )
-    fitted = fit.fit(SPEC, part)
+    fitted = fit.fit(SPEC, part, {})
     assert fitted.moments == {"price": (price["mean"], price["std"])}
     assert fitted.ranges == {"price": (0.0, price["transformed_max"])}
 
@@ -144,11 +145,11 @@ def test_moments_add_up_as_if_seen_at_once():
 def test_parts_fold_to_the_whole():
     train = random_rows(3000)
     cuts = [np.arange(0, 1000), np.arange(1000, 1000), np.arange(1000, 3000)]
-    whole = statistics.fold(SPEC, [statistics.partial(SPEC, {"train": train, "eval": EMPTY})])
-    folded = statistics.fold(
-        SPEC, [statistics.partial(SPEC, {"train": train.take(c), "eval": EMPTY}) for c in cuts]
+    whole = fold([partition_statistics(SPEC, {"train": train, "eval": EMPTY})])
+    folded = fold(
+        [partition_statistics(SPEC, {"train": train.take(c), "eval": EMPTY}) for c in cuts]
     )
-    one, other = (statistics.statistics_json(SPEC, part, {}) for part in (whole, folded))
+    one, other = (statistics_json(SPEC, part, {}) for part in (whole, folded))
     for name in ("price", "age"):
         for key in ("mean", "std"):
             assert one["features"][name].pop(key) == pytest.approx(
@@ -158,8 +159,8 @@ def test_parts_fold_to_the_whole():
         content["means"] = pytest.approx(content["means"]["train"]["dwell"])
         content["days"] = {day: day_["labels"] for day, day_ in content["days"].items()}
     assert one == other
-    assert fit.fit(SPEC, whole).vocabularies == fit.fit(SPEC, folded).vocabularies
-    assert fit.fit(SPEC, whole).boundaries == fit.fit(SPEC, folded).boundaries
+    assert fit.fit(SPEC, whole, {}).vocabularies == fit.fit(SPEC, folded, {}).vocabularies
+    assert fit.fit(SPEC, whole, {}).boundaries == fit.fit(SPEC, folded, {}).boundaries
 
 
 def test_the_sample_is_of_the_smallest_hashes_whatever_the_partitions(monkeypatch):
@@ -188,10 +189,10 @@ def test_boundaries_are_numbers_of_the_data_and_rise():
 
 def test_a_vocabulary_holds_what_its_owner_saw_often_enough():
     train = split_rows([[5, 9, 9], [5, 9, 0], [7, 0, 0], [0, 0, 0]], [[1, 1]] * 4, [0] * 4, [0] * 4)
-    part = statistics.partial(
+    part = partition_statistics(
         SPEC, {"train": train, "eval": split_rows([[7, 0, 0]] * 3, [[1, 1]] * 3, [0] * 3, [0] * 3)}
     )
-    assert fit.fit(SPEC, part).vocabularies == {"user": [5]}
+    assert fit.fit(SPEC, part, {}).vocabularies == {"user": [5]}
 
 
 def test_a_vocabulary_of_a_file(tmp_path):
@@ -201,8 +202,7 @@ def test_a_vocabulary_of_a_file(tmp_path):
         {"features": features, "labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
     )
     path.write_text("b\n\na\r\n日本\n")
-    vocabularies.check_vocabularies(spec)
-    assert vocabularies.read_vocabulary("word", str(path)) == ["b", "a", "日本"]
+    assert vocabularies.read_vocabularies(spec) == {"word": ["b", "a", "日本"]}
     for content, expected in [
         ("a\nb\n\na\n", "line 4 of .* is 'a', as is line 1"),
         ("\n", "holds no value"),
@@ -210,12 +210,12 @@ def test_a_vocabulary_of_a_file(tmp_path):
     ]:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         with pytest.raises(FunnelError, match=expected):
-            vocabularies.check_vocabularies(spec)
+            vocabularies.read_vocabularies(spec)
     path.unlink()
     with pytest.raises(
         FunnelError, match=r"features.word.vocabulary = '.*words.txt': cannot be read"
     ):
-        vocabularies.check_vocabularies(spec)
+        vocabularies.read_vocabularies(spec)
 
 
 def test_ranks_and_correlations_on_paper():
@@ -326,7 +326,7 @@ def test_suspects_are_named_with_the_remedy():
     counts = {"convert": {"positive": 50, "negative": 500}}
     (text,) = relevance.suspects(found, counts)
     assert text.startswith("features.paid alone predicts label 'convert' with an AUC of 0.997: ")
-    assert "remove it from the features" in text
+    assert "remove the feature or use its value at impression time" in text
     assert (
         relevance.suspects(found, {"convert": {"positive": 3, "negative": 500}}) == []
     )  # three rows prove nothing

@@ -8,9 +8,9 @@ import pytest
 
 from features import arrays, hashing
 from features.spec import Spec
-from pipeline.statistics import sketches, tally
+from pipeline.statistics import profiles, sketches, streams
 from pipeline.statistics.collisions import expected
-from pipeline.statistics.tally import Tally
+from pipeline.statistics.streams import StreamCounts
 
 TABLE = {"labels": {"y": {"column": "y"}}, "tasks": {"t": {"label": "y"}}}
 
@@ -115,8 +115,8 @@ def test_features_of_one_table_are_counted_together_and_crosses_are_readable():
     encoded = arrays.encode(
         spec, {c: pa.array(raw[c], arrays.ARROW_TYPES[t]) for c, t in spec.columns.items()}
     )
-    profiles = tally._profiles(spec, encoded.hashed, encoded.ids)
-    content = tally.profiles_json(spec, Tally("table", profiles=profiles))
+    found = profiles.profile_features(spec, encoded.hashed, encoded.ids)
+    content = profiles.profiles_json(spec, found)
     assert list(content) == list(spec.id_features)
     assert content["item"]["distinct"] == content["recent"]["distinct"] == 2
     together = content["item"]["collisions"]
@@ -132,36 +132,36 @@ def test_the_raw_sample_is_the_same_in_every_order():
     raw = pa.table(
         {"id": [f"i{n % 900}" for n in range(1000)], "x": [n * 7 % 13 for n in range(1000)]}
     )  # 100 ids come twice
-    expected = tally.smallest(raw)
-    assert len(expected) == tally.SAMPLE_ROWS
+    expected = streams.sample_raw(raw)
+    assert len(expected) == streams.SAMPLE_ROWS
     for seed in range(3):
         shuffled = raw.take(pa.array(np.random.default_rng(seed).permutation(1000)))
-        assert tally.smallest(shuffled).equals(expected)
-        assert tally.smallest(
+        assert streams.sample_raw(shuffled).equals(expected)
+        assert streams.sample_raw(
             shuffled, hashing.fingerprint64(shuffled["id"].combine_chunks())
         ).equals(expected)
         halves = pa.concat_tables(
-            [tally.smallest(shuffled.slice(0, 400)), tally.smallest(shuffled.slice(400))]
+            [streams.sample_raw(shuffled.slice(0, 400)), streams.sample_raw(shuffled.slice(400))]
         )
-        assert tally.smallest(halves).equals(expected)
+        assert streams.sample_raw(halves).equals(expected)
 
 
 def test_totals_by_stream():
-    tallies = [
-        Tally("clicks", 3, {"id is missing": 1}, last_time=5),
-        Tally("table", 2, {}, last_time=9, lookup_misses={"items": 1}),
-        Tally("table", 4, {"bad": 2}, last_time=7, lookup_misses={"items": 2}),
-        Tally("table"),  # of an empty file
+    counts = [
+        StreamCounts("clicks", 3, {"id is missing": 1}, last_time=5),
+        StreamCounts("table", 2, {}, last_time=9, lookup_misses={"items": 1}),
+        StreamCounts("table", 4, {"bad": 2}, last_time=7, lookup_misses={"items": 2}),
+        StreamCounts("table"),  # of an empty file
     ]
-    totals, sample = tally.fold_tallies(tallies)
+    totals, sample = streams.fold_streams(counts)
     assert sample is None
-    assert tally.tally_json(totals["table"]) == {
+    assert streams.stream_json(totals["table"]) == {
         "rows_read": 6,
         "rejected": {"bad": 2},
         "last_time": 9,
         "lookup_misses": {"items": 3},
     }
-    assert tally.tally_json(totals["clicks"]) == {
+    assert streams.stream_json(totals["clicks"]) == {
         "rows_read": 3,
         "rejected": {"id is missing": 1},
         "last_time": 5,

@@ -5,18 +5,20 @@ from log_files import FORMATS, T0, read_file, write
 from pipeline_logs import make_config
 
 from pipeline.config import Stream
-from pipeline.rows.read import Wanted, key, read_source, wanted
+from pipeline.rows.batch import ColumnRequest, column_key
+from pipeline.rows.columns import columns_needed
+from pipeline.rows.read import read_source
 from pipeline.sources.files import find
 
-PAIRED = Wanted((("tags", "texts"), ("w", "numbers")), paired={"w": "tags"})
-SPLIT_PAIRED = Wanted(
+PAIRED = ColumnRequest((("tags", "texts"), ("w", "numbers")), paired={"w": "tags"})
+SPLIT_PAIRED = ColumnRequest(
     (("tags", "text"), ("w", "text")), paired={"w": "tags"}, separators={"tags": "|"}
 )
 
 
 def test_integers_within_bounds(tmp_path):
     path = write(tmp_path, "csv", [{"id": "a", "ts": T0, "k": k} for k in (0, 9, 10, -1, "")])
-    rows, rejected, _ = read_file(path, Wanted((("k", "integer"),), bounds={"k": (0, 9)}))
+    rows, rejected, _ = read_file(path, ColumnRequest((("k", "integer"),), bounds={"k": (0, 9)}))
     assert [row["k"] for row in rows.values()] == [0, 9, None]
     assert rejected == [(4, "k is not within 0..9"), (5, "k is not within 0..9")]
 
@@ -69,7 +71,7 @@ def test_weights_as_texts(tmp_path):
 
 
 def test_numbers_of_labels(tmp_path):
-    numbers = Wanted((("n", "number"), ("m", "number")), nonnegative=("n", "m"))
+    numbers = ColumnRequest((("n", "number"), ("m", "number")), nonnegative=("n", "m"))
     path = write(
         tmp_path,
         "csv",
@@ -91,13 +93,13 @@ def test_one_column_in_two_raw_types(tmp_path, kind):
     (batch,) = (
         b
         for b in read_source(
-            source, stream, Wanted((("n", "text"), ("n", "number"), ("ts", "time")))
+            source, stream, ColumnRequest((("n", "text"), ("n", "number"), ("ts", "time")))
         )
-        if len(b.places)
+        if len(b.positions)
     )
-    assert batch.columns[key("n", "text")].to_pylist() == ["1", "20"]
-    assert batch.columns[key("n", "number")].to_pylist() == [1.0, 20.0]
-    assert batch.columns[key("ts", "time")].to_pylist() == [T0, T0]
+    assert batch.columns[column_key("n", "text")].to_pylist() == ["1", "20"]
+    assert batch.columns[column_key("n", "number")].to_pylist() == [1.0, 20.0]
+    assert batch.columns[column_key("ts", "time")].to_pylist() == [T0, T0]
     assert batch.columns["time"].to_pylist() == [T0 * 10**6] * 2
 
 
@@ -132,7 +134,7 @@ def test_what_is_wanted_of_each_stream(tmp_path):
         tasks={"ctr": {"label": "click"}},
         split={"eval": {"fraction": 0.5, "by": "user"}},
     )
-    rows = wanted(config, "impressions")
+    rows = columns_needed(config, "impressions")
     features = {
         ("user", "text"),
         ("pos", "integer"),
@@ -153,7 +155,7 @@ def test_what_is_wanted_of_each_stream(tmp_path):
         {"tags": "|"},
     )
     assert rows.nonnegative == ("part", "whole")
-    events = wanted(config, "clicks")
+    events = columns_needed(config, "clicks")
     assert set(events.columns) == {
         ("seconds", "number"),
         ("length", "number"),

@@ -1,4 +1,4 @@
-"""pipeline.output.write: TensorFlow and TFX read both layouts back, and schema.pbtxt describes just
+"""pipeline.output.examples: TensorFlow and TFX read both layouts back, and schema.pbtxt describes just
 what is in them.
 """
 
@@ -16,7 +16,10 @@ from tfx_bsl.coders import example_coder
 from tfx_bsl.tfxio import dataset_options, tf_example_record
 
 from features.spec import Spec
-from pipeline.output import write
+from pipeline.output import examples, shards, tfrecord
+from pipeline.output.examples import Rows
+from pipeline.output.schema import schema_text
+from pipeline.output.shards import write_shard
 
 NAN = float("nan")
 FEATURES = {
@@ -34,7 +37,7 @@ def spec_of(*features):
 
 
 SPEC = spec_of(*FEATURES)
-ROWS = write.Rows(  # ids: user, three tags, last; dense: price, the weights of the tags
+ROWS = Rows(  # ids: user, three tags, last; dense: price, the weights of the tags
     ids=np.array([[7, 127, 128, 999, 1], [0, 5, 0, 6, 0], [99, 0, 0, 0, 2**31 - 2]], np.int32),
     dense=np.array([[1.5, 0.5, 0.25, 2], [NAN, 1, 8, 3], [-2, NAN, NAN, NAN]], np.float32),
     labels={"spent": np.array([2.5, -1, 0], np.float32), "click": np.array([1, 0, -1], np.int8)},
@@ -94,7 +97,7 @@ def records(path, compression="none"):
 
 @LAYOUTS
 def test_tfx_decodes_it(tmp_path, layout):
-    write.write_shard(tmp_path / "a", SPEC, ROWS, layout=layout)
+    write_shard(tmp_path / "a", SPEC, ROWS, layout=layout)
     decoded = example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(records(tmp_path / "a"))
     np.testing.assert_equal(decoded.to_pylist(), EXPECTED[layout])
 
@@ -102,7 +105,7 @@ def test_tfx_decodes_it(tmp_path, layout):
 @LAYOUTS
 @COMPRESSIONS
 def test_tensorflow_parses_it(tmp_path, layout, compression):
-    write.write_shard(tmp_path / "a", SPEC, ROWS, layout=layout, compression=compression)
+    write_shard(tmp_path / "a", SPEC, ROWS, layout=layout, compression=compression)
     kinds = {"id": tf.string} | dict.fromkeys(["click", "ids", "last", "tags", "user"], tf.int64)
     wanted = {
         name: tf.io.RaggedFeature(kinds.get(name, tf.float32)) for name in EXPECTED[layout][0]
@@ -112,7 +115,7 @@ def test_tensorflow_parses_it(tmp_path, layout, compression):
 
 
 def test_tensorflow_parses_packed_into_fixed_shapes(tmp_path):
-    write.write_shard(tmp_path / "a", SPEC, ROWS)
+    write_shard(tmp_path / "a", SPEC, ROWS)
     wanted = {
         "ids": tf.io.FixedLenFeature([5], tf.int64),
         "dense": tf.io.FixedLenFeature([4], tf.float32),
@@ -124,8 +127,8 @@ def test_tensorflow_parses_packed_into_fixed_shapes(tmp_path):
 
 @LAYOUTS
 def test_tfx_reads_it_by_its_schema(tmp_path, layout):
-    write.write_shard(tmp_path / "a", SPEC, ROWS, layout=layout)
-    schema = text_format.Parse(write.schema_text(SPEC, layout, weighted=True), schema_pb2.Schema())
+    write_shard(tmp_path / "a", SPEC, ROWS, layout=layout)
+    schema = text_format.Parse(schema_text(SPEC, layout, weighted=True), schema_pb2.Schema())
     source = tf_example_record.TFExampleRecord(
         str(tmp_path / "a"), schema=schema, telemetry_descriptors=["test"]
     )
@@ -143,7 +146,7 @@ def test_tfx_reads_it_by_its_schema(tmp_path, layout):
 
 
 def test_the_schema_of_packed():
-    schema = text_format.Parse(write.schema_text(SPEC), schema_pb2.Schema())
+    schema = text_format.Parse(schema_text(SPEC), schema_pb2.Schema())
     assert {
         f.name: [dim.size for dim in f.shape.dim] for f in schema.feature if f.HasField("shape")
     } == ({"ids": [5], "dense": [4], "spent": [], "click": [], "id": []})
@@ -156,9 +159,7 @@ def test_the_schema_of_packed():
 
 
 def test_the_schema_of_columns():
-    schema = text_format.Parse(
-        write.schema_text(SPEC, "columns", weighted=True), schema_pb2.Schema()
-    )
+    schema = text_format.Parse(schema_text(SPEC, "columns", weighted=True), schema_pb2.Schema())
     lists = {
         f.name: (f.value_count.min, f.value_count.max)
         for f in schema.feature
@@ -188,32 +189,34 @@ def test_an_example_on_paper():
     # Example {features: {entry: {key: "x", value: {int64_list: {value: [5, 300]}}}}, the entry of
     # "y" with an empty float_list}
     columns = [
-        write.Column("y", write.FLOAT, pa.array([b""])),
-        write.Column("x", write.INT, pa.array([b"\x05\xac\x02"])),
+        examples.ExampleColumn("y", examples.FLOAT, pa.array([b""])),
+        examples.ExampleColumn("x", examples.INT, pa.array([b"\x05\xac\x02"])),
     ]
     x, y = (
         b"\x0a\x0c\x0a\x01x\x12\x07\x1a\x05\x0a\x03\x05\xac\x02",
         b"\x0a\x07\x0a\x01y\x12\x02\x12\x00",
     )
-    assert write.encode_examples(columns).to_pylist() == [
+    assert examples.encode_examples(columns).to_pylist() == [
         b"\x0a\x17" + x + y
     ]  # in the order of the names
 
 
 @LAYOUTS
 def test_an_example_is_one_message_without_spare_bytes(tmp_path, layout):
-    write.write_shard(tmp_path / "a", SPEC, ROWS, layout=layout)
+    write_shard(tmp_path / "a", SPEC, ROWS, layout=layout)
     for record in records(tmp_path / "a"):
         assert len(record) == tf.train.Example.FromString(record).ByteSize()
 
 
 def test_ids_at_the_limits_of_their_bytes():
     limits = [[2 ** (7 * k) - 1, 2 ** (7 * k)] for k in range(1, 5)] + [[0, 2**31 - 1]]
-    rows = write.Rows(np.array(limits, np.int32), np.zeros((5, 0)), {}, None, pa.array(["i"] * 5))
+    rows = Rows(np.array(limits, np.int32), np.zeros((5, 0)), {}, None, pa.array(["i"] * 5))
     for given in (rows, rows[:3]):  # with and without an id that needs five bytes
-        lists = write.encode_examples([write.Column("ids", write.INT, write._varints(given.ids))])
-        examples = [tf.train.Example.FromString(e) for e in lists.to_pylist()]
-        assert [list(e.features.feature["ids"].int64_list.value) for e in examples] == limits[
+        lists = examples.encode_examples(
+            [examples.ExampleColumn("ids", examples.INT, examples._varints(given.ids))]
+        )
+        found = [tf.train.Example.FromString(e) for e in lists.to_pylist()]
+        assert [list(e.features.feature["ids"].int64_list.value) for e in found] == limits[
             : len(given)
         ]
 
@@ -223,7 +226,7 @@ def test_ids_at_the_limits_of_their_bytes():
 )
 def test_what_a_spec_lacks_is_left_out(tmp_path, features, packed):
     spec = spec_of(*features)
-    rows = write.Rows(
+    rows = Rows(
         ROWS.ids[:, : spec.ids_width],
         ROWS.dense[:, : spec.dense_width],
         ROWS.labels,
@@ -231,33 +234,33 @@ def test_what_a_spec_lacks_is_left_out(tmp_path, features, packed):
         ROWS.row_ids,
     )
     for layout, names in [("packed", packed), ("columns", set(features))]:
-        write.write_shard(tmp_path / layout, spec, rows, layout=layout)
+        write_shard(tmp_path / layout, spec, rows, layout=layout)
         found = tf.train.Example.FromString(records(tmp_path / layout)[0]).features.feature
-        described = text_format.Parse(write.schema_text(spec, layout), schema_pb2.Schema()).feature
+        described = text_format.Parse(schema_text(spec, layout), schema_pb2.Schema()).feature
         assert set(found) == {f.name for f in described} == names | {"spent", "click", "id"}
 
 
 @LAYOUTS
 @COMPRESSIONS
 def test_the_same_bytes_however_many_rows_at_once(tmp_path, monkeypatch, layout, compression):
-    told = []
+    described = []
     for at_once in (3, 3, 2, 1):
-        monkeypatch.setattr(write, "ROWS_AT_ONCE", at_once)
-        told.append(
-            write.write_shard(
+        monkeypatch.setattr(shards, "ROWS_AT_ONCE", at_once)
+        described.append(
+            write_shard(
                 tmp_path / "train" / "a", SPEC, ROWS, layout=layout, compression=compression
             )
         )
     written = (tmp_path / "train" / "a").read_bytes()
     assert (
-        told
+        described
         == [{"rows": 3, "bytes": len(written), "sha256": hashlib.sha256(written).hexdigest()}] * 4
     )
 
 
 def test_gzip_holds_the_same_records_and_no_time(tmp_path):
     for compression in ("none", "gzip"):
-        write.write_shard(tmp_path / compression, SPEC, ROWS, compression=compression)
+        write_shard(tmp_path / compression, SPEC, ROWS, compression=compression)
     packed = (tmp_path / "gzip").read_bytes()
     assert gzip.decompress(packed) == (tmp_path / "none").read_bytes()
     assert packed[:8] == b"\x1f\x8b\x08\x00" + bytes(4)  # deflate, no name, time stamp 0
@@ -265,7 +268,7 @@ def test_gzip_holds_the_same_records_and_no_time(tmp_path):
 
 @COMPRESSIONS
 def test_an_empty_shard(tmp_path, compression):
-    shard = write.write_shard(tmp_path / "a", SPEC, ROWS[:0], compression=compression)
+    shard = write_shard(tmp_path / "a", SPEC, ROWS[:0], compression=compression)
     assert (shard["rows"], shard["bytes"]) == (0, {"none": 0, "gzip": 20}[compression])
     assert records(tmp_path / "a", compression) == []
 
@@ -275,7 +278,7 @@ def test_framing_on_paper():
     # (RFC 3720)
     assert google_crc32c.value(b"123456789") == 0xE3069283
     masked = ((0xE3069283 >> 15 | 0xE3069283 << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    framed = write.frame(pa.array([b"123456789"]))
+    framed = tfrecord.frame(pa.array([b"123456789"]))
     assert framed[:8] == (9).to_bytes(8, "little")
     assert framed[12:21] == b"123456789"
     assert framed[21:] == masked.to_bytes(4, "little")
@@ -283,5 +286,5 @@ def test_framing_on_paper():
 
 
 def test_shard_names_sort_as_their_numbers():
-    assert write.shard_name("eval", 7, 16) == "eval/part-00007-of-00016.tfrecord"
-    assert write.shard_name("train", 12, 16, "gzip") == "train/part-00012-of-00016.tfrecord.gz"
+    assert shards.shard_name("eval", 7, 16) == "eval/part-00007-of-00016.tfrecord"
+    assert shards.shard_name("train", 12, 16, "gzip") == "train/part-00012-of-00016.tfrecord.gz"

@@ -14,9 +14,12 @@ from features.errors import FunnelError
 from funnel.config.config import Config
 from funnel.console import console, load_tensorflow, progress_bar
 from pipeline.config import Stream
-from pipeline.rows.read import Batch, Reject, read_source, wanted_features
-from pipeline.sources.files import Source, connect, find
-from pipeline.sources.lookups import resolve
+from pipeline.rows.batch import Batch, Reject
+from pipeline.rows.columns import feature_columns
+from pipeline.rows.lookups import resolve
+from pipeline.rows.read import read_source
+from pipeline.sources.files import find
+from pipeline.sources.storage import Source, connect
 
 
 def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
@@ -75,16 +78,18 @@ def _batches(
     sources: list[Source], stream: Stream, config: Config, progress: Callable[..., None]
 ) -> Iterator[Batch]:
     """The columns that a request sends, those of the stream's look-up tables among them."""
-    wanted = wanted_features(config.spec, config.spec.request_columns)
-    lookups = resolve("--input", stream, sources[0], wanted.columns)
+    request = feature_columns(config.spec, config.spec.request_columns)
+    lookups = resolve("--input", stream, sources[0], request.columns)
     for number, source in enumerate(sources):
         progress(number, len(sources))
-        yield from read_source(source, stream, wanted, lookups)
+        yield from read_source(source, stream, request, lookups)
 
 
 def _report(rows: int, rejects: list[Reject], output: Path) -> None:
     console.print(f"[green]✓[/green] {rows:,} rows scored → {output}")
     for reject in rejects[:5]:
-        console.print(f"  not scored: {reject.file}, {reject.place}: {reject.reason}", markup=False)
+        console.print(
+            f"  not scored: {reject.file}, {reject.position}: {reject.reason}", markup=False
+        )
     if len(rejects) > 5:
         console.print(f"  … and {len(rejects) - 5:,} more rows not scored")

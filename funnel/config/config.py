@@ -18,6 +18,7 @@ from features.errors import FunnelError, nearest
 from features.settings import Settings
 from features.spec import Spec
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
+from pipeline.checks import check_config
 from pipeline.config import Dates, Output, PreprocessConfig, Sampling, Split, Stream
 from pipeline.simulation.simulate import SimulateConfig
 
@@ -102,14 +103,15 @@ class Config:
         streams = {
             name: Stream.parse(stream, f"logs.{name}") for name, stream in sections.logs.items()
         }
-        return PreprocessConfig(
+        config = PreprocessConfig(
             logs=streams,
             spec=self.spec,
             dates=None if sections.dates is None else Dates.parse(sections.dates, "dates"),
             split=Split.parse(sections.split, "split"),
             sampling=Sampling.parse(sections.sampling, "sampling"),
             output=Output.parse(sections.output, "output"),
-        ).check()
+        )
+        return check_config(config)
 
     @cached_property
     def model(self) -> ModelConfig:

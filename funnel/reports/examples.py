@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from features.layouts import ArrayKey, array_keys
 from features.spec import Spec
 
 Value = str | int | float | list[Any] | None
@@ -32,8 +33,8 @@ def first_examples(data: Path, manifest: dict[str, Any], count: int) -> list[dic
         if chosen
         else []
     )
-    by_name = _unpacked if manifest["layout"] == "packed" else _named
-    return [_row(spec, row) | by_name(spec, row) for row in decoded]
+    keys = array_keys(manifest["layout"], spec)
+    return [_row(spec, row) | _by_name(spec, *_arrays(spec, keys, row)) for row in decoded]
 
 
 def records(path: Path) -> Iterator[bytes]:
@@ -57,8 +58,17 @@ def _row(spec: Spec, row: dict[str, Any]) -> dict[str, Value]:
     )
 
 
-def _unpacked(spec: Spec, row: dict) -> dict[str, Value]:
-    ids, dense = row.get("ids") or [], row.get("dense") or []
+def _arrays(spec: Spec, keys: list[ArrayKey], row: dict) -> tuple[list[int], list[float]]:
+    """A row's `ids` and `dense`, whatever its layout."""
+    arrays: dict[str, list] = {"ids": [0] * spec.ids_width, "dense": [0.0] * spec.dense_width}
+    for key in keys:
+        values = row.get(key.key) or []
+        padding = [key.padding] * (key.slots.length - len(values))
+        arrays[key.array][key.slots.slice] = [*values, *padding]
+    return arrays["ids"], arrays["dense"]
+
+
+def _by_name(spec: Spec, ids: list[int], dense: list[float]) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for name, slots in spec.id_slots.items():
         weights = dense[spec.weight_slots[name].slice] if name in spec.weight_slots else None
@@ -66,14 +76,6 @@ def _unpacked(spec: Spec, row: dict) -> dict[str, Value]:
     for name, slots in spec.dense_slots.items():
         values[name] = None if math.isnan(dense[slots.start]) else dense[slots.start]
     return values
-
-
-def _named(spec: Spec, row: dict) -> dict[str, Value]:
-    values = {
-        name: _value(spec, name, row.get(name) or [], row.get(f"{name}_weights"))
-        for name in spec.id_slots
-    }
-    return values | {name: (row.get(name) or [None])[0] for name in spec.dense_slots}
 
 
 def _value(spec: Spec, name: str, ids: list[int], weights: list[float] | None) -> Value:

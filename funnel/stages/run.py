@@ -86,6 +86,6 @@ def stage_key(config: Config, name: str) -> list[str]:
 
 def _connect(beam_args: Sequence[str]) -> None:
     """Gives Beam's filesystems their options: files are looked for before a pipeline runs."""
-    from pipeline.sources.files import connect
+    from pipeline.sources.storage import connect
 
     connect(beam_args)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from features.fitted import Fitted
+from features.layouts import ArrayKey, array_keys, row_keys
 from features.manifest import read_manifest
 from features.spec import Spec
 from model.data.staging import RemoteDirectory, is_remote
@@ -20,6 +21,7 @@ READ_AT_ONCE = 4  # shards
 BLOCK = 8  # rows that are shuffled as one, at the cost of one
 BLOCKS = 1000  # fewer in the buffer would be too coarse: then each row is shuffled alone
 COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}  # tf.data's names
+DTYPES = {"int64": tf.int64, "float": tf.float32, "bytes": tf.string}
 
 
 class Data:
@@ -143,57 +145,42 @@ class Data:
         return batches.map(self.parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def parse(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised tf.Examples [B] → {"ids": [B, S], "dense": [B, D], "id": [B], each label:
-        [B]}, and "weight" where rows have one.
+        """Serialized tf.Examples [B] → {"ids": [B, S], "dense": [B, D], "id": [B], each label:
+        [B]}, and "weight" [B] where rows have one.
         """
-        layout: dict[str, object] = {
-            name: tf.io.FixedLenFeature([], tf.float32 if label.is_number else tf.int64)
-            for name, label in self.spec.labels.items()
+        rows = row_keys(self.spec, weighted=self.manifest["weighted"])
+        arrays = array_keys(self.manifest["layout"], self.spec)
+        parsing = {
+            name: tf.io.FixedLenFeature([], DTYPES[kind], 1.0 if name == "weight" else None)
+            for name, kind in rows.items()
         }
-        layout["id"] = tf.io.FixedLenFeature([], tf.string)
-        if self.manifest["weighted"]:
-            layout["weight"] = tf.io.FixedLenFeature([], tf.float32, 1.0)
-        features = (
-            _packed_features(self.spec)
-            if self.manifest["layout"] == "packed"
-            else _column_features(self.spec)
-        )
-        parsed = tf.io.parse_example(examples, layout | features)
-        rows = tf.size(examples)
-        if self.manifest["layout"] == "packed":
-            return {"ids": tf.zeros([rows, 0], tf.int64), "dense": tf.zeros([rows, 0])} | parsed
-        ids, dense = _from_columns(self.spec, parsed, rows)
-        return {name: parsed[name] for name in layout} | {"ids": ids, "dense": dense}
+        parsed = tf.io.parse_example(examples, parsing | {key.key: _parsing(key) for key in arrays})
+        size = tf.size(examples)
+        return {name: parsed[name] for name in rows} | {
+            "ids": _array("ids", arrays, parsed, size, tf.int64),
+            "dense": _array("dense", arrays, parsed, size, tf.float32),
+        }
 
 
-def _packed_features(spec: Spec) -> dict[str, tf.io.FixedLenFeature]:
-    ids = {"ids": tf.io.FixedLenFeature([spec.ids_width], tf.int64)} if spec.ids_width else {}
-    return ids | (
-        {"dense": tf.io.FixedLenFeature([spec.dense_width], tf.float32)} if spec.dense_width else {}
-    )
+def _parsing(key: ArrayKey) -> tf.io.FixedLenFeature | tf.io.RaggedFeature:
+    if key.shape is None:
+        return tf.io.RaggedFeature(DTYPES[key.kind])
+    return tf.io.FixedLenFeature([key.slots.length], DTYPES[key.kind])
 
 
-def _column_features(spec: Spec) -> dict[str, tf.io.RaggedFeature]:
-    ids = {name: tf.io.RaggedFeature(tf.int64) for name in spec.id_slots}
-    numbers = [*spec.dense_slots, *(f"{name}_weights" for name in spec.weight_slots)]
-    return ids | {name: tf.io.RaggedFeature(tf.float32) for name in numbers}
-
-
-def _from_columns(
-    spec: Spec, columns: dict[str, tf.RaggedTensor], rows: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The columns layout as ids [B, S] and dense [B, D] of the packed one: ids padded with 0,
-    numbers with NaN, weights with 1.
-    """
-
-    def padded(name: str, length: int, padding: float) -> tf.Tensor:
-        return columns[name].to_tensor(padding, shape=[None, length])
-
-    ids = [padded(name, slots.length, 0) for name, slots in spec.id_slots.items()]
-    dense = [padded(name, 1, float("nan")) for name in spec.dense_slots]
-    dense += [
-        padded(f"{name}_weights", slots.length, 1.0) for name, slots in spec.weight_slots.items()
+def _array(
+    name: str,
+    keys: list[ArrayKey],
+    parsed: dict[str, tf.Tensor],
+    rows: tf.Tensor,
+    dtype: tf.DType,
+) -> tf.Tensor:
+    """[rows, width] an array from the keys that hold its columns, lists padded."""
+    own = sorted((key for key in keys if key.array == name), key=lambda key: key.slots.start)
+    columns = [
+        parsed[key.key].to_tensor(key.padding, shape=[None, key.slots.length])
+        if key.shape is None
+        else parsed[key.key]
+        for key in own
     ]
-    return tf.concat([tf.zeros([rows, 0], tf.int64), *ids], 1), tf.concat(
-        [tf.zeros([rows, 0]), *dense], 1
-    )
+    return columns[0] if len(columns) == 1 else tf.concat([tf.zeros([rows, 0], dtype), *columns], 1)

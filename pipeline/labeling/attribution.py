@@ -1,7 +1,7 @@
-"""Events that name another event instead of an impression (a conversion, its click): which one led
-to them, and so to which impression.
+"""Attribution of events that name another event instead of an impression, as a conversion names its
+click.
 
-The event of the stream that another goes `via` is called a touch.
+A touch is an event of the stream that another stream goes `via`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import hashing
+from pipeline.arrow import flat
 from pipeline.config import PreprocessConfig
-from pipeline.labeling.join import flat, group, place
-from pipeline.rows import encode
+from pipeline.labeling.join import group, searchsorted_pairs
+from pipeline.shuffle import cut, from_ipc, to_ipc
 
 Batch = tuple[str, bytes]  # stream, Arrow IPC bytes
 KEYED = "keyed"
+TOUCHES = {
+    "id": pa.string(),
+    "hash": pa.uint64(),
+    "time": pa.int64(),
+    "impression": pa.string(),
+}
 
 
 def touches_of(events: pa.Table) -> pa.Table:
-    """The events of a stream that others go via, by their key: id (the key), hash (its
-    fingerprint), time, impression.
+    """The events with a key, of a stream that others go via: id (the key), hash (its fingerprint),
+    time, impression.
     """
     events = events.filter(pc.fill_null(pc.not_equal(events["key"], ""), False))
     key = flat(events["key"])
@@ -42,21 +49,30 @@ def touches_of(events: pa.Table) -> pa.Table:
 def attribute(
     events: pa.Table, touches: pa.Table, touch: Literal["first", "last"], lookback: int
 ) -> pa.Table:
-    """The events with the impression of their touch as `id`, its fingerprint as `hash`, and
-    `touched`, the touch's time.
+    """Replaces the events' keys by impressions.
 
-    Of the touches with the event's key, the first or the last one that is at or before the event
-    and not more than `lookback` µs before it. Where there is none, the last one before that, else
-    the first one afterwards: the event then counts as late or before. Where no touch has the key,
-    id and touched are null and the event counts as an orphan.
+    The touch of an event is the first or the last one with its key that is at or before the event
+    and not more than `lookback` µs before it. Where there is none, it is the last one before that,
+    else the first one afterwards; the event then counts as late or too early.
+
+    Args:
+        events: events whose id is the key of a touch.
+        touches: touches, as `touches_of` gives them.
+        touch: which of several touches led to the event.
+        lookback: in µs.
+
+    Returns:
+        The events with the impression of their touch as `id`, its fingerprint as `hash`, and the
+        time of the touch as `touched`. Where no touch has the key, id and touched are null and the
+        event counts as an orphan.
     """
     keys, key_hashes = (
         pa.chunked_array([*events[c].chunks, *touches[c].chunks], events[c].type)
         for c in ("id", "hash")
     )
-    order, new = group(key_hashes.to_numpy(), flat(keys))
+    order, first = group(key_hashes.to_numpy(), flat(keys))
     codes = np.empty(len(order), np.int64)
-    codes[order] = np.cumsum(new)
+    codes[order] = np.cumsum(first)
     own, theirs = codes[: len(events)], codes[len(events) :]
     targets = hashing.fingerprint64(flat(touches["impression"]))
     order = np.lexsort((targets, touches["time"].to_numpy(), theirs))
@@ -87,14 +103,14 @@ def _choose(
     touch: Literal["first", "last"],
     lookback: int,
 ) -> np.ndarray:
-    """The touch of each of [m] events among [n] touches sorted by (key, time), −1 where none has
-    its key.
+    """[m] rows of the events' touches among [n] touches sorted by (key, time); −1 where none has
+    the key.
     """
     start, end = (np.searchsorted(keys, of_keys, side) for side in ("left", "right"))
-    latest = place(keys, times, of_keys, at, "right") - 1
+    latest = searchsorted_pairs(keys, times, of_keys, at, "right") - 1
     chosen = np.where(latest < start, start, latest)
     if touch == "first":
-        earliest = place(keys, times, of_keys, at - lookback, "left")
+        earliest = searchsorted_pairs(keys, times, of_keys, at - lookback, "left")
         chosen = np.where(earliest <= latest, earliest, chosen)
     return np.where(start < end, chosen, -1)
 
@@ -103,7 +119,7 @@ class Attribute(beam.PTransform):
     """(partition, (stream, batch)) → the same, with events that go via another stream moved to the
     partitions of their impressions.
 
-    They and copies of the touches meet in as many partitions, cut by a hash of the key.
+    These events meet copies of the touches in partitions by a hash of the key.
     """
 
     def __init__(self, config: PreprocessConfig, partitions: int) -> None:
@@ -127,42 +143,42 @@ class Attribute(beam.PTransform):
 
 
 class Route(beam.DoFn):
-    """Events that go via another stream, and copies of their touches, aside; everything else on its
-    way.
+    """Tags events that go via another stream, and copies of their touches, as KEYED; passes
+    everything else on.
     """
 
     def __init__(self, config: PreprocessConfig, partitions: int) -> None:
         self.vias, self.partitions = config.vias, partitions
 
     def process(self, element: tuple[int, Batch]) -> Iterator:
-        if element[1] is None:  # a partition is visited
+        if element[1] is None:  # written for a partition that may get no row
             yield element
             return
         stream, data = element[1]
-        if stream in self.vias:  # its id is the key, which it was cut by
+        if stream in self.vias:  # its id is the key, by which it was cut
             yield beam.pvalue.TaggedOutput(KEYED, element)
             return
         yield element
         if stream in self.vias.values():
-            for number, touches in encode.cut(touches_of(encode.from_ipc(data)), self.partitions):
-                yield beam.pvalue.TaggedOutput(KEYED, (number, (stream, encode.to_ipc(touches))))
+            for number, touches in cut(touches_of(from_ipc(data)), self.partitions):
+                yield beam.pvalue.TaggedOutput(KEYED, (number, (stream, to_ipc(touches))))
 
 
 def attribute_partition(
     config: PreprocessConfig, partitions: int, batches: Iterable[Batch]
 ) -> Iterator[tuple[int, Batch]]:
-    """The events of one partition by key, attributed and cut into the partitions of their
+    """Attributes the events of one partition by key, and yields them by the partitions of their
     impressions.
     """
     tables: dict[str, list[pa.Table]] = {}
     for stream, data in batches:
-        tables.setdefault(stream, []).append(encode.from_ipc(data))
+        tables.setdefault(stream, []).append(from_ipc(data))
     for stream, via in config.vias.items():
         if stream in tables:
-            touches = tables.get(via) or [touches_of(encode.no_rows(config, via))]
+            touches = tables.get(via) or [pa.schema(TOUCHES).empty_table()]
             events, lookback = pa.concat_tables(tables[stream]), config.lookback(stream)
             attributed = attribute(
                 events, pa.concat_tables(touches), config.logs[stream].touch, lookback
             )
-            for number, rows in encode.cut(attributed, partitions):
-                yield number, (stream, encode.to_ipc(rows))
+            for number, rows in cut(attributed, partitions):
+                yield number, (stream, to_ipc(rows))

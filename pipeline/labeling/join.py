@@ -1,6 +1,4 @@
-"""Which rows are the same impression, in which order they are written, and whose impression every
-event is.
-"""
+"""Deduplicate and order impressions, and match events to them."""
 
 from __future__ import annotations
 
@@ -13,16 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import hashing
+from pipeline.arrow import flat
 
-ORIGIN = ("file", "place", "by_bytes")  # where a row came from, which must not matter
+# Where a row came from. The result must not depend on it.
+ORIGIN = ("file", "position", "by_bytes")
 
 
 @dataclass(frozen=True)
 class Events:
-    """[m] events of one stream: the row of each one's impression (−1: none), its time in µs, its
-    numbers by column (NaN: missing).
+    """[m] events of one stream.
 
-    `touched` is the time of the event that led there, where the stream goes via another.
+    Attributes:
+        rows: the row of the event's impression, −1 where there is none.
+        times: in µs.
+        values: numbers by column, NaN where missing.
+        touched: the time of the touch, where the stream goes via another.
     """
 
     rows: np.ndarray
@@ -32,11 +35,11 @@ class Events:
 
 
 def deduplicate(impressions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """(kept, repeated): row numbers. Of rows with one id the earliest is kept, at equal times the
-    one of the smallest bytes.
+    """Keeps one row of each id: the earliest, at equal times the one of the smallest bytes.
 
-    The kept ones are in the order of the mixed hash of their id, so that a shard is already
-    shuffled.
+    Returns:
+        The rows kept, in the order of the mixed hash of their id, so that a shard is already
+        shuffled; and the other rows.
     """
     ids, times = flat(impressions["id"]), impressions["time"].to_numpy()
     mixed = hashing.mix(impressions["hash"].to_numpy(), hashing.ORDER)
@@ -47,7 +50,7 @@ def deduplicate(impressions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         rows = order[many]
         order[many] = rows[np.lexsort((_content_ranks(impressions, rows), times[rows], code[many]))]
     kept = order[first]
-    if (np.diff(mixed[kept]) == 0).any():  # two ids have one fingerprint
+    if (np.diff(mixed[kept]) == 0).any():  # two ids share a fingerprint
         kept = kept[
             np.lexsort((pc.rank(ids.take(pa.array(kept))).to_numpy(), times[kept], mixed[kept]))
         ]
@@ -55,10 +58,12 @@ def deduplicate(impressions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def group(hashes: np.ndarray, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """(order, first): an order of [n] rows in which equal ids are neighbours, and where in it each
-    id is new.
+    """Orders [n] rows by the fingerprints of their ids; texts are compared where two fingerprints
+    are equal.
 
-    Sorted by the ids' fingerprints; the texts are compared wherever two fingerprints are equal.
+    Returns:
+        An order in which equal ids are neighbors, and an [n] bool mask of where in it each id
+        occurs first.
     """
     order = np.argsort(hashes)
     first = np.ones(len(order), bool)
@@ -72,21 +77,22 @@ def group(hashes: np.ndarray, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Index:
-    """Finds ids among the kept impressions by their fingerprints, and makes sure of them by their
-    texts.
+    """Finds ids among the kept impressions by fingerprint, confirmed by text.
 
-    `kept` [n] are the rows of distinct `ids` in the order of the mixed hash, as `deduplicate` gives
-    them.
+    Args:
+        hashes: fingerprints of all ids.
+        ids: all ids.
+        kept: [n] rows of distinct ids in the order of the mixed hash, as `deduplicate` gives them.
     """
 
     def __init__(self, hashes: np.ndarray, ids: pa.Array, kept: np.ndarray) -> None:
         self.ids, self.kept, self.mixed = ids, kept, hashing.mix(hashes[kept], hashing.ORDER)
 
     def find(self, hashes: np.ndarray, ids: pa.Array) -> np.ndarray:
-        """The place in `kept` of each of [m] ids, −1 where it is unknown or null."""
+        """[m] indices into `kept`, −1 where an id is unknown or null."""
         found, mixed = np.full(len(ids), -1, np.int64), hashing.mix(hashes, hashing.ORDER)
         at, open_ = np.searchsorted(self.mixed, mixed), np.arange(len(ids))
-        while len(open_):  # a second round only where two ids have one fingerprint
+        while len(open_):  # a second round only where two ids share a fingerprint
             open_ = open_[at[open_] < len(self.mixed)]
             open_ = open_[self.mixed[at[open_]] == mixed[open_]]
             same = _equal(self.ids, self.kept[at[open_]], ids, open_)
@@ -98,52 +104,48 @@ class Index:
 
 def match(index: Index, events: pa.Table) -> Events:
     """Finds each event's impression by its id."""
-    values = {name: column.to_numpy() for name, column in zip(events.column_names, events.columns, strict=True)
-              if name.startswith("value:")}  # fmt: skip
-    touched = (
-        pc.fill_null(events["touched"], 0).to_numpy() if "touched" in events.column_names else None
-    )
+    values = {
+        name.removeprefix("value:"): events[name].to_numpy()
+        for name in events.column_names
+        if name.startswith("value:")
+    }
+    touched = None
+    if "touched" in events.column_names:
+        touched = pc.fill_null(events["touched"], 0).to_numpy()
     rows = index.find(events["hash"].to_numpy(), flat(events["id"]))
-    return Events(
-        rows,
-        events["time"].to_numpy(),
-        {n.removeprefix("value:"): v for n, v in values.items()},
-        touched,
-    )
+    return Events(rows, events["time"].to_numpy(), values, touched)
 
 
-def place(
+def searchsorted_pairs(
     groups: np.ndarray,
     times: np.ndarray,
-    of_groups: np.ndarray,
-    of_times: np.ndarray,
+    query_groups: np.ndarray,
+    query_times: np.ndarray,
     side: Literal["left", "right"],
 ) -> np.ndarray:
-    """numpy.searchsorted of [m] pairs (group, time) among [n] sorted pairs: how many come before,
-    on the right side also the equal ones.
+    """numpy.searchsorted of [m] pairs (group, time) among [n] sorted pairs.
+
+    Example:
+        >>> groups, times = np.array([1, 1, 2]), np.array([5, 9, 5])
+        >>> searchsorted_pairs(groups, times, np.array([1, 2]), np.array([9, 1]), "right").tolist()
+        [2, 2]
     """
-    asked = np.repeat([False, True], [len(groups), len(of_groups)])
-    ties = asked if side == "right" else ~asked
+    is_query = np.repeat([False, True], [len(groups), len(query_groups)])
+    ties = is_query if side == "right" else ~is_query
     order = np.lexsort(
-        (ties, np.concatenate([times, of_times]), np.concatenate([groups, of_groups]))
+        (ties, np.concatenate([times, query_times]), np.concatenate([groups, query_groups]))
     )
     counts = np.empty(len(order), np.int64)
-    counts[order] = np.cumsum(~asked[order])
+    counts[order] = np.cumsum(~is_query[order])
     return counts[len(groups) :]
 
 
-def flat(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array."""
-    column = column.combine_chunks()
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
-
-
 def origins(rows: pa.Table) -> list[tuple[int, int | None, int | None, str]]:
-    """(number of the file, line, byte, id) of each row; the line is None where the byte is known."""
+    """(number of the file, line, byte, id) of each row. One of line and byte is None."""
     columns = [rows[c].to_pylist() for c in (*ORIGIN, "id")]
     return [
-        (file, None if by_bytes else place, place if by_bytes else None, id_)
-        for file, place, by_bytes, id_ in zip(*columns, strict=True)
+        (file, None if by_bytes else position, position if by_bytes else None, id_)
+        for file, position, by_bytes, id_ in zip(*columns, strict=True)
     ]
 
 
@@ -155,8 +157,8 @@ def _equal(
 
 
 def _content_ranks(impressions: pa.Table, rows: np.ndarray) -> np.ndarray:
-    """Ranks rows by the bytes that they hold, never by the file that they came from; equal bytes,
-    equal rank.
+    """Ranks rows by the bytes that they hold, never by the file that they came from. Rows of equal
+    bytes have equal ranks.
     """
     content = impressions.drop_columns([*ORIGIN, "id"]).take(pa.array(rows))
     columns = [_bytes(flat(column)) for column in content.columns if column.type != pa.null()]

@@ -1,9 +1,9 @@
-"""Events → labels: windows, maturity, and what became of every event. docs/labels.md has the rules
-in words and as a picture.
+"""Events → labels, and the disposition of every event. docs/labels.md explains the rules with a
+picture.
 
-Times are int64 µs. A binary label is 1 (its event happened inside the window), 0 (the window closed
-without it, or what must come before did not happen) or −1 (unknown: the window was still open when
-the logs ended). A number is −1 where it is unknown.
+Times are int64 µs. A binary label is 1 (an event happened inside the window), 0 (the window closed
+without one, or the label that it is `after` did not happen) or −1 (unknown: the window was still
+open when the logs ended). A number is −1 where it is unknown.
 """
 
 from __future__ import annotations
@@ -15,16 +15,20 @@ import numpy as np
 from features.labels import EventLabel
 from features.settings import microseconds
 from pipeline.config import Counting, PreprocessConfig
-from pipeline.labeling.join import Events, place
-from pipeline.labeling.numbers import ratio, running, shape
+from pipeline.labeling.join import Events, searchsorted_pairs
+from pipeline.labeling.values import ratio, running, shape
 
-DISPOSITIONS = ("matched", "duplicate", "before", "late", "missing", "unprecedented", "orphan")
-MATCHED, DUPLICATE, BEFORE, LATE, MISSING, UNPRECEDENTED, ORPHAN = range(len(DISPOSITIONS))
+# What becomes of an event: its impression is not in the logs (orphan), the label `after` did not
+# happen (without_parent), it is outside the window (too_early, late), it lacks the label's number
+# (missing), it repeats an event or comes after the only one that counts (duplicate), it counts
+# (matched).
+DISPOSITIONS = ("matched", "duplicate", "too_early", "late", "missing", "without_parent", "orphan")
+MATCHED, DUPLICATE, TOO_EARLY, LATE, MISSING, WITHOUT_PARENT, ORPHAN = range(len(DISPOSITIONS))
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Events that a label counts, as (row, time) sorted by both."""
+    """Events that a label counts, sorted by row and time."""
 
     rows: np.ndarray
     times: np.ndarray
@@ -34,9 +38,13 @@ class Moments:
 class Outcome:
     """A label of [n] impressions, and what a label after it needs to know.
 
-    value: int8, or float32 for numbers. happened: whether a window after it is open; time: since
-    when, where it happened. closed: whether no more events of it can come. valid: its events from
-    `time` on. counts: all its events by disposition.
+    Attributes:
+        value: int8, or float32 for numbers.
+        happened: whether a dependent window opens, at `time`.
+        time: when it opens, where it happened.
+        closed: whether no more events can come.
+        valid: the events from `time` on.
+        counts: all events by disposition.
     """
 
     value: np.ndarray
@@ -50,23 +58,23 @@ class Outcome:
     def last(self) -> np.ndarray:
         """The time of the last valid event, where it happened."""
         last = self.time.copy()
-        last[self.valid.rows] = self.valid.times  # they are sorted, so that the last one stays
+        last[self.valid.rows] = self.valid.times  # they are sorted, so the last one stays
         return last
 
 
 def label_events(
     config: PreprocessConfig, times: np.ndarray, events: dict[str, Events], logs_end: int
 ) -> dict[str, Outcome]:
-    """Every event label of the impressions at `times` [n], in the order of their declaration."""
+    """Computes every event label of the impressions at `times` [n], in the order of declaration."""
     outcomes: dict[str, Outcome] = {}
     for name, label in config.event_labels.items():
-        before = outcomes[label.after] if label.after else None
+        parent = outcomes[label.after] if label.after else None
         outcomes[name] = label_one(
             label,
             times,
             events[label.event],
             logs_end,
-            before=before,
+            parent=parent,
             counting=config.counting(label),
         )
     return outcomes
@@ -78,22 +86,27 @@ def label_one(
     events: Events,
     logs_end: int,
     *,
-    before: Outcome | None = None,
+    parent: Outcome | None = None,
     counting: Counting = "first",
 ) -> Outcome:
-    """One label of the impressions at `times` [n]. Its window starts at the impression, or at an
-    event of `before`.
+    """Computes one label.
 
-    Each event has one disposition: orphan (its impression is not in the logs), unprecedented (the
-    label `after` did not happen), before or late (outside the window), missing (it lacks the
-    label's number), duplicate (one of the same time and number again, or a later one, where the
-    first alone counts), matched.
+    Args:
+        label: the label.
+        times: [n] times of the impressions.
+        events: the events of its stream.
+        logs_end: when the logs end.
+        parent: the label `after` which its window starts; None where it starts at the impression.
+        counting: which event of the parent the window counts from.
+
+    Returns:
+        The label of each impression; every event has one of DISPOSITIONS.
     """
     within = microseconds(label.window)
-    fates = _judge(times, events, within, before, counting)
+    dispositions = _judge(times, events, within, parent, counting)
     numbers = _numbers(label, events)
-    fates[(fates == MATCHED) & np.isnan(numbers)] = MISSING
-    inside = np.flatnonzero(fates == MATCHED)
+    dispositions[(dispositions == MATCHED) & np.isnan(numbers)] = MISSING
+    inside = np.flatnonzero(dispositions == MATCHED)
     inside = inside[np.lexsort((numbers[inside], events.times[inside], events.rows[inside]))]
     again = np.all(
         [
@@ -102,71 +115,72 @@ def label_one(
         ],
         axis=0,
     )
-    fates[inside[again]] = DUPLICATE
+    dispositions[inside[again]] = DUPLICATE
     inside = inside[~again]
     counted = Moments(events.rows[inside], events.times[inside])
     if label.take == "first":
-        fates[inside[np.diff(counted.rows, prepend=-1) == 0]] = DUPLICATE
-    closed = _closed(times, within, logs_end, before, counting)
+        dispositions[inside[np.diff(counted.rows, prepend=-1) == 0]] = DUPLICATE
+    closed = _closed(times, within, logs_end, parent, counting)
     open_ = ~closed
-    open_[events.rows[fates == MISSING]] = True  # what their numbers would have been is unknown
+    open_[events.rows[dispositions == MISSING]] = True  # their numbers are unknown
     value, time, happened = _value(label, counted, numbers[inside], closed, open_)
     since = happened[counted.rows] & (counted.times >= time[counted.rows])
     valid = Moments(counted.rows[since], counted.times[since])
-    counts = np.bincount(fates, minlength=len(DISPOSITIONS)).tolist()
+    counts = np.bincount(dispositions, minlength=len(DISPOSITIONS)).tolist()
     return Outcome(
         value, happened, time, closed, valid, dict(zip(DISPOSITIONS, counts, strict=True))
     )
 
 
 def _judge(
-    times: np.ndarray, events: Events, within: int, before: Outcome | None, counting: Counting
+    times: np.ndarray, events: Events, within: int, parent: Outcome | None, counting: Counting
 ) -> np.ndarray:
-    """The disposition of each of [m] events by its time alone, MATCHED for all inside the window:
-    [m] int8.
-    """
-    fates = np.full(len(events.rows), ORPHAN, np.int8)
+    """[m] int8 dispositions of events by their times alone: MATCHED for all inside the window."""
+    dispositions = np.full(len(events.rows), ORPHAN, np.int8)
     found = np.flatnonzero(events.rows >= 0)
     rows, at = events.rows[found], events.times[found]
     touched = None if events.touched is None else events.touched[found]
     began, start = np.ones(len(found), bool), times[rows]
-    if before is not None:
-        began, start = before.happened[rows], before.time[rows]
-    if before is not None and counting != "first":
-        asked = touched if counting == "touched" else at
-        nearest = place(before.valid.rows, before.valid.times, rows, asked, "right") - 1
+    if parent is not None:
+        began, start = parent.happened[rows], parent.time[rows]
+    if parent is not None and counting != "first":
+        until = at if touched is None or counting == "last" else touched
+        valid = parent.valid
+        nearest = searchsorted_pairs(valid.rows, valid.times, rows, until, "right") - 1
         own = (nearest >= 0) & began
-        own[own] = before.valid.rows[nearest[own]] == rows[own]
-        start[own] = before.valid.times[nearest[own]]
+        own[own] = valid.rows[nearest[own]] == rows[own]
+        start[own] = valid.times[nearest[own]]
         if counting == "touched":
             began = own & (start == touched)
     early = at < (start if touched is None else np.maximum(start, touched))
-    fates[found] = np.where(
-        ~began, UNPRECEDENTED, np.where(early, BEFORE, np.where(at - start > within, LATE, MATCHED))
+    dispositions[found] = np.where(
+        ~began,
+        WITHOUT_PARENT,
+        np.where(early, TOO_EARLY, np.where(at - start > within, LATE, MATCHED)),
     )
-    return fates
+    return dispositions
 
 
 def _numbers(label: EventLabel, events: Events) -> np.ndarray:
-    """The number that each event adds to the label; 1 where events only happen."""
+    """[m] numbers that the events add to the label; 1 where events only happen."""
     if label.value is None:
         return np.ones(len(events.rows))
     return ratio(events.values[label.value], events.values[label.of] if label.of else None)
 
 
 def _closed(
-    times: np.ndarray, within: int, logs_end: int, before: Outcome | None, counting: Counting
+    times: np.ndarray, within: int, logs_end: int, parent: Outcome | None, counting: Counting
 ) -> np.ndarray:
-    """Whether the window had closed before the logs ended, counted from the latest event that it
-    can count from: [n] bool.
+    """[n] bool mask: the window had closed before the logs ended, counted from the latest event
+    that it can count from.
     """
-    if before is None:
+    if parent is None:
         return times + within <= logs_end
-    latest = before.time if counting == "first" else before.last
+    latest = parent.time if counting == "first" else parent.last
     over = latest + within <= logs_end
     if counting != "first":
-        over &= before.closed
-    return np.where(before.happened, over, before.value >= 0)
+        over &= parent.closed
+    return np.where(parent.happened, over, parent.value >= 0)
 
 
 def _value(
@@ -175,8 +189,8 @@ def _value(
     """(value, time, happened) of [n] impressions from the counted events and their numbers, both
     sorted by row, time, number.
 
-    A row without events is unknown where it is `open_`; one with events where it is not `closed`
-    and more of them can change it.
+    A row without events is unknown where it is `open_`. A row with events is unknown where it is
+    not `closed` and another event could change it.
     """
     rows, at_once = counted.rows, label.take == "first"
     so_far = running(label.take, rows, numbers)

@@ -1,6 +1,4 @@
-"""Which impressions train, evaluate or are left out: by maturity, by time or by a hash, and by
-sampling.
-"""
+"""Which impressions train, evaluate or are left out: by maturity, time or hash, and by sampling."""
 
 from __future__ import annotations
 
@@ -21,10 +19,12 @@ TRAIN, EVAL, DROPPED, SAMPLED_OUT = 0, 1, 2, 3
 
 @dataclass(frozen=True)
 class Calendar:
-    """When the logs end, the last time at which an impression's every window has closed, and where
-    evaluation begins.
+    """The times that decide the split, in µs.
 
-    `eval_from` is exclusive and None unless the split is by time.
+    Attributes:
+        logs_end: when the logs end.
+        mature_until: the last time of an impression whose every window has closed.
+        eval_from: where evaluation begins, exclusive; None unless the split is by time.
     """
 
     logs_end: int
@@ -33,7 +33,7 @@ class Calendar:
 
 
 def make_calendar(config: PreprocessConfig, last_times: dict[str, int | None]) -> Calendar:
-    """From the latest time of each stream. Without times everything is mature."""
+    """The calendar of logs with these latest times by stream. Without times every row is mature."""
     known = [t for t in last_times.values() if t is not None]
     end = max(known, default=0)
     if config.split.logs_end is not None:
@@ -54,10 +54,18 @@ def assign_split(
     labels: Iterable[np.ndarray],
     calendar: Calendar,
 ) -> np.ndarray:
-    """TRAIN, EVAL or DROPPED (immature) for [n] impressions.
+    """Assigns TRAIN, EVAL or DROPPED (immature).
 
-    `by_file` marks rows of split.eval.files, `hashes` are the fingerprints of the id or of the
-    column that the fraction is `by`.
+    Args:
+        config: the configuration.
+        times: [n] times of the impressions.
+        by_file: [n] 1 for rows of split.eval.files.
+        hashes: [n] fingerprints of the id, or of the column that the split is `by`.
+        labels: [n] values of each label.
+        calendar: the times that decide.
+
+    Returns:
+        [n] int8 codes.
     """
     evaluation = config.split.eval
     if evaluation.files is not None:
@@ -73,13 +81,20 @@ def assign_split(
     return np.where(usable, split, DROPPED).astype(np.int8)
 
 
-def sample(
+def downsample(
     config: PreprocessConfig, hashes: np.ndarray, labels: Iterable[np.ndarray], split: np.ndarray
 ) -> np.ndarray | None:
-    """Turns training rows whose every label is 0 to SAMPLED_OUT in `split` but for the share to
-    keep; returns the weights [n] float32.
+    """Downsamples negatives in place: all-zero training rows beyond the share to keep become
+    SAMPLED_OUT.
 
-    `hashes` are the ids' fingerprints. None when all are kept.
+    Args:
+        config: the configuration.
+        hashes: [n] fingerprints of the ids.
+        labels: [n] values of each label.
+        split: [n] codes, changed in place.
+
+    Returns:
+        [n] float32 example weights, None where all rows are kept.
     """
     share = config.sampling.negatives
     if share == 1:
@@ -90,18 +105,22 @@ def sample(
 
 
 def check_apart(split: np.ndarray, hashes: np.ndarray, ids: pa.Array, rows: np.ndarray) -> None:
-    """Raises RuntimeError if an id is in both splits: its rows should have met as duplicates, so it
-    is a fault of this program.
+    """Raises RuntimeError if an id is in both splits. Its rows should have met as duplicates, so it
+    is a bug, not a mistake of the user.
 
-    `hashes` [n] are fingerprints of the ids at `rows` [n] of `ids`.
+    Args:
+        split: [n] codes.
+        hashes: [n] fingerprints.
+        ids: all ids.
+        rows: [n] the ids' indices in `ids`.
     """
     sides = [np.flatnonzero(split == code) for code in (TRAIN, EVAL)]
-    shared = np.intersect1d(*(hashes[side] for side in sides))
+    shared = np.intersect1d(hashes[sides[0]], hashes[sides[1]])
     if not len(shared):
         return
-    texts = [
+    train, evaluated = (
         set(ids.take(pa.array(rows[side[np.isin(hashes[side], shared)]])).to_pylist())
         for side in sides
-    ]
-    for id_ in sorted(set.intersection(*texts)):
+    )
+    for id_ in sorted(train & evaluated):
         raise RuntimeError(f"the id {id_!r} is both in the training and in the eval split")

@@ -1,6 +1,4 @@
-"""How far a job is: workers leave a mark for each piece of a file read and shard written, the
-driver counts them.
-"""
+"""Job progress: workers touch a file for each piece read or shard written; the driver counts them."""
 
 from __future__ import annotations
 
@@ -10,27 +8,33 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-MARKS = ".marks"
+MARKERS = ".markers"
 
 
-def mark(out: Path, name: str) -> None:
-    """Says that one file or shard is done."""
-    (out / MARKS / name).touch()
+def mark_done(out: Path, name: str) -> None:
+    """Marks one piece or shard as done."""
+    (out / MARKERS / name).touch()
 
 
-class Watch:
-    """Counts the marks twice a second while its block runs, and removes them after."""
+class ProgressMonitor:
+    """Counts the markers twice a second while its block runs, and removes them afterwards.
+
+    Args:
+        out: the directory that the job writes.
+        total: the number of files and shards.
+        on_progress: called with (done, total).
+    """
 
     def __init__(
         self, out: Path, total: int, on_progress: Callable[[int, int], None] | None
     ) -> None:
-        self.marks, self.total = out / MARKS, total
+        self.markers, self.total = out / MARKERS, total
         self.on_progress = on_progress or (lambda done, total: None)
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._count, daemon=True)
 
     def __enter__(self) -> None:
-        self.marks.mkdir()
+        self.markers.mkdir()
         self.thread.start()
 
     def __exit__(
@@ -38,7 +42,7 @@ class Watch:
     ) -> None:
         self.done.set()
         self.thread.join()
-        shutil.rmtree(self.marks)
+        shutil.rmtree(self.markers)
 
     def _count(self) -> None:
         while not self.done.wait(0.5):
@@ -46,9 +50,9 @@ class Watch:
         self.on_progress(*self.progress())
 
     def progress(self) -> tuple[int, int]:
-        """(done, total); a file counts once until it is known in how many pieces it is read: a mark
-        cut-<file>-<pieces> says so.
+        """(done, total). A file counts once until its pieces are known; the marker
+        cut-<file>-<pieces> gives their number.
         """
-        names = [path.name for path in self.marks.iterdir()]
+        names = [path.name for path in self.markers.iterdir()]
         cuts = [int(name.rpartition("-")[2]) for name in names if name.startswith("cut-")]
         return len(names) - len(cuts), self.total + sum(cuts) - len(cuts)

@@ -1,60 +1,81 @@
-"""Partials → statistics.json, fitted.json, manifest.json and the rest, after checking that every
-row is accounted for.
+"""Results of the partitions → statistics.json, fitted.json, manifest.json and the other files,
+after checking that every row is accounted for.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import FunnelError
+from features.files import write_text
 from features.fitted import Fitted
 from features.manifest import VERSION
 from features.spec import Spec
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.split import Calendar
-from pipeline.output.write import schema_text, write_json
-from pipeline.partition import Partial
-from pipeline.sources.files import Source
-from pipeline.statistics import collisions, relevance, statistics
+from pipeline.output.results import PartitionResult
+from pipeline.output.schema import schema_text
+from pipeline.sources.storage import Source
+from pipeline.statistics import collisions, relevance
 from pipeline.statistics.fit import fit
-from pipeline.statistics.tally import Tally, profiles_json, tally_json
+from pipeline.statistics.partitions import fold
+from pipeline.statistics.profiles import profiles_json
+from pipeline.statistics.statistics_json import statistics_json
+from pipeline.statistics.streams import StreamCounts, stream_json
 
 
 def describe(
     config: PreprocessConfig,
-    sources: list[Source],
-    totals: dict[str, Tally],
+    sources: Sequence[Source],
+    vocabularies: Mapping[str, list[str]],
+    totals: dict[str, StreamCounts],
     sample: pa.Table | None,
     calendar: Calendar,
-    partials: list[Partial],
+    results: list[PartitionResult],
     out: Path,
-) -> dict:
-    """Checks the job's result and writes all its files but the shards, the manifest last. Returns
-    the manifest.
+) -> dict[str, Any]:
+    """Checks the job's results and writes all files but the shards, the manifest last.
 
-    Raises FunnelError for too many rejects or an empty split.
+    Args:
+        config: the configuration.
+        sources: the files that were read.
+        vocabularies: the values of vocabulary files, by feature.
+        totals: the counts of each stream.
+        sample: raw rows, for checking an export.
+        calendar: the times that decided the split.
+        results: of all partitions, in any order.
+        out: the directory.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        FunnelError: too many rejects, or an empty split.
+        RuntimeError: the counts of rows do not reconcile.
     """
-    spec, partials = config.spec, sorted(partials, key=lambda p: p.number)
-    manifest = _manifest(config, sources, totals, calendar, partials)
+    spec, results = config.spec, sorted(results, key=lambda result: result.number)
+    manifest = _manifest(config, sources, totals, calendar, results)
     _check_rejects(config, totals)
     _check_splits(manifest)
-    whole = statistics.fold(spec, [p.statistics for p in partials])
-    described = statistics.statistics_json(spec, whole, profiles_json(spec, totals[config.rows]))
+    whole = fold([result.statistics for result in results])
+    profiles = profiles_json(spec, totals[config.rows].profiles)
+    described = statistics_json(spec, whole, profiles)
     _check_reconciled(config, manifest, described)
-    fitted = fit(spec, whole)
+    fitted = fit(spec, whole, vocabularies)
     manifest["warnings"] = warnings(spec, described, fitted)
     write_json(out / "statistics.json", described)
     fitted.save(out / "fitted.json")
     spec.save(out / "spec.json")
-    (out / "schema.pbtxt").write_text(
-        schema_text(spec, config.output.layout, weighted=manifest["weighted"])
-    )
+    schema = schema_text(spec, config.output.layout, weighted=manifest["weighted"])
+    write_text(out / "schema.pbtxt", schema)
     pq.write_table(sample, out / "sample.parquet")
     write_json(out / "manifest.json", manifest)
     return manifest
@@ -62,13 +83,13 @@ def describe(
 
 def _manifest(
     config: PreprocessConfig,
-    sources: list[Source],
-    totals: dict[str, Tally],
+    sources: Sequence[Source],
+    totals: dict[str, StreamCounts],
     calendar: Calendar,
-    partials: list[Partial],
-) -> dict:
-    counts = _sum([p.counts for p in partials])
-    shards = {split: [p.shards[split] for p in partials] for split in ("train", "eval")}
+    results: list[PartitionResult],
+) -> dict[str, Any]:
+    counts = _sum([result.counts for result in results])
+    shards = {split: [result.shards[split] for result in results] for split in ("train", "eval")}
     files = Counter(s.stream for s in sources)
     rows = totals[config.rows]
     return {
@@ -87,7 +108,8 @@ def _manifest(
             "sampled_out": counts["sampled_out"],
         },
         "inputs": {
-            stream: {"files": files[stream], **tally_json(totals[stream])} for stream in config.logs
+            stream: {"files": files[stream], **stream_json(totals[stream])}
+            for stream in config.logs
         },
         "events": counts["events"],
         "calendar": {
@@ -114,13 +136,13 @@ def _iso(time: int | None) -> str | None:
     return datetime.fromtimestamp(time / 1e6, UTC).isoformat() if time else None
 
 
-def warnings(spec: Spec, described: dict, fitted: Fitted) -> list[str]:
-    """What does not stop the job but should be looked at before training: leaked labels, empty
-    vocabularies, frequent values that share a bucket.
+def warnings(spec: Spec, described: dict[str, Any], fitted: Fitted) -> list[str]:
+    """Warnings to read before training: possible label leakage, empty vocabularies, frequent values
+    that share a bucket.
     """
     empty = [
-        f"features.{name}.min_count = {spec.features[name].min_count}: no value of the training split is seen so often, so all share "
-        f"one row; lower it, or give buckets"
+        f"features.{name}.min_count = {spec.vocabularies[name].min_count}: no value of the "
+        "training split is seen so often, so all share one row; lower it, or give buckets"
         for name, ids in fitted.vocabularies.items()
         if not ids
     ]
@@ -128,7 +150,7 @@ def warnings(spec: Spec, described: dict, fitted: Fitted) -> list[str]:
     return relevance.suspects(described["relevance"], described["labels"]["train"]) + empty + shared
 
 
-def _check_rejects(config: PreprocessConfig, totals: dict[str, Tally]) -> None:
+def _check_rejects(config: PreprocessConfig, totals: dict[str, StreamCounts]) -> None:
     for name in config.logs:
         total = totals[name]
         rejected = sum(total.rejected.values())
@@ -137,34 +159,37 @@ def _check_rejects(config: PreprocessConfig, totals: dict[str, Tally]) -> None:
                 f"{reason}: {count}" for reason, count in Counter(total.rejected).most_common(3)
             )
             raise FunnelError(
-                f"logs.{name}: {rejected} of {total.rows_read} rows cannot be used, more than output.max_rejects = "
-                f"{config.output.max_rejects} allows ({leading}); mend the log or the declaration, or allow more"
+                f"logs.{name}: {rejected} of {total.rows_read} rows cannot be used, more than "
+                f"output.max_rejects = {config.output.max_rejects} allows ({leading}); "
+                "fix the log or the declaration, or allow more"
             )
 
 
-def _check_splits(manifest: dict) -> None:
+def _check_splits(manifest: dict[str, Any]) -> None:
     for split, shards in manifest["shards"].items():
         if not sum(s["rows"] for s in shards):
             rows, calendar = manifest["rows"], manifest["calendar"]
             sampled = f"{rows['sampled_out']} sampled out, " if rows["sampled_out"] else ""
             raise FunnelError(
-                f"the {split} split is empty: {rows['impressions_read']} rows read, {rows['rejected']} rejected, {sampled}"
-                f"{rows['dropped_immature']} immature (logs end {calendar['logs_end']}, mature until {calendar['mature_until']}, "
-                f"evaluation from {calendar['eval_from']}); choose another split.eval or shorter windows"
+                f"the {split} split is empty: {rows['impressions_read']} rows read, "
+                f"{rows['rejected']} rejected, {sampled}{rows['dropped_immature']} immature (logs "
+                f"end {calendar['logs_end']}, mature until {calendar['mature_until']}, evaluation "
+                f"from {calendar['eval_from']}); choose another split.eval or shorter windows"
             )
 
 
-def _check_reconciled(config: PreprocessConfig, manifest: dict, described: dict) -> None:
-    """Every row has one fate, and every count is of the same rows. A failure is a fault of this
-    program, so it is no FunnelError.
-    """
+def _check_reconciled(
+    config: PreprocessConfig, manifest: dict[str, Any], described: dict[str, Any]
+) -> None:
+    """Row counts must reconcile. A mismatch is a bug, hence RuntimeError."""
     rows = manifest["rows"]
     accounted = (
         rows["examples_written"] + rows["rejected"] + rows["dropped_immature"] + rows["sampled_out"]
     )
     if rows["impressions_read"] != accounted:
         raise RuntimeError(
-            f"{rows['impressions_read']} impressions were read but {accounted} are accounted for: {rows}"
+            f"{rows['impressions_read']} impressions were read but {accounted} are accounted for: "
+            f"{rows}"
         )
     written = {
         split: sum(s["rows"] for s in shards) for split, shards in manifest["shards"].items()
@@ -172,7 +197,8 @@ def _check_reconciled(config: PreprocessConfig, manifest: dict, described: dict)
     by_day = sum(day["rows"] for day in described["days"].values())
     if written != described["rows"] or by_day not in (0, rows["examples_written"]):
         raise RuntimeError(
-            f"{written} examples were written, but statistics count {described['rows']}, by day {by_day}"
+            f"{written} examples were written, but statistics count {described['rows']}, "
+            f"by day {by_day}"
         )
     for label, declared in config.event_labels.items():
         events, stream = sum(manifest["events"][label].values()), manifest["inputs"][declared.event]
@@ -180,3 +206,8 @@ def _check_reconciled(config: PreprocessConfig, manifest: dict, described: dict)
             raise RuntimeError(
                 f"label {label} accounts for {events} events of {declared.event}: {stream}"
             )
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes indented JSON."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -1,8 +1,6 @@
-"""Columns as they lie in a file → columns of the spec's raw types, with a mask of the values that
-do not fit.
+"""Columns of a file → columns of the spec's raw types, with a mask of the values that do not fit.
 
-Arrow's casts fail a whole column for one bad value; `cast_valid` finds the bad ones by bisection
-instead.
+Arrow's casts fail a whole column for one bad value. `cast_valid` finds the bad values by bisection.
 """
 
 from __future__ import annotations
@@ -15,33 +13,37 @@ import pyarrow.compute as pc
 
 from features.arrays import ARROW_TYPES
 from features.errors import FunnelError
+from pipeline.arrow import list_array, list_lengths
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-EARLIEST, LATEST = (
-    631_152_000_000_000,
-    4_102_444_800_000_000,
-)  # 1990 and 2100 in µs: a time outside them is a mistake
+# 1990 and 2100 in µs: a time outside them is a mistake.
+EARLIEST, LATEST = 631_152_000_000_000, 4_102_444_800_000_000
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 ZONE = r"(Z|[+-]\d\d(:?\d\d)?)$"
 NUMBER = r"^-?\d+(\.\d+)?$"
+Cast = Callable[[pa.Array], pa.Array]
 TO_MICROSECONDS = pc.CastOptions(pa.timestamp("us"), allow_time_truncate=True)
 
 
-def cast_valid(
-    array: pa.Array, cast: Callable[[pa.Array], pa.Array]
-) -> tuple[pa.Array, np.ndarray]:
-    """Casts what can be cast: ([n] array with null at each bad value, [n] bool mask of them)."""
+def cast_valid(array: pa.Array, cast: Cast) -> tuple[pa.Array, np.ndarray]:
+    """Casts the values that can be cast.
+
+    Returns:
+        An [n] array with null at each bad value, and an [n] bool mask of the bad values.
+
+    Example:
+        >>> array, bad = cast_valid(pa.array(["1", "x"]), lambda a: a.cast(pa.int64()))
+        >>> array.to_pylist(), bad.tolist()
+        ([1, None], [False, True])
+    """
     bad = np.zeros(len(array), bool)
-    pieces = _cast_pieces(array, cast, bad)
-    if not pieces:
-        return cast(array), bad
-    valid = pa.concat_arrays(pieces)
-    places = np.cumsum(~bad) - 1
-    return valid.take(pa.array(places, mask=bad)), bad
+    valid = pa.concat_arrays(_cast_chunks(array, cast, bad))
+    indices = np.cumsum(~bad) - 1
+    return valid.take(pa.array(indices, mask=bad)), bad
 
 
-def _cast_pieces(array: pa.Array, cast: Callable, bad: np.ndarray) -> list[pa.Array]:
-    """The cast stretches between bad values; marks the bad ones in `bad`, a view of the mask."""
+def _cast_chunks(array: pa.Array, cast: Cast, bad: np.ndarray) -> list[pa.Array]:
+    """The cast values between bad ones. Sets `bad`, a view of the mask, at the bad ones."""
     try:
         return [cast(array)]
     except pa.ArrowInvalid:
@@ -49,9 +51,8 @@ def _cast_pieces(array: pa.Array, cast: Callable, bad: np.ndarray) -> list[pa.Ar
             bad[0] = True
             return [cast(pa.nulls(0, array.type))]
         half = len(array) // 2
-        return _cast_pieces(array[:half], cast, bad[:half]) + _cast_pieces(
-            array[half:], cast, bad[half:]
-        )
+        left = _cast_chunks(array[:half], cast, bad[:half])
+        return left + _cast_chunks(array[half:], cast, bad[half:])
 
 
 def to_raw_type(
@@ -63,10 +64,21 @@ def to_raw_type(
     strip: bool,
     time_unit: str | None = None,
 ) -> tuple[pa.Array, np.ndarray]:
-    """A column as one of the spec's raw types: ([n] array, [n] bool mask of values that are not of
-    it).
+    """Casts a column to one of the spec's raw types.
 
-    Raises FunnelError if the column's type cannot hold such values at all.
+    Args:
+        name: the column, for errors.
+        array: [n] values as the file holds them.
+        raw_type: a raw type of the spec, or time.
+        missing: texts that mean "no value", besides the empty one.
+        strip: whether spaces around texts are removed.
+        time_unit: the unit of numeric times, None to infer it.
+
+    Returns:
+        An [n] array, and an [n] bool mask of the values that are not of the raw type.
+
+    Raises:
+        FunnelError: the column's type cannot hold such values at all.
     """
     array = _plain(array)
     if raw_type == "time":
@@ -111,12 +123,14 @@ def _to_scalars(
 def to_microseconds(
     name: str, array: pa.Array, unit: str | None, missing: Sequence[str] = ()
 ) -> tuple[pa.Array, np.ndarray]:
-    """Times as int64 µs since 1970, UTC: ([n] array, null where missing; [n] bool mask of values
-    that are not times).
+    """Casts times to int64 µs since 1970, UTC.
 
     Reads Arrow timestamps and dates, ISO-8601 with or without zone, and epochs. The unit of an
-    epoch is told by its size where it is not given: up to 10^11 seconds, 10^14 milliseconds, else
-    microseconds.
+    epoch is inferred from its size where it is not given: up to 10^11 seconds, up to 10^14
+    milliseconds, else microseconds.
+
+    Returns:
+        An [n] array, null where missing, and an [n] bool mask of the values that are not times.
     """
     array = _plain(array)
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
@@ -134,7 +148,7 @@ def to_microseconds(
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """Dictionaries decoded; every text as binary, since neither JSON nor Parquet readers check
+    """Decodes dictionaries, and casts texts to binary, since neither JSON nor Parquet readers check
     UTF-8.
     """
     if pa.types.is_dictionary(array.type):
@@ -154,7 +168,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _to_text(array: pa.Array, missing: Sequence[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
-    """Binary → text, the bytes that are not UTF-8 masked; the empty text and the missing markers
+    """Binary → (text, mask of values that are not UTF-8). The empty text and the `missing` ones
     become null.
     """
     texts, bad = cast_valid(array, lambda a: a.cast(pa.string()))
@@ -188,9 +202,12 @@ def _to_numbers(name: str, array: pa.Array, missing: list[str]) -> tuple[pa.Arra
 
 
 def _to_lists(
-    name: str, array: pa.Array, raw_type: str, convert: Callable
+    name: str,
+    array: pa.Array,
+    raw_type: str,
+    convert: Callable[[pa.Array], tuple[pa.Array, np.ndarray]],
 ) -> tuple[pa.Array, np.ndarray]:
-    """Lists of any kind, their values converted as (values, bad): a list with a bad value is bad."""
+    """Lists of any kind, their values converted. A list with a bad value is bad."""
     kind = array.type
     if pa.types.is_null(kind):
         return array.cast(ARROW_TYPES[raw_type]), np.zeros(len(array), bool)
@@ -198,25 +215,23 @@ def _to_lists(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     ):
         raise FunnelError(
-            f"column '{name}' holds {kind}, not lists: give the feature a separator, as in separator = '|'"
+            f"column '{name}' holds {kind}, not lists: give the feature a separator, as in "
+            "separator = '|'"
         )
-    held = (
-        pa.binary() if _is_text(kind.value_type) else kind.value_type
-    )  # Arrow checks UTF-8 only from binary
+    # Arrow checks UTF-8 only from binary.
+    held = pa.binary() if _is_text(kind.value_type) else kind.value_type
     lists = array.cast(pa.list_(held))
-    # The values by themselves: a slice of lists is cast with the values of all of them.
-    values, bad_values = convert(_plain(lists.flatten()))
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, values, mask=lists.is_null()), any_in_list(
-        lists, bad_values
-    )
+    # The values by themselves: casting a slice of lists would cast the values of all lists.
+    values, bad = convert(_plain(lists.flatten()))
+    converted = list_array(list_lengths(lists), values, lists.is_null())
+    return converted, any_in_list(lists, bad)
 
 
 def any_in_list(lists: pa.Array, mask: np.ndarray) -> np.ndarray:
-    """[n] bool mask of the lists that hold a value of the mask over all values, flat."""
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-    return np.bincount(np.repeat(np.arange(len(lists)), lengths), mask, len(lists)) > 0
+    """[n] bool mask of the lists that hold a value for which `mask`, over all values, is true."""
+    rows = np.repeat(np.arange(len(lists)), list_lengths(lists))
+    held: np.ndarray = np.bincount(rows, mask, len(lists)) > 0
+    return held
 
 
 def _from_epoch(array: pa.Array, unit: str | None) -> pa.Array:
@@ -228,9 +243,8 @@ def _from_epoch(array: pa.Array, unit: str | None) -> pa.Array:
         else pc.if_else(pc.less(size, 1e11), 1e6, pc.if_else(pc.less(size, 1e14), 1e3, 1.0))
     )
     scaled = pc.round(pc.multiply(numbers, factor))
-    return pc.if_else(pc.less(pc.abs(scaled), 2.0**62), scaled, 0.0).cast(
-        pa.int64()
-    )  # 0 is implausible, so masked
+    # 0 is implausible, so masked.
+    return pc.if_else(pc.less(pc.abs(scaled), 2.0**62), scaled, 0.0).cast(pa.int64())
 
 
 def _parse_times(
@@ -251,10 +265,3 @@ def _parse_times(
     parsed, bad = cast_valid(iso, lambda a: a.cast(pa.timestamp("ns", "UTC")))
     parsed = parsed.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
     return pc.coalesce(from_numbers, parsed), bad | unreadable
-
-
-def repeated(keys: pa.Array) -> str | bytes | None:
-    """A key that is there more than once."""
-    counts = pc.value_counts(keys)
-    twice = counts.filter(pc.greater(counts.field("counts"), 1))
-    return twice[0]["values"].as_py() if len(twice) else None

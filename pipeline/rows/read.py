@@ -1,143 +1,115 @@
-"""Files → batches of valid rows, with everything that cannot be used listed beside them."""
+"""Files → batches of valid rows; what cannot be used is listed beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from functools import cache
 
+import pyarrow as pa
+
+from features.arrays import ARROW_TYPES
 from features.errors import FunnelError, nearest
-from features.labels import ColumnLabel, EventLabel, ValueLabel
-from features.spec import Spec
-from pipeline.config import PreprocessConfig, Stream
-from pipeline.rows.validate import Batch, Column, Reject, Wanted, key, validate
-from pipeline.sources.files import Source
-from pipeline.sources.formats.lines import HEAD_BYTES
+from pipeline.arrow import first_repeated
+from pipeline.config import Stream
+from pipeline.rows.batch import Batch, ColumnRequest, column_key
+from pipeline.rows.lookups import Join, Lookups, Table
+from pipeline.rows.validate import validate
+from pipeline.sources.formats import FORMATS
 from pipeline.sources.pieces import Piece, open_log, pieces
-
-if TYPE_CHECKING:
-    from pipeline.sources.lookups import Lookups
-
-__all__ = [
-    "Batch",
-    "Column",
-    "Piece",
-    "Reject",
-    "Wanted",
-    "check_columns",
-    "key",
-    "pieces",
-    "read",
-    "read_source",
-    "wanted",
-    "wanted_features",
-]
-
-
-def wanted(config: PreprocessConfig, stream: str) -> Wanted:
-    """What the job reads of a stream: of the rows what features, labels and the split need; of
-    events their labels' numbers and key.
-    """
-    return _of_rows(config) if stream == config.rows else _of_events(config, stream)
-
-
-def _of_rows(config: PreprocessConfig) -> Wanted:
-    spec, by = config.spec, config.split.eval.by
-    features = wanted_features(spec, spec.columns)
-    others = [
-        (label.column, "text") for label in spec.labels.values() if isinstance(label, ColumnLabel)
-    ]
-    others += [(by, "text")] if by is not None else []
-    numbers = _numbers(label for label in spec.labels.values() if isinstance(label, ValueLabel))
-    others += [(column, "number") for column in numbers]
-    return replace(
-        features,
-        columns=tuple(dict.fromkeys([*features.columns, *others])),
-        nonnegative=tuple(numbers),
-    )
-
-
-def wanted_features(spec: Spec, columns: Mapping[str, str]) -> Wanted:
-    """What the features read of these columns, raw types by name."""
-    bounds = {column: limits for column, limits in spec.bounds.items() if column in columns}
-    return Wanted(
-        columns=tuple(columns.items()),
-        bounds=bounds,
-        paired=spec.paired,
-        separators=spec.separators,
-    )
-
-
-def _of_events(config: PreprocessConfig, stream: str) -> Wanted:
-    key_ = config.logs[stream].key
-    numbers = tuple(
-        _numbers(label for label in config.event_labels.values() if label.event == stream)
-    )
-    columns = [(column, "number") for column in numbers] + (
-        [(key_, "text")] if key_ is not None else []
-    )
-    return Wanted(columns=tuple(columns), nonnegative=numbers)
-
-
-def _numbers(labels: Iterable[ValueLabel | EventLabel]) -> list[str]:
-    """The columns of numbers that labels are made of, each once."""
-    return list(
-        dict.fromkeys(
-            column for label in labels for column in (label.value, label.of) if column is not None
-        )
-    )
+from pipeline.sources.storage import Source
 
 
 def read(
-    piece: Piece, stream: Stream, wanted: Wanted, lookups: Lookups | None = None
+    piece: Piece, stream: Stream, request: ColumnRequest, lookups: Lookups | None = None
 ) -> Iterator[Batch]:
-    """The batches of one piece. Raises FunnelError when the file as a whole cannot be read, or
-    lacks a column.
+    """Yields the batches of one piece.
+
+    Args:
+        piece: the piece of a file.
+        stream: how the file is declared.
+        request: the columns to read.
+        lookups: the look-up tables that give columns.
+
+    Raises:
+        FunnelError: the file cannot be read, or it lacks a column.
     """
-    needed = _of_the_file(stream, wanted, lookups)
+    needed = _own_columns(stream, request, lookups)
     with open_log(piece.source, stream) as log:
         if log.names is not None:
             _require(piece.source, log.names, needed)
-        for raw in log.read(needed, piece.start, piece.end):
-            yield validate(piece, stream, wanted, raw, lookups)
+        for parsed in log.read(needed, piece.start, piece.end):
+            tables = {join: load(join) for join in lookups.joins} if lookups else {}
+            yield validate(piece, stream, request, parsed, tables)
 
 
 def read_source(
-    source: Source, stream: Stream, wanted: Wanted, lookups: Lookups | None = None
+    source: Source, stream: Stream, request: ColumnRequest, lookups: Lookups | None = None
 ) -> Iterator[Batch]:
-    """The batches of a whole file."""
+    """Yields the batches of a whole file; see `read`."""
     for piece in pieces(source, stream):
-        yield from read(piece, stream, wanted, lookups)
+        yield from read(piece, stream, request, lookups)
 
 
 def check_columns(
-    source: Source, stream: Stream, wanted: Wanted, lookups: Lookups | None = None
+    source: Source, stream: Stream, request: ColumnRequest, lookups: Lookups | None = None
 ) -> None:
-    """Reads the first rows, so that a column that is absent or of a wrong type is named before a
-    job starts.
+    """Reads the first rows of a file, so that a job does not start on columns that are absent or of
+    a wrong type.
 
-    Of Ali-CCP only the names are checked: its rows need the common features, gigabytes of them.
+    Raises:
+        FunnelError: the file lacks a column, or a column's type cannot be read as its raw type.
     """
-    if source.format == "aliccp":
-        with open_log(source, stream) as log:
-            if log.names is not None:
-                _require(source, log.names, _of_the_file(stream, wanted, lookups))
+    head = FORMATS[source.format].head
+    if head is not None:
+        next(read(Piece(source, *head), stream, request, lookups), None)
         return
-    end = 1 if source.format == "parquet" else HEAD_BYTES
-    next(read(Piece(source, 0, end), stream, wanted, lookups), None)
+    with open_log(source, stream) as log:
+        if log.names is not None:
+            _require(source, log.names, _own_columns(stream, request, lookups))
 
 
-def _of_the_file(stream: Stream, wanted: Wanted, lookups: Lookups | None) -> dict[str, str]:
+@cache
+def load(join: Join) -> Table:
+    """Reads a look-up table, once in a process.
+
+    Raises:
+        FunnelError: a row cannot be used, or a key is repeated.
+    """
+    keys: list[pa.Array] = [pa.array([], pa.string())]
+    columns = {column: [pa.array([], ARROW_TYPES[column[1]])] for column in join.columns}
+    for source in join.sources:
+        for batch in read_source(source, join.stream, ColumnRequest(join.columns)):
+            if batch.rejects:
+                first = min(batch.rejects, key=lambda r: (r.line or r.byte, r.reason))
+                raise FunnelError(
+                    f"{source.path}, {first.position}: {first.reason} ({first.value[:80]}); "
+                    "look-up tables must have no unusable row: fix it"
+                )
+            keys.append(batch.columns["id"])
+            for column, chunks in columns.items():
+                chunks.append(batch.columns[column_key(*column)])
+    all_keys = pa.concat_arrays(keys)
+    repeated = first_repeated(all_keys)
+    if repeated is not None:
+        raise FunnelError(
+            f"{join.sources[0].path}: {join.key} '{repeated}' occurs more than once: "
+            "a look-up table has one row for each key"
+        )
+    return Table(all_keys, {column: pa.concat_arrays(c) for column, c in columns.items()})
+
+
+def _own_columns(stream: Stream, request: ColumnRequest, lookups: Lookups | None) -> dict[str, str]:
     """Column → raw type of what the file itself must hold."""
     needed: dict[str, str] = {}
-    for column, raw_type in wanted.columns:
-        if lookups is None or (column, raw_type) not in lookups.taken:
-            needed.setdefault(column, raw_type)
+    for name, raw_type in request.columns:
+        if lookups is None or (name, raw_type) not in lookups.taken:
+            needed.setdefault(name, raw_type)
     for join in lookups.joins if lookups else ():
         needed.setdefault(join.on, "text")
-    for column, raw_type in ((stream.id, "text"), (stream.time, "time")):
-        if column is not None:
-            needed.setdefault(column, raw_type)
+    if stream.id is not None:
+        needed.setdefault(stream.id, "text")
+    if stream.time is not None:
+        needed.setdefault(stream.time, "time")
     return needed
 
 

@@ -1,4 +1,4 @@
-"""The day in a file's path, and which files belong to the days that are wanted."""
+"""The day in a file's path, and which files belong to the days asked for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TypeVar
 from features.errors import FunnelError
 from pipeline.config import Dates
 
-# 2026-11-01, 20261101, 2026/11/01 and year=2026/month=11/day=01, with anything that is no digit
-# around them.
+# 2026-11-01, 20261101, 2026/11/01 and year=2026/month=11/day=01, without digits around them.
 DAY = re.compile(
     r"(?<!\d)((?:19|20)\d\d)(?:(-|)(\d\d)\2(\d\d)|/(?:month=|m=)?(\d\d?)/(?:day=|d=)?(\d\d?))(?!\d)"
 )
@@ -19,7 +18,12 @@ File = TypeVar("File")
 
 
 def day_of(path: str) -> date | None:
-    """The last day written in the folders of a path, else the last in the file's name."""
+    """The last day in the folders of a path, else the last in the file's name.
+
+    Example:
+        >>> day_of("logs/dt=2026-11-01/part-0.csv")
+        datetime.date(2026, 11, 1)
+    """
     folders, _, name = path.rpartition("/")
     return _last_day(folders) or _last_day(name)
 
@@ -27,8 +31,10 @@ def day_of(path: str) -> date | None:
 def of_days(
     files: Iterable[File], path: Callable[[File], str], key: str, dates: Dates
 ) -> list[File]:
-    """The files of exactly these days. Raises FunnelError for a file without a day, and for days
-    without a file.
+    """The files of exactly these days.
+
+    Raises:
+        FunnelError: a file without a day, or a day without a file.
     """
     dated = _dated(files, path, key)
     missing = sorted(_days(dates) - {day for day, _ in dated})
@@ -45,8 +51,17 @@ def of_days(
 def of_days_and_after(
     files: list[File], path: Callable[[File], str], key: str, dates: Dates, window: int
 ) -> list[File]:
-    """The files of events that may belong to rows of these days, whose windows reach `window` µs
-    further; all where none is dated.
+    """The files of events that may belong to rows of these days; all files where none has a day.
+
+    Args:
+        files: the files.
+        path: the path of a file.
+        key: the configuration key that an error names.
+        dates: the days.
+        window: the longest window of a label, in µs: how long after the rows events still count.
+
+    Raises:
+        FunnelError: no file of these days.
     """
     if not any(day_of(path(file)) for file in files):
         return files
@@ -54,7 +69,8 @@ def of_days_and_after(
     kept = [file for day, file in _dated(files, path, key) if dates.first <= day <= end]
     if not kept:
         raise FunnelError(
-            f"{key}: no file of {dates.first} to {end}, the days whose events dates = '{dates.first}..{dates.last}' asks for"
+            f"{key}: no file of {dates.first} to {end}, the days whose events "
+            f"dates = '{dates.first}..{dates.last}' asks for"
         )
     return kept
 
@@ -65,7 +81,8 @@ def _dated(files: Iterable[File], path: Callable[[File], str], key: str) -> list
         day = day_of(path(file))
         if day is None:
             raise FunnelError(
-                f"{key}: '{path(file)}' has no day in its path, as dt=2026-11-01 or 2026/11/01: move it, or leave dates out"
+                f"{key}: '{path(file)}' has no day in its path, as dt=2026-11-01 or 2026/11/01: "
+                "move it, or leave dates out"
             )
         dated.append((day, file))
     return dated
@@ -78,9 +95,7 @@ def _days(dates: Dates) -> set[date]:
 def _last_day(text: str) -> date | None:
     found = None
     for match in DAY.finditer(text):
-        year, month, day = (
-            int(part) for part in (match[1], match[3] or match[5], match[4] or match[6])
-        )
+        year, month, day = int(match[1]), int(match[3] or match[5]), int(match[4] or match[6])
         try:
             found = date(year, month, day)
         except ValueError:

@@ -9,18 +9,22 @@ from features.errors import FunnelError
 from features.spec import Spec
 
 
-def check_vocabularies(spec: Spec) -> None:
-    """Reads every vocabulary file, so that a mistake is named before a job starts. Raises
-    FunnelError.
+def read_vocabularies(spec: Spec) -> dict[str, list[str]]:
+    """The values of every vocabulary file, by feature.
+
+    Raises:
+        FunnelError: a file cannot be read, holds no value, or repeats one.
     """
-    for name, vocabulary in spec.vocabularies.items():
-        if vocabulary.file:
-            read_vocabulary(name, vocabulary.file)
+    return {
+        name: read_vocabulary(name, vocabulary.file)
+        for name, vocabulary in spec.vocabularies.items()
+        if vocabulary.file
+    }
 
 
 def read_vocabulary(name: str, path: str) -> list[str]:
-    """The lines of a feature's vocabulary file, in any filesystem that Beam knows; blank ones do
-    not count.
+    """The lines of a feature's vocabulary file, in any filesystem that Beam knows, without blank
+    ones. Raises FunnelError as `read_vocabularies` does.
     """
     try:
         with FileSystems.open(path) as file:
@@ -33,10 +37,12 @@ def read_vocabulary(name: str, path: str) -> list[str]:
     for number, line in enumerate(lines, 1):
         if line.strip() and first.setdefault(line, number) != number:
             raise FunnelError(
-                f"features.{name}.vocabulary: line {number} of {path} is '{line}', as is line {first[line]}: remove one"
+                f"features.{name}.vocabulary: line {number} of {path} is '{line}', "
+                f"as is line {first[line]}: remove one"
             )
     if not first:
         raise FunnelError(
-            f"features.{name}.vocabulary = '{path}': holds no value; write one a line, or give buckets"
+            f"features.{name}.vocabulary = '{path}': holds no value; write one a line, or give "
+            "buckets"
         )
     return list(first)

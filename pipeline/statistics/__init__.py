@@ -1,0 +1,3 @@
+"""Batches and written rows in; statistics.json and fitted.json out. Never imports labeling or
+output.
+"""

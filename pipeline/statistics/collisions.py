@@ -1,10 +1,9 @@
-"""Hash collisions of an embedding table: the share expected of all values, and the frequent values
-that do share a bucket.
-"""
+"""Hash collisions in an embedding table: the expected share, and frequent values that collide."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,20 +12,25 @@ from features import hashing
 from features.spec import Spec
 from pipeline.statistics.sketches import TOP_OF_ALL, Profile, top_json
 
-FREQUENT = 0.001  # occurrences for each valid row from which on a value is looked at
-SERIOUS = 0.01  # and from which on two values in one bucket are a warning
-LISTED = 10  # groups, and values of a group
+FREQUENT = 0.001  # a value of at least so many occurrences for each valid row is examined
+SERIOUS = 0.01  # two values of at least so many in one bucket are a warning
+LISTED = 10  # groups, and values of a group, in statistics.json
 NAMED = 3  # values of a group in a warning
-TRIED = 100  # numbers of buckets above 1, 2, 4 … 128 times those declared
+TRIED = 100  # bucket counts tried above 1, 2, 4 … 128 times the declared one
 
 
-def collisions(profile: Profile, rows: int, buckets: int) -> dict:
-    """Of a table of `buckets` over `rows` valid rows; `profile` is of all features that use it.
+def collisions(profile: Profile, rows: int, buckets: int) -> dict[str, Any]:
+    """Describes the collisions in a table, for statistics.json.
 
     `frequent` lists the groups of frequent values that share a bucket, the one whose second value
-    is most frequent first. A share is occurrences / rows: of a feature with one value a row the
-    share of the rows. Where a group is SERIOUS, `separating_buckets` is a near number of buckets
-    that leaves no such group, None where none was found.
+    is most frequent first. A share is occurrences / rows. Where a group is SERIOUS,
+    `separating_buckets` is a number of buckets, near the declared one, without such a group; None
+    where none was found.
+
+    Args:
+        profile: of all features that use the table.
+        rows: the number of valid rows.
+        buckets: of the table.
     """
     shares = {
         text: count / rows
@@ -38,7 +42,7 @@ def collisions(profile: Profile, rows: int, buckets: int) -> dict:
     for one, bucket in zip(shares.items(), _buckets(hashes, buckets).tolist(), strict=True):
         groups.setdefault(bucket, []).append(one)
     shared = sorted((g for g in groups.values() if len(g) > 1), key=lambda g: (-g[1][1], g[1][0]))
-    content = expected(profile.distinct, buckets)
+    content: dict[str, Any] = expected(profile.distinct, buckets)
     content["frequent"] = [
         {"share": sum(s for _, s in g), "values": [list(v) for v in g[:LISTED]]}
         for g in shared[:LISTED]
@@ -52,8 +56,8 @@ def collisions(profile: Profile, rows: int, buckets: int) -> dict:
 
 
 def expected(distinct: int, buckets: int) -> dict[str, float | int]:
-    """The expected share of `distinct` values that share their bucket, and the least number of
-    buckets that brings it under 1 %.
+    """The expected share of `distinct` values that share their bucket, and the smallest number of
+    buckets that keeps it under 1 %.
     """
     others = max(distinct - 1, 0)
     enough = int(1 / -np.expm1(np.log(0.99) / others)) if others else 2
@@ -66,8 +70,13 @@ def expected(distinct: int, buckets: int) -> dict[str, float | int]:
     }
 
 
-def warnings(spec: Spec, described: dict[str, dict]) -> Iterator[str]:
-    """A text for each feature with a serious group. `described` are statistics.json's features."""
+def warnings(spec: Spec, described: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Yields a warning for each feature with a serious group.
+
+    Args:
+        spec: the features.
+        described: `features` of statistics.json.
+    """
     for name, one in described.items():
         found = one.get("valid", {}).get("collisions", {})
         serious = [group for group in found.get("frequent", ()) if _is_serious(group)]
@@ -80,9 +89,11 @@ def warnings(spec: Spec, described: dict[str, dict]) -> Iterator[str]:
                 if share >= SERIOUS
             ]
             others = f" (one of {len(serious)} such groups)" if len(serious) > 1 else ""
+            can_have_vocabulary = spec.features[name].can_have_vocabulary
             yield (
-                f"features.{name}.buckets = {found['buckets']}: the frequent values {' and '.join(values)} share a bucket{others}, "
-                f"so the model cannot tell them apart; {_remedy(spec.features[name].can_have_vocabulary, found['separating_buckets'])}"
+                f"features.{name}.buckets = {found['buckets']}: the frequent values "
+                f"{' and '.join(values)} share a bucket{others}, so the model cannot tell them "
+                f"apart; {_remedy(can_have_vocabulary, found['separating_buckets'])}"
             )
 
 
@@ -94,19 +105,23 @@ def _remedy(can_have_vocabulary: bool, separating: int | None) -> str:
     )
     if not can_have_vocabulary:
         return f"give {more}"
-    return f"give min_count = 1 instead of buckets (a vocabulary) if the column has few values, or {more}"
+    return (
+        "give min_count = 1 instead of buckets (a vocabulary) if the column has few values, "
+        f"or {more}"
+    )
 
 
 def _often(share: float, many: object) -> str:
     return f"{share:.2f} times a row" if many else f"{100 * share:.1f} % of rows"
 
 
-def _is_serious(group: dict) -> bool:
-    return group["values"][1][1] >= SERIOUS
+def _is_serious(group: dict[str, Any]) -> bool:
+    second: float = group["values"][1][1]
+    return second >= SERIOUS
 
 
 def _buckets(hashes: np.ndarray, buckets: int) -> np.ndarray:
-    """The row of the table, less 1, as features.hashing assigns it."""
+    """The row of the table, minus 1, that features.hashing assigns."""
     return hashes % np.uint64(buckets - 1)
 
 
@@ -115,8 +130,8 @@ def _separates(hashes: np.ndarray, buckets: int) -> bool:
 
 
 def _near(buckets: int) -> Iterator[int]:
-    """Numbers above `buckets`; after each TRIED of them from twice as many on, since close to a
-    full table none separates.
+    """Yields TRIED numbers above `buckets`, then above twice as many, and so on: close to a full
+    table no number separates.
     """
     for doubled in range(8):
         yield from (

@@ -1,8 +1,8 @@
-"""What the model takes from the training split, and from vocabulary files: statistics →
-fitted.json.
-"""
+"""Statistics of the training split, and vocabulary files → fitted.json."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -11,32 +11,38 @@ from features import hashing
 from features.fitted import Fitted, Outcome
 from features.kinds.base import HASH_SPACE, Vocabulary
 from features.spec import Spec
-from pipeline.sources.vocabularies import read_vocabulary
-from pipeline.statistics.statistics import Outcomes, Part
+from pipeline.statistics.partitions import Outcomes, PartitionStatistics
+from pipeline.statistics.ranks import quantile_cuts
 
 
-def fit(spec: Spec, folded: Part) -> Fitted:
-    """Moments and ranges of transformed numbers, boundaries of quantiles, vocabularies."""
-    moments = {name: folded.transformed[name] for name in spec.numeric}
+def fit(spec: Spec, whole: PartitionStatistics, vocabularies: Mapping[str, list[str]]) -> Fitted:
+    """Computes moments and ranges of transformed numbers, boundaries of quantile bins, and
+    vocabularies.
+
+    Args:
+        spec: the features and labels.
+        whole: the statistics of all rows written.
+        vocabularies: the values of vocabulary files, by feature.
+    """
+    moments = {name: whole.transformed[name] for name in spec.numeric}
     return Fitted(
         moments={name: (m.mean, m.std) for name, m in moments.items()},
         ranges={name: (m.low, m.high) for name, m in moments.items()},
         boundaries={
-            name: boundaries(
-                folded.sample.dense[:, spec.dense_slots[name].start], feature.quantiles
-            )
+            name: boundaries(whole.sample.dense[:, spec.dense_slots[name].start], feature.quantiles)
             for name, feature in spec.bucketized.items()
             if feature.quantiles
         },
         vocabularies={
-            name: _vocabulary(name, feature, folded) for name, feature in spec.vocabularies.items()
+            name: _vocabulary(name, feature, whole, vocabularies)
+            for name, feature in spec.vocabularies.items()
         },
-        outcomes=outcomes(spec, folded.outcomes),
+        outcomes=outcomes(spec, whole.outcomes),
     )
 
 
 def outcomes(spec: Spec, found: Outcomes) -> list[Outcome]:
-    """By their labels' states, rising."""
+    """The sums of each combination of labels, in the order of the combinations."""
     numbers = {name: i for i, (name, label) in enumerate(spec.labels.items()) if label.is_number}
     return [
         Outcome(
@@ -51,23 +57,27 @@ def outcomes(spec: Spec, found: Outcomes) -> list[Outcome]:
     ]
 
 
-def boundaries(numbers: np.ndarray, stretches: int) -> list[float]:
-    """The numbers that cut those that are there into stretches of equal share, rising; fewer where
-    values repeat.
+def boundaries(numbers: np.ndarray, bins: int) -> list[float]:
+    """The boundaries, rising, of equal-frequency bins of the numbers that are not NaN; fewer where
+    numbers repeat.
+
+    Example:
+        >>> boundaries(np.array([4.0, 1.0, 3.0, 2.0, np.nan]), 4)
+        [1.0, 2.0, 3.0]
     """
     known = numbers[~np.isnan(numbers)]
-    if not len(known):
-        return []
-    return np.unique(
-        np.quantile(known, np.arange(1, stretches) / stretches, method="inverted_cdf")
-    ).tolist()
+    return quantile_cuts(known, bins).tolist()
 
 
-def _vocabulary(name: str, vocabulary: Vocabulary, folded: Part) -> list[int]:
+def _vocabulary(
+    name: str,
+    vocabulary: Vocabulary,
+    whole: PartitionStatistics,
+    vocabularies: Mapping[str, list[str]],
+) -> list[int]:
     """Ids as they are written, rising. Two values that share an id, one pair in 2³¹, share a row."""
     if vocabulary.file:
-        return np.unique(
-            hashing.bucket_ids(pa.array(read_vocabulary(name, vocabulary.file)), HASH_SPACE)
-        ).tolist()
-    ids, counts = folded.counts[name]
+        ids = hashing.bucket_ids(pa.array(vocabularies[name]), HASH_SPACE)
+        return np.unique(ids).tolist()
+    ids, counts = whole.counts[name]
     return ids[counts >= vocabulary.min_count].tolist()

@@ -1,4 +1,4 @@
-"""Mean, std and range of numbers that come in parts."""
+"""Mean, standard deviation and range of numbers that come in batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Moments:
-    """Of `count` numbers: mean, m2 = Σ (x − mean)², the smallest and the largest. All 0 of none."""
+    """Moments of `count` numbers: mean, m2 = Σ (x − mean)², smallest and largest; all 0 of none.
+
+    Example:
+        >>> a, b = Moments.of(np.array([1.0, 2.0])), Moments.of(np.array([3.0]))
+        >>> (a + b).mean
+        2.0
+    """
 
     count: int = 0
     mean: float = 0.0
@@ -19,7 +25,7 @@ class Moments:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Moments:
-        """Of the numbers that are there: NaN is missing."""
+        """The moments of the values that are not NaN."""
         values = values[~np.isnan(values)].astype(np.float64)
         if not len(values):
             return cls()

@@ -1,30 +1,54 @@
-"""Statistics of order: ranks, AUC, Spearman's correlation; and Pearson's, of which it is made."""
+"""Order statistics: quantiles, ranks, AUC, and correlations."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 
 def mid_ranks(values: np.ndarray) -> np.ndarray:
-    """1, 2, … by size; equal values get the mean of their ranks: [n] → [n] float64."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+    """[n] float64 ranks 1, 2, … by size; equal values get the mean of their ranks.
+
+    Example:
+        >>> mid_ranks(np.array([3, 1, 3, 2])).tolist()
+        [3.5, 1.0, 3.5, 2.0]
+    """
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[index]
+    return ranks
+
+
+def quantile_cuts(values: np.ndarray, bins: int) -> np.ndarray:
+    """The values, rising, that cut `values` into bins of about equal frequency; fewer than bins − 1
+    where values repeat.
+
+    Example:
+        >>> quantile_cuts(np.array([1.0, 2.0, 3.0, 4.0]), 2).tolist()
+        [2.0]
+    """
+    if not len(values):
+        return values
+    return np.unique(np.quantile(values, np.arange(1, bins) / bins, method="inverted_cdf"))
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> float | None:
-    """The chance that a positive outranks a negative, ties half: (Σ ranks⁺ − p(p + 1)/2) / (p·n)
-    (Mann and Whitney, 1947).
+    """The probability that a positive outranks a negative, ties counting half; None unless there
+    are both.
 
-    None without both classes.
+    (Σ ranks⁺ − p(p + 1)/2) / (p·n) for p positives and n negatives (Mann and Whitney, 1947).
+
+    Example:
+        >>> auc(np.array([0.1, 0.2, 0.8]), np.array([False, True, True]))
+        1.0
     """
     p = int(positive.sum())
     n = len(positive) - p
-    return (
-        float((mid_ranks(scores)[positive].sum() - p * (p + 1) / 2) / (p * n)) if p and n else None
-    )
+    if not p or not n:
+        return None
+    return float((mid_ranks(scores)[positive].sum() - p * (p + 1) / 2) / (p * n))
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float | None:
@@ -37,12 +61,12 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float | None:
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float | None:
-    """Pearson's correlation of the ranks."""
+    """Pearson's correlation of the ranks; None where one of them does not vary."""
     return pearson(mid_ranks(x), mid_ranks(y))
 
 
-def correlations(labels: Mapping[str, np.ndarray]) -> list[dict]:
-    """Of every two labels, over the rows where both are known (−1 is unknown)."""
+def correlations(labels: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The correlations of every two labels, over the rows where both are known (−1 is unknown)."""
     found = []
     for (a, left), (b, right) in itertools.combinations(labels.items(), 2):
         known = (left >= 0) & (right >= 0)

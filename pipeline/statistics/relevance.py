@@ -1,5 +1,4 @@
-"""How well each feature by itself predicts each binary label on rows it was not fitted to: a label
-left among them stands out.
+"""Cross-fitted single-feature AUC per label, to detect label leakage.
 
 In-sample means would not do: those of an id that hardly repeats are the labels themselves.
 """
@@ -12,19 +11,19 @@ import numpy as np
 
 from features import hashing
 from features.spec import Spec
-from pipeline.statistics.ranks import auc
+from pipeline.statistics.ranks import auc, quantile_cuts
 from pipeline.statistics.sample import SplitRows
 
 FOLDS = 4
-SMOOTHING = 10.0  # rows' worth of the overall mean in each value's mean
-STRETCHES = 20  # of a number's quantiles
+SMOOTHING = 10.0  # the weight of the overall mean in each value's mean, in rows
+BINS = 20  # quantile bins of a number
 TOO_GOOD = 0.95
 ENOUGH = 5  # positives, and negatives, below which an AUC says nothing
 
 
 def relevance(spec: Spec, sample: SplitRows) -> dict[str, dict[str, float | None]]:
-    """Feature → binary label → AUC, cross-fitted; of numbers the better of stretches and rank. None
-    where a class is absent.
+    """Computes the cross-fitted AUC by feature and binary label: of numbers the better of quantile
+    bins and rank, None where a class is absent.
     """
     folds = (hashing.mix(sample.hashes, hashing.ORDER) % np.uint64(FOLDS)).astype(np.int64)
     labels = {
@@ -50,12 +49,16 @@ def relevance(spec: Spec, sample: SplitRows) -> dict[str, dict[str, float | None
 def suspects(
     relevance: dict[str, dict[str, float | None]], counts: dict[str, dict[str, int]]
 ) -> list[str]:
-    """A text for each feature that predicts a label too well. `counts` are the labels' positives
-    and negatives.
+    """Warnings about features that predict a label too well.
+
+    Args:
+        relevance: AUC by feature and label.
+        counts: positive and negative rows by label.
     """
     return [
-        f"features.{feature} alone predicts label '{label}' with an AUC of {value:.3f}: if it is known only once the label is, "
-        f"the model will learn nothing else; remove it from the features, or take what was known at the impression"
+        f"features.{feature} alone predicts label '{label}' with an AUC of {value:.3f}: "
+        "possible label leakage; if the value is only known after the label, remove the feature "
+        "or use its value at impression time"
         for feature, by_label in relevance.items()
         for label, value in by_label.items()
         if value is not None
@@ -66,8 +69,8 @@ def suspects(
 
 @dataclass(frozen=True)
 class Values:
-    """What n rows hold of a feature, flat: value `codes[i]` in row `rows[i]`, 0 ≤ code < count;
-    each row has at least one.
+    """The values of a feature in n rows, flat: row `rows[i]` has the value `codes[i]`, 0 ≤ code <
+    count. Each row has at least one value.
     """
 
     rows: np.ndarray
@@ -76,7 +79,7 @@ class Values:
 
 
 def values_of_ids(ids: np.ndarray) -> Values:
-    """[n, slots] ids; 0 is no value, and is one where a row has no other."""
+    """The values of ids [n, slots], where 0 is missing; a row without a value has the value 0."""
     present = ids > 0
     present[~present.any(axis=1), 0] = True
     found, codes = np.unique(ids[present], return_inverse=True)
@@ -84,24 +87,18 @@ def values_of_ids(ids: np.ndarray) -> Values:
 
 
 def values_of_numbers(numbers: np.ndarray) -> Values:
-    """The stretch of quantiles that each number lies in; missing is one of its own."""
+    """The quantile bins of numbers [n]; missing numbers have a bin of their own."""
     missing = np.isnan(numbers)
-    known = numbers[~missing]
-    cuts = (
-        np.unique(np.quantile(known, np.arange(1, STRETCHES) / STRETCHES, method="inverted_cdf"))
-        if len(known)
-        else known
-    )
+    cuts = quantile_cuts(numbers[~missing], BINS)
     codes = np.where(missing, len(cuts) + 1, np.searchsorted(cuts, numbers, side="right"))
     return Values(np.arange(len(numbers)), codes, len(cuts) + 2)
 
 
 def by_value(values: Values, label: np.ndarray, folds: np.ndarray) -> float | None:
-    """AUC of the mean label of a row's values, each (Σy + m·ȳ) / (n + m) over the rows of the other
-    folds, m = SMOOTHING.
+    """AUC of the mean label of a row's values.
 
-    The smoothed mean is Micci-Barreca's (SIGKDD Explorations, 2001); a row with several values has
-    the mean of theirs.
+    The mean of a value is (Σy + m·ȳ) / (n + m) over the rows of the other folds, with m = SMOOTHING
+    (Micci-Barreca, SIGKDD Explorations, 2001). A row with several values has the mean of theirs.
     """
     known = label >= 0
     own = known[values.rows]
@@ -122,7 +119,7 @@ def by_value(values: Values, label: np.ndarray, folds: np.ndarray) -> float | No
 
 
 def by_rank(numbers: np.ndarray, label: np.ndarray, folds: np.ndarray) -> float | None:
-    """AUC of the number itself, missing lowest; whether more is better is read off the other folds."""
+    """AUC of the number itself, missing lowest. The other folds decide whether more is better."""
     aucs = _by_fold(np.where(np.isnan(numbers), -np.inf, numbers), label, folds)
     turned = []
     for fold, (value, pairs) in enumerate(aucs):
@@ -132,13 +129,13 @@ def by_rank(numbers: np.ndarray, label: np.ndarray, folds: np.ndarray) -> float 
 
 
 def _others(by_fold: np.ndarray) -> np.ndarray:
-    """[…, folds]: of each fold the sum over the others."""
+    """[…, folds] → the sum over the other folds."""
     return by_fold.sum(axis=-1, keepdims=True) - by_fold
 
 
 def _by_fold(scores: np.ndarray, label: np.ndarray, folds: np.ndarray) -> list[tuple[float, int]]:
-    """(AUC, pairs) within each fold: scores of different folds come from different means and do not
-    compare.
+    """(AUC, pairs) within each fold. Scores of different folds come from different means, so they
+    do not compare.
     """
     found = []
     for fold in range(FOLDS):
@@ -150,6 +147,6 @@ def _by_fold(scores: np.ndarray, label: np.ndarray, folds: np.ndarray) -> list[t
 
 
 def _mean(aucs: list[tuple[float, int]]) -> float | None:
-    """Weighted by their pairs."""
+    """The mean weighted by pairs."""
     pairs = sum(p for _, p in aucs)
     return sum(value * p for value, p in aucs) / pairs if pairs else None

@@ -1,4 +1,4 @@
-"""A sample of the training rows, for what needs them all at once: quantiles, correlations,
+"""A sample of the training rows, for what needs all rows at once: quantiles, correlations,
 relevance.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features import hashing
+from pipeline.statistics.smallest import smallest
 
 SAMPLED = 50_000  # training rows
 
@@ -18,9 +19,13 @@ SAMPLED = 50_000  # training rows
 class SplitRows:
     """The written rows of a split, in their order.
 
-    ids [n, S] int32; dense [n, D] float32, NaN = missing; labels by name [n], int8 for binary
-    labels, float32 for numbers, −1 = unknown; times [n] int64 µs, 0 where the log has none; hashes
-    [n] uint64, fingerprints of the ids; weights [n] or None.
+    Attributes:
+        ids: [n, S] int32.
+        dense: [n, D] float32, NaN where missing.
+        labels: [n] by name, int8 for binary labels, float32 for numbers, −1 where unknown.
+        times: [n] int64 µs, 0 where the log has none.
+        hashes: [n] uint64, fingerprints of the row ids.
+        weights: [n] example weights, or None.
     """
 
     ids: np.ndarray
@@ -42,18 +47,18 @@ class SplitRows:
 
 
 def sample_partition(rows: SplitRows, partitions: int) -> SplitRows:
-    """A partition's part in the SAMPLED training rows of smallest mixed hash.
+    """The rows of a partition that may be among the SAMPLED training rows of smallest mixed hash.
 
-    Partitions are cut by a hash, so each holds SAMPLED / partitions of those rows, give or take a
-    square root of it. Carrying that, eight square roots and 64 more loses none of them in practice,
-    and no sum of partials grows beyond memory.
+    Partitions are cut by a hash, so each holds SAMPLED / partitions of those rows on average. We
+    carry the expected share plus eight standard deviations and 64, so that losing a row is
+    negligible and partitions stay small.
     """
     share = -(-SAMPLED // partitions)
     return _smallest(rows, min(SAMPLED, share + 8 * int(np.sqrt(share)) + 64))
 
 
 def fold_samples(samples: Sequence[SplitRows]) -> SplitRows:
-    """The sample of all partitions, in the order of its mixed hashes."""
+    """The sample of all partitions, in the order of the mixed hashes."""
     first = samples[0]
     whole = SplitRows(
         np.concatenate([s.ids for s in samples]),
@@ -67,7 +72,5 @@ def fold_samples(samples: Sequence[SplitRows]) -> SplitRows:
 
 def _smallest(rows: SplitRows, count: int) -> SplitRows:
     mixed = hashing.mix(rows.hashes, hashing.SAMPLE)
-    chosen = np.arange(len(mixed))
-    if count < len(mixed):
-        chosen = np.flatnonzero(mixed <= np.partition(mixed, count - 1)[count - 1])
+    chosen = smallest(mixed, count)
     return rows.take(chosen[np.argsort(mixed[chosen], kind="stable")][:count])

@@ -1,6 +1,4 @@
-"""What a feature's values are like, in little room: missing, distinct (a sketch) and most frequent
-ones.
-"""
+"""Sketches of a feature's values: how many are missing or distinct, and which are most frequent."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ import pyarrow as pa
 
 from features import hashing
 from features.hashing import Hashed
+from pipeline.statistics.smallest import smallest
 
 KEPT = 2048  # smallest fingerprints: a standard error of 1 / √(KEPT − 2) = 2.2 %
 TOP_OF_BATCH = 64
@@ -22,11 +21,14 @@ EMPTY = hashing.fingerprint64(pa.array([""]))[0]  # the missing value among the 
 
 @dataclass(frozen=True)
 class Profile:
-    """Of `rows` valid rows, how many have no value; the KEPT smallest fingerprints of the values,
-    rising; the most frequent texts.
+    """A sketch of a feature's values.
 
-    A count in `top` is a lower bound: it leaves out the batches in which the value was not among
-    the TOP_OF_BATCH first.
+    Attributes:
+        rows: the number of valid rows.
+        missing: the rows without a value.
+        smallest: the KEPT smallest fingerprints of the values, rising.
+        top: the most frequent texts with their counts. A count is a lower bound: it leaves out
+            batches in which the value was not among the TOP_OF_BATCH most frequent.
     """
 
     rows: int = 0
@@ -36,8 +38,8 @@ class Profile:
 
     @property
     def distinct(self) -> int:
-        """(KEPT − 1) / u, u the KEPT-th smallest fingerprint on the scale 0 … 1; exact below KEPT
-        (Bar-Yossef et al., RANDOM 2002).
+        """The number of distinct values: (KEPT − 1) / u, where u is the KEPT-th smallest
+        fingerprint on the scale 0 … 1; exact below KEPT (Bar-Yossef et al., RANDOM 2002).
         """
         if len(self.smallest) < KEPT:
             return len(self.smallest)
@@ -45,32 +47,32 @@ class Profile:
 
 
 def profile_texts(hashed: Hashed, ids: np.ndarray) -> Profile:
-    """Of a hashed feature, `ids` [n, slots] being the rows' ids."""
+    """Profiles a hashed feature with the ids [n, slots]."""
     counts = np.bincount(hashed.indices, minlength=len(hashed.fingerprints))
     fingerprints, empty = hashed.fingerprints, np.flatnonzero(hashed.fingerprints == EMPTY)
     absent = int(counts[empty].sum())
     if len(empty):
         counts[empty] = 0
         fingerprints = np.delete(fingerprints, empty)
-    places = _most_frequent(counts)
-    texts = hashed.distinct.take(pa.array(places)).to_pylist()
-    top = dict(zip(texts, counts[places].tolist(), strict=True))
+    indices = _most_frequent(counts)
+    texts = hashed.distinct.take(pa.array(indices)).to_pylist()
+    top = dict(zip(texts, counts[indices].tolist(), strict=True))
     return Profile(
         len(ids), absent if ids.shape[1] == 1 else missing(ids), _smallest(fingerprints), top
     )
 
 
 def profile_integers(ids: np.ndarray) -> Profile:
-    """Of a feature whose integers 0, 1, … are ids 1, 2, … as they are."""
+    """Profiles a feature whose integers 0, 1, … become the ids 1, 2, …"""
     values, counts = np.unique(ids[ids > 0] - 1, return_counts=True)
-    places = _most_frequent(counts)
+    indices = _most_frequent(counts)
     smallest = _smallest(hashing.mix(values.astype(np.uint64), hashing.SAMPLE))
-    top = zip(map(str, values[places]), counts[places].tolist(), strict=True)
+    top = zip(map(str, values[indices]), counts[indices].tolist(), strict=True)
     return Profile(len(ids), missing(ids), smallest, dict(top))
 
 
 def fold_profiles(profiles: Iterable[Profile]) -> Profile:
-    """The profile of all their rows; the same in any order."""
+    """The profile of all rows; the order of the profiles does not matter."""
     profiles = list(profiles)
     top: Counter[str] = Counter()
     for one in profiles:
@@ -93,30 +95,26 @@ def _by_count(top: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def _most_frequent(counts: np.ndarray) -> np.ndarray:
-    """The places of the TOP_OF_BATCH largest counts; of those tied at the cut none, so that no
-    order of the rows decides.
+    """The indices of the TOP_OF_BATCH largest counts. Counts tied at the cut are left out, so that
+    the order of the rows does not decide.
     """
     if len(counts) <= TOP_OF_BATCH:
         return np.flatnonzero(counts)
-    places = np.flatnonzero(counts > 2 * counts.mean())
-    if len(places) <= TOP_OF_BATCH:
-        places = np.arange(len(counts))
-    large = counts[places]
-    return places[large > np.partition(large, -TOP_OF_BATCH - 1)[-TOP_OF_BATCH - 1]]
+    indices = np.flatnonzero(counts > 2 * counts.mean())
+    if len(indices) <= TOP_OF_BATCH:
+        indices = np.arange(len(counts))
+    large = counts[indices]
+    return indices[large > np.partition(large, -TOP_OF_BATCH - 1)[-TOP_OF_BATCH - 1]]
 
 
 def _smallest(fingerprints: np.ndarray) -> np.ndarray:
-    """The KEPT smallest of distinct fingerprints, rising. They are even on 0 … 2⁶⁴, so few need to
-    be sorted.
-    """
-    if len(fingerprints) > 4 * KEPT:
-        low = fingerprints[fingerprints < np.uint64(2**64 * 1.25 * KEPT / len(fingerprints))]
-        fingerprints = low if len(low) >= KEPT else fingerprints
-    return np.sort(fingerprints)[:KEPT]
+    """The KEPT smallest of distinct fingerprints, rising."""
+    rising: np.ndarray = np.sort(fingerprints[smallest(fingerprints, KEPT)])
+    return rising
 
 
 def missing(ids: np.ndarray) -> int:
-    """Rows without a value: [n, slots] ids, 0 where there is none."""
+    """The number of rows without a value in ids [n, slots], where 0 is missing."""
     if ids.shape[1] == 1:
         return int(np.count_nonzero(ids[:, 0] == 0))
     return len(ids) - int(np.count_nonzero(ids.any(axis=1)))

@@ -1,53 +1,63 @@
-"""Text files → blocks of lines with their places: line numbers, or byte offsets where a piece of
+"""Text files → blocks of lines with their positions: line numbers, or byte offsets where a range of
 the file is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.config import Stream
+from pipeline.sources.formats.base import LogFile, Malformed, ParsedRows
+from pipeline.sources.storage import Source
+
 BLOCK_BYTES = 8 << 20
-HEAD_BYTES = 1 << 20  # of every file, from which its columns and their types are told
+HEAD_BYTES = 1 << 20  # of every file, from which its columns and their types are inferred
 SCAN_BYTES = 1 << 16
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-Block = tuple[np.ndarray, list[bytes]]  # [n] places, n lines
+Block = tuple[np.ndarray, list[bytes]]  # [n] positions, n lines
 
 
-@dataclass
-class Raw:
-    """Parsed rows and their places; `malformed` lists (place, reason, text) of the lines that did
-    not parse.
+class TextFile(LogFile):
+    """A format whose rows are lines, read in ranges of bytes unless the file is compressed."""
 
-    `misses` says by table which rows' key it does not hold: [n] bool masks.
-    """
+    head = (0, HEAD_BYTES)
+    bytes_in_ranges = True
 
-    table: pa.Table
-    places: np.ndarray
-    malformed: list[tuple[int, str, str]] = field(default_factory=list)
-    misses: dict[str, np.ndarray] = field(default_factory=dict)
+    @classmethod
+    def ranges(cls, source: Source, stream: Stream, piece_bytes: int) -> list[tuple[int, int]]:
+        """Ranges of bytes. A row belongs to the range in which its line begins."""
+        if source.compression != "none":
+            return []
+        starts = range(0, source.size, piece_bytes)
+        return [(start, min(start + piece_bytes, source.size)) for start in starts]
 
 
-class Text:
-    """A text file whose head is read first, so that every piece of it is read with the same columns
-    and types.
+class LineReader:
+    """Reads the lines of a text file, its head first.
 
-    The head is HEAD_BYTES, and at least one line that holds something.
+    Every range of a file is read with the columns and types that the head implies. The head is
+    HEAD_BYTES, and at least one line that is not blank.
     """
 
     def __init__(self, file: pa.NativeFile) -> None:
-        self._file, parts, begun, ended = file, [], False, False
-        while not (ended and sum(map(len, parts)) >= HEAD_BYTES) and (
-            block := file.read(HEAD_BYTES)
-        ):
-            ended = ended or b"\n" in (block if begun else block.lstrip())
-            begun = begun or bool(block.strip())
-            parts.append(block)
-        self._head, self._whole = b"".join(parts), not (parts and block)
+        self._file = file
+        chunks: list[bytes] = []
+        begun = ended = at_end = False  # a line that is not blank
+        size = 0
+        while not (ended and size >= HEAD_BYTES):
+            chunk = file.read(HEAD_BYTES)
+            if not chunk:
+                at_end = True
+                break
+            ended = ended or b"\n" in (chunk if begun else chunk.lstrip())
+            begun = begun or bool(chunk.strip())
+            chunks.append(chunk)
+            size += len(chunk)
+        self._head, self._whole = b"".join(chunks), at_end
 
     def head(self, *, by_bytes: bool = False) -> Block:
         """The whole lines of the head."""
@@ -80,15 +90,15 @@ class Text:
 
 def _cut(chunks: Iterator[bytes], at: int, end: int | None, by_bytes: bool) -> Iterator[Block]:
     """The lines of a text that begins at the offset `at`, up to the last that begins before `end`."""
-    parts: list[bytes] = []  # of a line whose end is not there yet
+    pending: list[bytes] = []  # of a line whose end has not been read yet
     number = 1
     while end is None or at < end:
         chunk = next(chunks, None)
         if chunk and b"\n" not in chunk:
-            parts.append(chunk)
+            pending.append(chunk)
             continue
-        lines = b"".join([*parts, chunk or b""]).split(b"\n")
-        parts = [lines.pop()] if chunk is not None else []
+        lines = b"".join([*pending, chunk or b""]).split(b"\n")
+        pending = [lines.pop()] if chunk is not None else []
         lengths = np.fromiter(map(len, lines), np.int64, len(lines)) + 1
         offsets = at + np.concatenate([[0], np.cumsum(lengths)])
         if at == 0 and lines:
@@ -101,12 +111,12 @@ def _cut(chunks: Iterator[bytes], at: int, end: int | None, by_bytes: bool) -> I
 
 
 def not_blank(blocks: Iterable[Block], blank: bytes) -> Iterator[Block]:
-    """The lines stripped of `blank`, those that hold nothing else left out."""
-    for places, lines in blocks:
+    """Strips the bytes `blank` from each line and leaves out the lines that are then empty."""
+    for positions, lines in blocks:
         stripped = [line.strip(blank) for line in lines]
-        there = np.flatnonzero(np.fromiter(map(len, stripped), int, len(stripped)))
-        if len(there):
-            yield places[there], [line for line in stripped if line]
+        kept = np.flatnonzero(np.fromiter(map(len, stripped), int, len(stripped)))
+        if len(kept):
+            yield positions[kept], [line for line in stripped if line]
 
 
 def shown(line: bytes) -> str:
@@ -115,20 +125,21 @@ def shown(line: bytes) -> str:
 
 
 def parse_lines(
-    places: np.ndarray, lines: list[bytes], parse: Callable[[list[bytes]], pa.Table]
-) -> Raw:
+    positions: np.ndarray, lines: list[bytes], parse: Callable[[list[bytes]], pa.Table]
+) -> ParsedRows:
     """Parses all lines at once; where that fails, each half, down to the single bad line."""
-    pieces, rows, malformed = [parse([])], [np.arange(0)], []
-    todo = [(0, len(lines))] if lines else []
-    while todo:
-        start, end = todo.pop()
+    tables, parsed = [parse([])], [np.arange(0)]
+    malformed: list[Malformed] = []
+    pending = [(0, len(lines))] if lines else []
+    while pending:
+        start, end = pending.pop()
         try:
-            pieces.append(parse(lines[start:end]))
-            rows.append(places[start:end])
+            tables.append(parse(lines[start:end]))
+            parsed.append(positions[start:end])
         except (ValueError, pa.ArrowException) as error:
             if end - start > 1:
                 middle = (start + end) // 2
-                todo += [(middle, end), (start, middle)]
+                pending += [(middle, end), (start, middle)]
             else:
-                malformed.append((int(places[start]), str(error), shown(lines[start])))
-    return Raw(pa.concat_tables(pieces), np.concatenate(rows), malformed)
+                malformed.append((int(positions[start]), str(error), shown(lines[start])))
+    return ParsedRows(pa.concat_tables(tables), np.concatenate(parsed), malformed)

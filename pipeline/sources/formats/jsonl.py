@@ -1,37 +1,38 @@
-"""JSON lines: one object a line; what is no object, or holds values of another type than its
-column, is malformed.
+"""JSON lines: one object a line. A line that is not an object, or has a value of another type than
+its column, is malformed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.json as pc_json
 
 from features.arrays import ARROW_TYPES
 from features.errors import FunnelError
+from pipeline.arrow import NOUNS
 from pipeline.config import Stream
-from pipeline.sources.formats.lines import Raw, Text, not_blank, parse_lines
+from pipeline.sources.formats.base import ParsedRows
+from pipeline.sources.formats.lines import LineReader, TextFile, not_blank, parse_lines
 
-PEEK_LINES = 1000  # of a file, to learn its columns' types
+PEEK_LINES = 1000  # from which the types of the columns are inferred
 BLANK = b" \t\r"
-NOUNS = {
-    pa.int64(): "an integer",
-    pa.float64(): "a number",
-    pa.string(): "a text",
-    pa.bool_(): "true or false",
-}
-TYPES = ARROW_TYPES | {"time": pa.float64()}  # a time may be any number, whole or not
+TYPE_NOUNS = {ARROW_TYPES[raw_type]: NOUNS[raw_type] for raw_type in ("text", "integer", "number")}
+TYPE_NOUNS[pa.bool_()] = "true or false"
+TYPES = ARROW_TYPES | {"time": pa.float64()}  # a time may have a fraction
 
 
-class JsonFile:
+class JsonlFile(TextFile):
     """A file of JSON lines. The types of its columns are those of its first lines."""
 
-    def __init__(self, file: pa.NativeFile, _: Stream) -> None:
-        self._text = Text(file)
+    endings = (".jsonl", ".ndjson", ".json")
+
+    def __init__(self, file: pa.NativeFile, stream: Stream) -> None:
+        self._lines = LineReader(file)
 
     @cached_property
     def names(self) -> list[str] | None:
@@ -39,19 +40,19 @@ class JsonFile:
         return sorted({name for row in self._first_rows for name in row}) or None
 
     def read(
-        self, wanted: dict[str, str], start: int | None = None, end: int | None = None
-    ) -> Iterator[Raw]:
-        """Blocks of rows that begin in [start, end)."""
+        self, columns: Mapping[str, str], start: int | None = None, end: int | None = None
+    ) -> Iterator[ParsedRows]:
+        """Yields blocks of the rows that begin in [start, end)."""
         schema = pa.schema(
-            [(column, self._kind(column, raw_type)) for column, raw_type in wanted.items()]
+            [(column, self._type(column, raw_type)) for column, raw_type in columns.items()]
         )
-        for places, lines in not_blank(self._text.blocks(start, end), BLANK):
-            yield parse_lines(places, lines, partial(_rows, schema=schema))
+        for positions, lines in not_blank(self._lines.blocks(start, end), BLANK):
+            yield parse_lines(positions, lines, partial(_rows, schema=schema))
 
     @cached_property
-    def _first_rows(self) -> list[dict]:
+    def _first_rows(self) -> list[dict[str, Any]]:
         rows = []
-        for _, lines in not_blank([self._text.head()], BLANK):
+        for _, lines in not_blank([self._lines.head()], BLANK):
             for line in lines[:PEEK_LINES]:
                 try:
                     rows.append(json.loads(line))
@@ -59,45 +60,38 @@ class JsonFile:
                     continue
         return [row for row in rows if isinstance(row, dict)]
 
-    def _kind(self, column: str, raw_type: str) -> pa.DataType:
-        """The Arrow type of a column: its raw type's if some value is of that, else the first
-        value's.
+    def _type(self, column: str, raw_type: str) -> pa.DataType:
+        """The Arrow type of a column: that of its raw type if some value has it, else that of the
+        first value.
 
-        Arrow's own inference is not used: it turns texts that look like dates into times, which
-        would change their hash.
+        Arrow's own inference turns texts that look like dates into times, which would change their
+        hash.
         """
         own = TYPES[raw_type]
-        kinds = [
+        found = [
             _arrow_type(row[column], raw_type)
             for row in self._first_rows
             if row.get(column) not in (None, [])
         ]
-        kind = own if own in kinds or not kinds else kinds[0]
-        if pa.types.is_struct(kind):
+        chosen = own if own in found or not found else found[0]
+        if pa.types.is_struct(chosen):
             raise FunnelError(
                 f"column '{column}' holds JSON objects: name a column of texts, numbers or lists"
             )
-        return kind
+        return chosen
 
 
 def _arrow_type(value: object, raw_type: str) -> pa.DataType:
     if isinstance(value, list):
-        return pa.list_(
-            _arrow_type(
-                next((v for v in value if v is not None), ""),
-                "number" if raw_type == "numbers" else "text",
-            )
-        )
+        first = next((v for v in value if v is not None), "")
+        return pa.list_(_arrow_type(first, "number" if raw_type == "numbers" else "text"))
     if isinstance(value, dict):
         return pa.struct([])
     if isinstance(value, bool):
         return pa.bool_()
     if isinstance(value, int | float):
-        return (
-            pa.float64()
-            if raw_type in ("number", "time") or isinstance(value, float)
-            else pa.int64()
-        )
+        fractional = raw_type in ("number", "time") or isinstance(value, float)
+        return pa.float64() if fractional else pa.int64()
     return pa.string()
 
 
@@ -112,7 +106,7 @@ def _rows(lines: list[bytes], *, schema: pa.Schema) -> pa.Table:
 
 
 def _objects(lines: list[bytes], schema: pa.Schema) -> pa.Table:
-    # So no object spans two lines, and as many rows as lines means one in each.
+    # Then no object spans two lines, and as many rows as lines means one row in each.
     if not all(line[:1] == b"{" and line[-1:] == b"}" for line in lines):
         raise ValueError("a line that is not an object")
     text = b"\n".join(lines)
@@ -129,8 +123,8 @@ def _objects(lines: list[bytes], schema: pa.Schema) -> pa.Table:
 
 
 def _row(line: bytes, schema: pa.Schema) -> pa.Table:
-    """One line by itself, whose types may differ from the first lines': whole numbers serve as
-    text, texts as numbers.
+    """One line by itself. Its types may differ from those of the first lines: whole numbers are
+    read as text, and texts as numbers.
     """
     try:
         row = json.loads(line.decode("utf-8-sig", "surrogateescape"))
@@ -144,23 +138,22 @@ def _row(line: bytes, schema: pa.Schema) -> pa.Table:
             arrays.append(pa.array([_fit(row.get(column.name), column.type)], column.type))
         except (ValueError, OverflowError, pa.ArrowException):
             raise ValueError(
-                f"{column.name} is not {NOUNS.get(column.type, 'a list of one type')}"
+                f"{column.name} is not {TYPE_NOUNS.get(column.type, 'a list of one type')}"
             ) from None
     return pa.table(arrays, schema)
 
 
-def _fit(value: object, kind: pa.DataType) -> object:
-    """A JSON value as one of a column's type. Raises ValueError if it is of another."""
-    if value is None or type(value) is {pa.int64(): int, pa.bool_(): bool, pa.string(): str}.get(
-        kind
-    ):
+def _fit(value: object, type_: pa.DataType) -> object:
+    """A JSON value in a column's type. Raises ValueError where it does not fit."""
+    exact = {pa.int64(): int, pa.bool_(): bool, pa.string(): str}
+    if value is None or type(value) is exact.get(type_):
         return value
-    if pa.types.is_list(kind) and isinstance(value, list):
-        return [_fit(one, kind.value_type) for one in value]
-    if pa.types.is_string(kind) and type(value) is int:
+    if pa.types.is_list(type_) and isinstance(value, list):
+        return [_fit(one, type_.value_type) for one in value]
+    if pa.types.is_string(type_) and type(value) is int:
         return str(value)
-    if kind in (pa.int64(), pa.float64()) and isinstance(value, str):
-        return pa.scalar(value or None, pa.string()).cast(kind).as_py()
-    if pa.types.is_float64(kind) and isinstance(value, int | float):
+    if type_ in (pa.int64(), pa.float64()) and isinstance(value, str):
+        return pa.scalar(value or None, pa.string()).cast(type_).as_py()
+    if pa.types.is_float64(type_) and isinstance(value, int | float):
         return float(value)
     raise ValueError

@@ -1,0 +1,28 @@
+"""What a written partition leaves for the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.statistics.partitions import PartitionStatistics
+
+
+@dataclass
+class PartitionResult:
+    """What a partition adds to the manifest and the statistics.
+
+    Attributes:
+        number: the partition.
+        counts: rows by what became of them; under `events` the events of each event label by
+            disposition.
+        shards: by split, the file, rows, bytes and sha256 of its shard.
+        statistics: of the rows written.
+        duplicates: (number of the file, line, byte, id) of each duplicate.
+    """
+
+    number: int
+    counts: dict[str, Any]
+    shards: dict[str, dict[str, Any]]
+    statistics: PartitionStatistics
+    duplicates: list[tuple[int, int | None, int | None, str]]

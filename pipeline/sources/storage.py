@@ -1,0 +1,144 @@
+"""Log files in any filesystem that Beam knows: listed by globs, opened decompressed.
+
+Functions import Beam where they need it: the command line reads configurations without it.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from features.errors import FunnelError
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+# Of a truncated or foreign file. Beam's own BeamIOError is an OSError.
+UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a stream.
+
+    `name` is its path below the fixed part of the glob, so it does not depend on where the logs
+    lie. `evaluate` says that its rows belong to the eval split. `updated` is in seconds since 1970,
+    None where the filesystem does not say.
+    """
+
+    stream: str
+    path: str
+    name: str
+    size: int
+    format: str
+    evaluate: bool = False
+    updated: float | None = None
+
+    @property
+    def compression(self) -> str:
+        """none, gzip or zstd, inferred from the file extension; Parquet compresses inside."""
+        return COMPRESSIONS.get(os.path.splitext(self.path)[1], "none")
+
+
+def connect(beam_args: Iterable[str] = ()) -> None:
+    """Passes options (--s3_endpoint_url …) to Beam's filesystems, which else get them only when a
+    pipeline runs.
+    """
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    FileSystems.set_options(PipelineOptions(list(beam_args)))
+
+
+def list_sources(
+    key: str,
+    stream: str,
+    patterns: str | list[str],
+    format_of: Callable[[str], str],
+    *,
+    evaluate: bool = False,
+) -> list[Source]:
+    """The files that one or several globs match, ordered by name.
+
+    Args:
+        key: the configuration key that an error names.
+        stream: the stream that the files belong to.
+        patterns: globs.
+        format_of: the format of the file at a path.
+        evaluate: whether the rows belong to the eval split.
+
+    Raises:
+        FunnelError: a glob cannot be listed or matches no file.
+    """
+    from apache_beam.io.filesystem import BeamIOError
+    from apache_beam.io.filesystems import FileSystems
+
+    found = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        remote = "://" in pattern
+        # Beam finds nothing for a relative pattern that begins with a wildcard; "./" before an
+        # absolute one is dropped by join.
+        listed = pattern if remote else os.path.join("./", pattern)
+        try:
+            matches = FileSystems.match([listed])[0].metadata_list
+        except (BeamIOError, ValueError) as error:
+            raise FunnelError(f"{key} = '{pattern}': cannot be listed ({error})") from None
+        if not matches:
+            hint = "" if remote else "; relative paths start at the current directory"
+            raise FunnelError(f"{key} = '{pattern}': no file matches{hint}")
+        for match in matches:
+            path, declared = match.path, pattern
+            if not remote:
+                path, declared = os.path.normpath(path), os.path.normpath(declared)
+            found[path] = Source(
+                stream=stream,
+                path=path,
+                name=_below(path, declared),
+                size=match.size_in_bytes,
+                format=format_of(path),
+                evaluate=evaluate,
+                updated=match.last_updated_in_seconds,
+            )
+    return sorted(found.values(), key=lambda s: (s.name, s.path))
+
+
+@contextmanager
+def open_source(source: Source) -> Iterator[pa.NativeFile]:
+    """The file, decompressed.
+
+    Raises:
+        FunnelError: whatever fails to be read while the file is open: it is truncated, or of
+            another format.
+    """
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    compression = source.compression
+    try:
+        with FileSystems.open(
+            source.path, compression_type=CompressionTypes.UNCOMPRESSED
+        ) as handle:
+            file = pa.PythonFile(handle, mode="r")
+            yield file if compression == "none" else pa.CompressedInputStream(file, compression)
+    except UNREADABLE as error:
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        shown = source.format if compression == "none" else f"{source.format}, {compression}"
+        raise FunnelError(
+            f"{source.path}: cannot be read as {shown} ({first_line}); "
+            "is the file whole, and of this format?"
+        ) from error
+
+
+def _below(path: str, pattern: str) -> str:
+    """The path below the directories that the pattern spells out: 'logs/*/a.csv' matching
+    'logs/x/a.csv' → 'x/a.csv'.
+    """
+    parts = pattern.split("/")
+    wild = next(
+        (i for i, part in enumerate(parts) if any(c in part for c in "*?[")), len(parts) - 1
+    )
+    fixed = "".join(part + "/" for part in parts[:wild])
+    return path.removeprefix(fixed)
