@@ -16,12 +16,12 @@ from funnel.config.config import Config
 from funnel.console import console
 from model.data.input import Data
 from model.estimator.callbacks import EarlyStopping, MetricsLog, Profile, TensorBoard, last_fall
-from model.estimator.early_stop import AN_EPOCH, EarlyStop
+from model.estimator.callbacks.held_out_loss import AN_EPOCH, EarlyStop
 from model.estimator.estimator import InputFn, RankingEstimator, Trained
-from model.estimator.identity import Identity, RankingConfig
+from model.estimator.exporters import BestExporter, FinalExporter, LatestExporter
+from model.estimator.model_json import Identity, RankingConfig
 from model.estimator.train_and_evaluate import EvalSpec, Exporter, TrainSpec, train_and_evaluate
 from model.estimator.warm_start import WarmStart
-from model.serving.exporters import BestExporter, FinalExporter, LatestExporter
 from model.training.progress import Callback
 from model.training.workers import worker, workers
 

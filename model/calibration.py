@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from features.settings import Settings
 from features.spec import Spec
-from model.objectives import Prediction, Probability, entire_space, from_logit, own_space
+from model.objectives.objective import Prediction, Probability, entire_space, from_logit, own_space
 
 POSITIVES, BINS = 20, 50  # at least so many in a bin, and at most so many bins
 

@@ -12,7 +12,7 @@ from features.settings import Settings
 from features.spec import Spec
 from model.funnels import FUNNELS
 from model.funnels.base import FunnelParams
-from model.objectives import Objective
+from model.objectives.objective import Objective
 from model.sharing import SHARING
 from model.sharing.base import SharingParams
 from model.weighting import WEIGHTING
@@ -22,7 +22,7 @@ from model.weighting.base import Weighting, WeightingParams
 class ModelConfig(Settings):
     """The architecture on its two axes, and how its objectives are weighed. Each table names an
     entry of its dict and holds that entry's own Params. `wide` adds a linear model of all features
-    to each head's logit: see model.wide.
+    to each head's logit: see model.embeddings.wide.
     """
 
     sharing: SerializeAsAny[SharingParams] = Field({"name": "mmoe"})

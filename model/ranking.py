@@ -13,16 +13,16 @@ from features import graph
 from features.fitted import Fitted
 from features.spec import Spec
 from model import calibration
-from model.base_rates import BaseRates
 from model.calibration import CalibrationMap
 from model.config import ModelConfig
-from model.embedding import Columns, Embeddings, Inputs, Table
+from model.embeddings.tables import Columns, Embeddings, Inputs, Table
+from model.embeddings.wide import Wide
 from model.funnels import FUNNELS
 from model.layers.network import Activations, observed
-from model.objectives import Prediction, Probability, Value
+from model.objectives.base_rates import BaseRates
+from model.objectives.objective import Prediction, Probability, Value
 from model.sharing import SHARING
 from model.sharing.base import shared_part
-from model.wide import Wide
 
 
 class RankingModel(tf.Module):

@@ -21,7 +21,7 @@ from features.spec import Spec
 from model.config import ModelConfig
 from model.data.input import Data
 from model.estimator.estimator import RankingEstimator, Trained
-from model.estimator.identity import RankingConfig
+from model.estimator.model_json import RankingConfig
 from model.training.config import RunConfig, TrainConfig
 from model.training.progress import Callback
 from pipeline.output import write

@@ -11,8 +11,8 @@ from model_data import DWELL, LABELS, TASKS, make_model, make_spec
 from pairs import spec_of
 
 from features.fitted import Fitted, Outcome
-from model.base_rates import BaseRates, log_odds
 from model.funnels import FUNNELS
+from model.objectives.base_rates import BaseRates, log_odds
 from model.ranking import RankingModel
 
 

@@ -14,7 +14,7 @@ from model_data import make_estimator, make_model, write_data
 from test_model_interruptions import assert_same, state
 
 from features.errors import FunnelError
-from model.estimator import identity
+from model.estimator import model_json
 from model.estimator.checkpoints import Checkpoints
 from model.estimator.estimator import RankingEstimator
 
@@ -153,7 +153,7 @@ def test_model_json_is_written_beside_and_only_where_it_changes(trained, monkeyp
         raise OSError("full")
 
     kept = path.read_text()
-    monkeypatch.setattr(identity.os, "replace", fail)
+    monkeypatch.setattr(model_json.os, "replace", fail)
     with pytest.raises(OSError, match="full"):
         run.identity.write(run.config, run.fitted, {"precision": "another", "xla": True})
     assert path.read_text() == kept

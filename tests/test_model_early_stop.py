@@ -8,7 +8,7 @@ import tensorflow as tf
 from model_data import make_estimator, make_spec, write_data
 
 from model.data.input import Data
-from model.estimator.early_stop import EarlyStop, HeldOutLoss
+from model.estimator.callbacks.held_out_loss import EarlyStop, HeldOutLoss
 
 CONTEXT = tf.distribute.InputContext()
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from model_data import make_spec
 
 from features.fitted import Fitted
-from model.embedding import Columns, Embeddings, Inputs, draw, pool
+from model.embeddings.tables import Columns, Embeddings, Inputs, draw, pool
 
 SPEC = make_spec(
     features={

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from features.errors import FunnelError
-from model.evaluation.metric_rules import Condition
-from model.serving.exporters import BestExporter, FinalExporter, LatestExporter
+from model.estimator.exporters import BestExporter, FinalExporter, LatestExporter
+from model.evaluation.conditions import Condition
 
 
 class Estimator:

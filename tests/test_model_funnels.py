@@ -12,7 +12,7 @@ from features.errors import FunnelError
 from features.fitted import Fitted
 from model.config import ModelConfig
 from model.funnels import FUNNELS
-from model.objectives import Probability, Value
+from model.objectives.objective import Probability, Value
 from model.ranking import RankingModel
 
 SPEC = make_spec()

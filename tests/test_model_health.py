@@ -11,7 +11,7 @@ from model_data import FEATURES, SMALL, make_estimator, make_model, make_spec, w
 from pairs import COURSES, config_of, spec_of
 
 from features.fitted import Fitted
-from model.embedding import Embeddings, draw, unchanged
+from model.embeddings.tables import Embeddings, draw, unchanged
 from model.estimator.warm_start import WarmStart
 from model.evaluation.health import ActivationSums, alarms, sum_units
 from model.layers import MLP, CrossExperts, Experts, Gate

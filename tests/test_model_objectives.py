@@ -7,7 +7,14 @@ import pytest
 import tensorflow as tf
 from model_data import LABELS, TASKS, make_spec
 
-from model.objectives import both, cross_entropy, entire_space, from_logit, joint, own_space
+from model.objectives.objective import (
+    both,
+    cross_entropy,
+    entire_space,
+    from_logit,
+    joint,
+    own_space,
+)
 
 CHAIN = make_spec(
     labels=LABELS | {"return": {"event": "returns", "within": "7d", "after": "convert"}},

@@ -6,7 +6,7 @@ import tensorflow as tf
 from model_data import make_model, make_spec
 
 from features.errors import FunnelError
-from model.embedding import Inputs
+from model.embeddings.tables import Inputs
 from model.sharing import SHARING
 from model.sharing.cgc import SHARED
 

@@ -14,7 +14,7 @@ from model_data import FEATURES, SMALL, make_model, make_spec
 from features.errors import FunnelError
 from features.fitted import Fitted
 from model.config import ModelConfig
-from model.embedding import History, Inputs
+from model.embeddings.tables import History, Inputs
 from model.ranking import RankingModel
 from model.sharing import SHARING
 from model.sharing.base import EXPERTS, shared_part

@@ -10,8 +10,8 @@ from model_data import DWELL, make_estimator, make_model, make_spec, write_data
 
 from features.errors import FunnelError
 from model.estimator.estimator import RankingEstimator
+from model.estimator.exporters import BestExporter, FinalExporter
 from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
-from model.serving.exporters import BestExporter, FinalExporter
 
 SPEC = make_spec(**DWELL)
 

@@ -8,7 +8,7 @@ from model_data import make_model, make_spec, make_train
 from test_model_trainer import FITTED, SPEC, make_batch, run
 
 from features.errors import FunnelError
-from model.embedding import row_ranges
+from model.embeddings.tables import row_ranges
 from model.training.strategy import make_strategy
 from model.training.trainer import Trainer
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from model_data import EVERY_KIND, FEATURES, make_estimator, make_model, make_spec, write_data
 
 from features.errors import FunnelError
-from model.embedding import row_ranges
+from model.embeddings.tables import row_ranges
 from model.estimator.warm_start import WarmStart
 
 TINY = 1e-30

@@ -6,9 +6,9 @@ from model_data import EVERY_KIND, make_model, make_spec
 
 from features.fitted import Fitted
 from model.config import ModelConfig
-from model.embedding import Columns, Embeddings
+from model.embeddings.tables import Columns, Embeddings
+from model.embeddings.wide import Wide
 from model.ranking import RankingModel
-from model.wide import Wide
 
 FEATURES = {
     "user": {"kind": "categorical", "buckets": 4, "dim": 2},

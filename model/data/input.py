@@ -13,7 +13,7 @@ from features.errors import FunnelError
 from features.fitted import Fitted
 from features.manifest import read_manifest
 from features.spec import Spec
-from model.data.staging import RemoteDirectory, is_remote
+from model.data.remote_cache import RemoteDirectory, is_remote
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 READ_AT_ONCE = 4  # shards
@@ -25,7 +25,7 @@ COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}  # tf.data's names
 class Data:
     """A preprocessed directory, checked against the spec and its own manifest.
 
-    It may be elsewhere, as s3://bucket/ads/data: see model.data.staging; at most `cache_gib` of
+    It may be elsewhere, as s3://bucket/ads/data: see model.data.remote_cache; at most `cache_gib` of
     such copies are kept. Raises FunnelError when it is absent, was made with another spec, or lacks
     bytes that its manifest lists.
     """

@@ -10,7 +10,7 @@ import tensorflow as tf
 from features import graph
 from features.errors import FunnelError
 from features.fitted import Fitted
-from model.estimator.identity import RankingConfig
+from model.estimator.model_json import RankingConfig
 from model.training.strategy import gathered
 from model.training.trainer import Stretch, Trainer
 

@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from model import calibration
-from model.base_rates import BaseRates
 from model.calibration import CalibrationMap
 from model.data.id_check import checked, explained
 from model.estimator.checkpoints import (
@@ -29,12 +28,13 @@ from model.estimator.checkpoints import (
     step_of,
 )
 from model.estimator.diagnosis import check_finite
-from model.estimator.identity import Identity, RankingConfig
+from model.estimator.model_json import Identity, RankingConfig
 from model.estimator.warm_start import WarmStart
 from model.evaluation import metrics
 from model.evaluation.gates import GateSums
 from model.evaluation.gates import alarms as gate_alarms
 from model.evaluation.health import ActivationSums, alarms, sum_units
+from model.objectives.base_rates import BaseRates
 from model.ranking import RankingModel
 from model.serving.export import Export, export
 from model.training.config import RunConfig

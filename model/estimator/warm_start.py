@@ -15,10 +15,10 @@ import tensorflow as tf
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
-from model.embedding import flat_columns, row_ranges
+from model.embeddings.tables import flat_columns, row_ranges
+from model.embeddings.wide import wide_ranges
 from model.estimator.checkpoints import first_readable
-from model.estimator.identity import Identity, RankingConfig
-from model.wide import wide_ranges
+from model.estimator.model_json import Identity, RankingConfig
 
 READING = {
     "pooling",

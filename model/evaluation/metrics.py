@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from features.errors import FunnelError
 from features.spec import Spec
-from model.objectives import entire_space, own_space
+from model.objectives.objective import entire_space, own_space
 
 Tenth = tuple[float, float, int]
 CLIP = 1e-7  # logloss of a float32 probability that rounded to 0 or 1

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from features.errors import FunnelError
 from features.spec import Spec
-from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams, check_chain
 from model.layers import MLP, Transfer
-from model.objectives import Labels, Objective, Prediction, from_logit, quotient
+from model.objectives.base_rates import BaseRates, log_odds
+from model.objectives.objective import Labels, Objective, Prediction, from_logit, quotient
 
 
 class AITM(Funnel):

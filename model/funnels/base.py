@@ -11,9 +11,9 @@ from pydantic import Field
 
 from features.errors import FunnelError, nearest
 from features.spec import Spec
-from model.base_rates import BaseRates
 from model.layers import MLP
-from model.objectives import (
+from model.objectives.base_rates import BaseRates
+from model.objectives.objective import (
     Labels,
     Objective,
     Prediction,

@@ -11,9 +11,9 @@ from pydantic import Field
 
 from features.errors import FunnelError
 from features.spec import Spec
-from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams, check_chain
-from model.objectives import (
+from model.objectives.base_rates import BaseRates, log_odds
+from model.objectives.objective import (
     Hidden,
     Labels,
     Objective,

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from features.errors import FunnelError, nearest
 from features.spec import Spec
-from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams, refuse_numbers
-from model.objectives import Labels, Objective, Prediction, either, from_logit, joint
+from model.objectives.base_rates import BaseRates, log_odds
+from model.objectives.objective import Labels, Objective, Prediction, either, from_logit, joint
 
 
 class ESM2(Funnel):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from features.spec import Spec
-from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams, check_chain
-from model.objectives import Labels, Objective, Prediction
+from model.objectives.base_rates import BaseRates, log_odds
+from model.objectives.objective import Labels, Objective, Prediction
 
 
 class ESMM(Funnel):

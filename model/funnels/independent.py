@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from features.spec import Spec
-from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams
-from model.objectives import (
+from model.objectives.base_rates import BaseRates, log_odds
+from model.objectives.objective import (
     Labels,
     Objective,
     Prediction,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.embedding import Table
+from model.embeddings.tables import Table
 from model.optimizers.base import Rule
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from pydantic import Field
 
 from features.errors import FunnelError, nearest
-from model.embedding import Inputs
+from model.embeddings.tables import Inputs
 from model.layers import Experts
 from model.sharing.base import Sharing, SharingParams, Units
 

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from features.errors import FunnelError
 from features.settings import Settings
 from features.spec import Spec
-from model.embedding import History, Inputs
+from model.embeddings.tables import History, Inputs
 from model.layers import CrossExperts, Experts, FMExperts, LSTMExperts
 
 Units = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]

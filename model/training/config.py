@@ -50,7 +50,7 @@ class TrainConfig(Settings):
     model.training.precision. A batch size and a length that are left open follow from the number of
     training rows: see model.training.defaults. With `early_stop` the share `held_out` of the
     training rows is not trained on, and ends the training where its loss stops falling: see
-    model.estimator.early_stop.
+    model.estimator.callbacks.held_out_loss.
     """
 
     batch_size: int | None = Field(None, ge=1)

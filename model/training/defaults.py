@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from features.errors import FunnelError
-from model.base_rates import BaseRates
+from model.objectives.base_rates import BaseRates
 from model.training.config import TrainConfig
 
 STEPS = 150  # an epoch's, about

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.embedding import Columns
-from model.objectives import Objective
+from model.embeddings.tables import Columns
+from model.objectives.objective import Objective
 from model.optimizers.loss_scale import LossScale
 from model.ranking import RankingModel
 from model.weighting.base import Weighting

@@ -11,7 +11,7 @@ import tensorflow as tf
 from features.declarations import Embedded
 from features.fitted import Fitted
 from features.spec import Spec
-from model.embedding import Columns, Embeddings, Table, pool, row_ranges
+from model.embeddings.tables import Columns, Embeddings, Table, pool, row_ranges
 
 
 class Wide(tf.Module):

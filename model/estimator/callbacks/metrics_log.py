@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from features.errors import FunnelError
-from model.evaluation.metric_rules import Metric
+from model.evaluation.conditions import Metric
 from model.training.progress import Progress
 
 

@@ -13,10 +13,10 @@ from typing import Any
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
-from model.base_rates import BaseRates
 from model.config import ModelConfig
 from model.data.input import Data
 from model.estimator.checkpoints import listed
+from model.objectives.base_rates import BaseRates
 from model.training.config import TrainConfig
 from model.training.defaults import suited
 

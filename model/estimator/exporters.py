@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.evaluation.metric_rules import Condition, Metric, Metrics
+from model.evaluation.conditions import Condition, Metric, Metrics
 
 if TYPE_CHECKING:
     from model.estimator.estimator import RankingEstimator
