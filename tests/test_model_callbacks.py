@@ -115,7 +115,7 @@ def test_early_stopping_counts_evaluations_without_improvement():
     stop = EarlyStopping("ctr auc", patience=2, min_delta=0.01)
     told = [stop(evaluation(step, auc)) for step, auc in enumerate((0.7, 0.705, 0.72, None, 0.725))]
     assert told == [False, False, False, False, True]  # .705 and .725 are better by less than .01
-    assert (stop.best, stop.best_step) == (0.72, 2)
+    assert stop.best == 0.72
     assert not EarlyStopping("ctr auc")(REPORT)  # a report is no evaluation
 
 
@@ -138,9 +138,9 @@ def test_early_stopping_counts_on_after_an_interruption(tmp_path):
 @pytest.mark.parametrize(
     ("metric", "said"),
     [
-        ("auc", "'auc' names no metric: write the task and the metric, as in 'ctcvr auc'"),
-        ("ctr calibration", "'ctr calibration' has no better end"),
-        ("cvr auc", "'cvr auc' is not measured; what is: ctr: auc, logloss"),
+        ("auc", "'auc' does not name a metric: write the task and the metric, as in 'ctcvr auc'"),
+        ("ctr calibration", "'ctr calibration' has no better direction"),
+        ("cvr auc", "'cvr auc' is not measured; these are: ctr: auc, logloss"),
     ],
 )
 def test_metrics_that_cannot_be_followed(metric, said):

@@ -1,26 +1,25 @@
-"""What is published during a training: the latest, the final or the best model, each in a directory
-of its own.
-"""
+"""Exports during a training: the latest, the final or the best model, each in its own directory."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from model.evaluation.conditions import Condition, Metric, Metrics
-
-if TYPE_CHECKING:
-    from model.estimator.estimator import RankingEstimator
+from features.files import write_text
+from model.estimator.estimator import RankingEstimator
+from model.evaluation.conditions import Condition, Metrics, TaskMetric
 
 
 @dataclass(frozen=True)
 class LatestExporter:
-    """Exports after each evaluation to directory/<version>; the newest `keep` stay."""
+    """Exports after each evaluation to directory/<version>; the newest `keep` versions stay.
+
+    Example:
+        EvalSpec(input_fn, every_steps=1000, exporters=[LatestExporter(Path("latest"), keep=3)])
+    """
 
     directory: Path
     keep: int = 5
@@ -33,7 +32,7 @@ class LatestExporter:
 
 @dataclass(frozen=True)
 class FinalExporter:
-    """Exports at the end of the training."""
+    """Exports once, at the end of the training, to directory/<version>."""
 
     directory: Path
 
@@ -44,52 +43,56 @@ class FinalExporter:
 
 
 class BestExporter:
-    """Exports when `metric` is better than at any evaluation before, among those at which all of
-    `provided` hold.
+    """Exports whenever `metric` is better than at every evaluation before.
 
-    directory/best.json remembers the best, so that a training that was interrupted does not publish
-    a worse one.
+    directory/best.json remembers the best value, so that a resumed training does not publish a
+    worse model.
+
+    Args:
+        directory: receives the versions.
+        metric: the task and one of METRICS with a direction, as in "ctcvr auc".
+        provided: conditions that must all hold, as in "ctr auc >= 0.7"; an evaluation at which one
+            fails counts neither as better nor as best.
+        keep: the newest versions that stay.
+
+    Raises:
+        FunnelError: the metric has no direction, or a condition cannot be read; at an evaluation,
+            a metric is not measured.
+
+    Example:
+        BestExporter(Path("best"), metric="ctcvr auc", provided=["ctr calibration <= 1.1"])
     """
 
     def __init__(
         self, directory: Path, *, metric: str, provided: Sequence[str] = (), keep: int = 1
     ) -> None:
-        self.directory, self.metric, self.keep = directory, Metric.parse(metric), keep
+        self.directory, self.metric, self.keep = directory, TaskMetric.parse(metric), keep
         self.conditions = [Condition.parse(text) for text in provided]
         self.higher = self.metric.higher
 
     def __call__(
         self, estimator: RankingEstimator, metrics: Metrics, step: int, at_end: bool
     ) -> Path | None:
-        value, best = self.metric.of(metrics), self._best()
-        held = [
-            condition.holds(metrics) for condition in self.conditions
-        ]  # all of them: an unknown metric is an error at once
-        if (
-            value is None
-            or not all(held)
-            or (best is not None and (value <= best if self.higher else value >= best))
-        ):
+        value = self.metric.of(metrics)
+        # Every condition is computed, so that an unknown metric is an error at once.
+        held = [condition.holds(metrics) for condition in self.conditions]
+        if value is None or not all(held) or not self._is_better(value):
             return None
         path = publish(estimator, self.directory, self.keep)
-        unfinished = self.directory / ".best.json"
-        unfinished.write_text(
-            json.dumps(
-                {"metric": str(self.metric), "value": value, "step": step, "version": path.name}
-            )
-            + "\n"
-        )
-        os.replace(unfinished, self.directory / "best.json")
+        best = {"metric": str(self.metric), "value": value, "step": step, "version": path.name}
+        write_text(self.directory / "best.json", json.dumps(best) + "\n")
         return path
 
-    def _best(self) -> float | None:
+    def _is_better(self, value: float) -> bool:
         path = self.directory / "best.json"
         known = json.loads(path.read_text()) if path.exists() else {}
-        return known["value"] if known.get("metric") == str(self.metric) else None
+        if known.get("metric") != str(self.metric):
+            return True
+        return value > known["value"] if self.higher else value < known["value"]
 
 
 def publish(estimator: RankingEstimator, directory: Path, keep: int | None) -> Path:
-    """Exports a new version, and removes all but the newest `keep` then."""
+    """Exports a new version, then removes all but the newest `keep`; returns its directory."""
     path = estimator.export_saved_model(directory).path
     versions = sorted(
         (p for p in directory.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)

@@ -1,4 +1,4 @@
-"""Metrics by name, as in "ctcvr auc", and conditions on them, as in "ctr auc >= 0.7"."""
+"""Metrics of tasks by name, as in "ctcvr auc", and conditions, as in "ctr auc >= 0.7"."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass
 
 from features.errors import FunnelError
+from model.metrics import METRICS
 
 Metrics = dict[str, dict[str, float | None]]
-LOWER_IS_BETTER = ("logloss", "mse", "mae")
-HIGHER_IS_BETTER = ("auc", "precision", "recall", "accuracy")
 COMPARISONS = {
     ">=": operator.ge,
     "≥": operator.ge,
@@ -22,40 +21,53 @@ COMPARISONS = {
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One number of an evaluation: of a task or joint, by its name."""
+class TaskMetric:
+    """A metric of one task or joint.
+
+    Example:
+        >>> metric = TaskMetric.parse("ctcvr auc")
+        >>> metric.higher
+        True
+        >>> metric.of({"ctcvr": {"auc": 0.7}})
+        0.7
+    """
 
     task: str
     name: str
 
     @classmethod
-    def parse(cls, text: str) -> Metric:
+    def parse(cls, text: str) -> TaskMetric:
         words = text.split()
         if len(words) != 2:
             raise FunnelError(
-                f"'{text}' names no metric: write the task and the metric, as in 'ctcvr auc'"
+                f"'{text}' does not name a metric: write the task and the metric, as in 'ctcvr auc'"
             )
         return cls(*words)
 
     @property
     def higher(self) -> bool:
-        """Whether more of it is better. Raises FunnelError for one that has no better end, like
-        calibration.
+        """Whether a higher value is better.
+
+        Raises:
+            FunnelError: METRICS gives it no direction, as calibration, or does not know it.
         """
-        if self.name not in HIGHER_IS_BETTER + LOWER_IS_BETTER:
-            known = ", ".join(HIGHER_IS_BETTER + LOWER_IS_BETTER)
+        known = {name: m.better for name, m in METRICS.items() if m.better is not None}
+        if self.name not in known:
             raise FunnelError(
-                f"'{self}' has no better end: choose one of {known}; others can be conditions, as in 'ctr calibration <= 1.1'"
+                f"'{self}' has no better direction: choose one of {', '.join(known)}; "
+                "others can be conditions, as in 'ctr calibration <= 1.1'"
             )
-        return self.name in HIGHER_IS_BETTER
+        return known[self.name] == "higher"
 
     def of(self, metrics: Metrics) -> float | None:
-        """Its value, None where it is not defined, as the AUC of labels that are all alike. Raises
-        FunnelError when it is not measured.
+        """Its value in an evaluation; None where it is undefined.
+
+        Raises:
+            FunnelError: the evaluation does not measure it.
         """
         if self.name not in metrics.get(self.task, {}):
             known = "; ".join(f"{task}: {', '.join(own)}" for task, own in metrics.items())
-            raise FunnelError(f"'{self}' is not measured; what is: {known}")
+            raise FunnelError(f"'{self}' is not measured; these are: {known}")
         return metrics[self.task][self.name]
 
     def __str__(self) -> str:
@@ -64,9 +76,14 @@ class Metric:
 
 @dataclass(frozen=True)
 class Condition:
-    """A bound on a metric."""
+    """A bound on a metric.
 
-    metric: Metric
+    Example:
+        >>> Condition.parse("ctr auc >= 0.7").holds({"ctr": {"auc": 0.8}})
+        True
+    """
+
+    metric: TaskMetric
     comparison: str
     bound: float
 
@@ -74,13 +91,13 @@ class Condition:
     def parse(cls, text: str) -> Condition:
         match = re.fullmatch(r"\s*(.+?)\s*(>=|<=|≥|≤|>|<)\s*([-+.\deE]+)\s*", text)
         try:
-            return cls(Metric.parse(match[1]), match[2], float(match[3]))
-        except (TypeError, ValueError):
-            raise FunnelError(
-                f"'{text}' is no condition: write one as in 'ctr auc >= 0.7'"
-            ) from None
+            if match is not None:
+                return cls(TaskMetric.parse(match[1]), match[2], float(match[3]))
+        except ValueError:
+            pass
+        raise FunnelError(f"'{text}' is not a condition: write one as in 'ctr auc >= 0.7'")
 
     def holds(self, metrics: Metrics) -> bool:
-        """Whether it does; where the metric is not defined it does not."""
+        """Whether the metric keeps the bound; False where it is undefined."""
         value = self.metric.of(metrics)
         return value is not None and COMPARISONS[self.comparison](value, self.bound)
