@@ -98,7 +98,7 @@ def train(
                 config.save(run.ranking.train)
             falling = run.still_falling()
             done(f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}")
-        if interrupts.asked or trained.ended == "signal":  # here, or at another worker
+        if interrupts.requested or trained.ended == "signal":  # here, or at another worker
             raise Interrupted(trained.step)
     if falling:
         console.print(f"[dim]· {escape(falling)}[/dim]")
@@ -123,8 +123,8 @@ def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
             _add_truth(config, predictions, results)
         health = estimator.health(run.eval_input)
         done(_shown(results), evaluation=results, health=health)
-    for alarm in health["alarms"]:
-        console.print(f"[yellow]warning:[/yellow] {escape(alarm)}")
+    for line in health["warnings"]:
+        console.print(f"[yellow]warning:[/yellow] {escape(line)}")
 
 
 def _shown(results: dict[str, dict]) -> str:

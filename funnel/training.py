@@ -14,12 +14,14 @@ from features.errors import FunnelError
 from funnel.cli.training_bar import training_bar
 from funnel.config.config import Config
 from funnel.console import console
-from model.data.input import Data
+from model.data.input import Data, InputFn
 from model.estimator.callbacks import EarlyStopping, MetricsLog, Profile, TensorBoard, last_fall
 from model.estimator.callbacks.held_out_loss import AN_EPOCH, EarlyStop
-from model.estimator.estimator import InputFn, RankingEstimator, Trained
+from model.estimator.estimator import RankingEstimator
 from model.estimator.exporters import BestExporter, FinalExporter, LatestExporter
-from model.estimator.model_json import Identity, RankingConfig
+from model.estimator.model_json import ModelJson
+from model.estimator.ranking_config import RankingConfig
+from model.estimator.session import Trained
 from model.estimator.train_and_evaluate import EvalSpec, Exporter, TrainSpec, train_and_evaluate
 from model.estimator.warm_start import WarmStart
 from model.training.progress import Callback
@@ -51,7 +53,7 @@ def suited(
         data or Data(config.source, config.spec, config.run_config.cache_gib),
         warm_start_of(config),
     )
-    own = None if anew or start is None else Identity(model_dir or config.model_dir).known()
+    own = None if anew or start is None else ModelJson(model_dir or config.model_dir).read()
     earlier = own["chosen"] if own else start.chosen if start else None
     return RankingConfig.of(data, config.model, config.train, earlier)
 
@@ -77,7 +79,7 @@ class Run:
             self.ranking,
             self.model_dir,
             run_config,
-            anew=anew,
+            start_over=anew,
             warm_start=warm_start_of(config),
             held_out_input=self.held_out_input if self.ranking.held_out else None,
             warn=warn,

@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 
 from features.settings import Settings
 from features.spec import Spec
-from model.objectives.objective import Prediction, Probability, entire_space, from_logit, own_space
+from model.objectives.predictions import Prediction, Probability, from_logit
+from model.objectives.sample_spaces import entire_space, own_space
 
 POSITIVES, BINS = 20, 50  # at least so many in a bin, and at most so many bins
 

@@ -39,7 +39,7 @@ class ModelConfig(Settings):
         self.sharing.check(spec)
         heads = funnel.heads_of(self.funnel, spec)
         self.sharing.check_heads(heads)
-        found = funnel.trial(self.funnel, spec)
+        found = funnel.probe_objectives(self.funnel, spec)
         self._check_weighting(found, heads)
         return [objective for objective, _ in found]
 
@@ -49,12 +49,12 @@ class ModelConfig(Settings):
         self._check_penalties({o.name: o.penalty for o, _ in found if o.penalty}, list(weighed))
         self.weighting.check(list(weighed))
         for objective, _ in found:
-            if kind.of_nonnegative and objective.nonnegative_with:
+            if kind.needs_nonnegative_losses and objective.nonnegative_with:
                 raise FunnelError(
                     f"model.weighting = '{self.weighting.name}' is of losses that are at least 0, and that of '{objective.name}' may be "
                     f"negative: choose another weighting, or model.funnel.{objective.nonnegative_with}"
                 )
-        if kind.of_gradients:
+        if kind.needs_task_gradients:
             self._check_compared(kind, heads, weighed)
 
     def _check_penalties(self, penalties: dict[str, str], weighed: list[str]) -> None:
@@ -72,8 +72,8 @@ class ModelConfig(Settings):
         """Raises FunnelError where there are no weights whose gradients the weighting could
         compare.
         """
-        parts = self.sharing.parts(heads)
-        if kind.of_last_layer:
+        parts = self.sharing.head_groups(heads)
+        if kind.uses_last_shared_layer:
             what, found = (
                 "a layer that all of several heads share",
                 len(heads) > 1 and set(heads) in parts,

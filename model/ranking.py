@@ -15,12 +15,13 @@ from features.spec import Spec
 from model import calibration
 from model.calibration import CalibrationMap
 from model.config import ModelConfig
-from model.embeddings.tables import Columns, Embeddings, Inputs, Table
+from model.embeddings.inputs import Columns, Inputs
+from model.embeddings.tables import Embeddings, Table
 from model.embeddings.wide import Wide
 from model.funnels import FUNNELS
 from model.layers.network import Activations, observed
 from model.objectives.base_rates import BaseRates
-from model.objectives.objective import Prediction, Probability, Value
+from model.objectives.predictions import Prediction, Probability, Value
 from model.sharing import SHARING
 from model.sharing.base import shared_part
 
@@ -57,7 +58,7 @@ class RankingModel(tf.Module):
     ) -> dict[str, Prediction]:
         """ids [B, S] and dense [B, D] as they were written → predictions [B] of tasks and joints."""
         columns = self.read(ids, dense, vocabularies)
-        return self.forward(columns, self.look_up(self.places(columns)))
+        return self.forward(columns, self.look_up(self.row_ids(columns)))
 
     def read(
         self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
@@ -71,16 +72,16 @@ class RankingModel(tf.Module):
         rows = graph.table_rows(spec, fitted, ids, dense, vocabularies)
         return Columns(rows, graph.normalise(spec, fitted, dense), graph.weights(spec, dense))
 
-    def places(self, columns: Columns) -> list[tf.Tensor]:
+    def row_ids(self, columns: Columns) -> list[tf.Tensor]:
         """The rows of each of `tables` that a batch reads, [B, E of its dimension]."""
-        own = [embeddings.places(columns) for embeddings in self.embeddings]
-        return [*itertools.chain(*own), *(self.wide.places(own[0]) if self.wide else [])]
+        own = [embeddings.row_ids(columns) for embeddings in self.embeddings]
+        return [*itertools.chain(*own), *(self.wide.row_ids(own[0]) if self.wide else [])]
 
-    def look_up(self, places: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    def look_up(self, row_ids: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """[B, E, dim] of each table."""
         return [
-            tf.gather(table.variable, place)
-            for table, place in zip(self.tables, places, strict=True)
+            tf.gather(table.variable, rows)
+            for table, rows in zip(self.tables, row_ids, strict=True)
         ]
 
     def forward(
@@ -123,7 +124,7 @@ class RankingModel(tf.Module):
         found = {}
         columns = self.read(ids, dense)
         for sharing, inputs in zip(
-            self.sharings, self._inputs(columns, self.look_up(self.places(columns))), strict=True
+            self.sharings, self._inputs(columns, self.look_up(self.row_ids(columns))), strict=True
         ):
             found |= sharing.gate_weights(inputs)
         return found
@@ -131,7 +132,7 @@ class RankingModel(tf.Module):
     def observe(self, ids: tf.Tensor, dense: tf.Tensor) -> tuple[dict[str, tf.Tensor], Activations]:
         """(each gate's distribution, as `gate_weights`; the activations of every hidden layer)."""
         columns = self.read(ids, dense)
-        inputs = self._inputs(columns, self.look_up(self.places(columns)))
+        inputs = self._inputs(columns, self.look_up(self.row_ids(columns)))
         representations, gates = {}, {}
         with observed() as activations:
             for sharing, own in zip(self.sharings, inputs, strict=True):
@@ -218,6 +219,6 @@ class RankingModel(tf.Module):
         """Moving averages of batch normalization and the states of dropout's random generators."""
         return [v for layer in self._layers for v in layer.non_trainable_variables]
 
-    def regularisation(self) -> tf.Tensor:
+    def regularization(self) -> tf.Tensor:
         """Σ λ·w² of the layers that have an l2, 0 without."""
         return tf.add_n([tf.zeros([]), *(loss for layer in self._layers for loss in layer.losses)])

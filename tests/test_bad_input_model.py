@@ -153,7 +153,7 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
         ),
         (
             ['model.weighting={name="fixed", weights={ctrs=1}}'],
-            "model.weighting.weights names 'ctrs', which is no objective: did you mean 'ctr'?",
+            "model.weighting.weights names 'ctrs', which is not an objective: did you mean 'ctr'?",
         ),
         (
             ["model.funnel=aitm", 'model.weighting={name="fixed", weights={calibrator_cvr=2}}'],

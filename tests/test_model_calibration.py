@@ -14,7 +14,7 @@ from features.spec import Spec
 from model import calibration
 from model.calibration import CalibrationMap, fit
 from model.funnels import FUNNELS
-from model.objectives.objective import from_logit, joint, unweighted
+from model.objectives.predictions import from_logit, joint, unweighted
 
 
 def p_of(prediction) -> np.ndarray:

@@ -8,7 +8,7 @@ from model_data import TASKS, make_model, make_spec, make_train, write_data
 from features.errors import FunnelError
 from features.fitted import Outcome
 from model.data.input import Data
-from model.estimator.model_json import RankingConfig
+from model.estimator.ranking_config import RankingConfig
 from model.objectives.base_rates import BaseRates
 from model.training.config import TrainConfig
 from model.training.defaults import batch_size, suited

@@ -92,9 +92,7 @@ def test_conditions(text, holds):
 
 @pytest.mark.parametrize("text", ["ctr auc", "auc >= 0.5", "ctr auc >= x", "ctr auc == 1", ""])
 def test_what_is_no_condition(text):
-    with pytest.raises(
-        FunnelError, match=r"is not a condition: write one as in 'ctr auc >= 0\.7'"
-    ):
+    with pytest.raises(FunnelError, match=r"is not a condition: write one as in 'ctr auc >= 0\.7'"):
         Condition.parse(text)
 
 

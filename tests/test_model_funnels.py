@@ -12,7 +12,7 @@ from features.errors import FunnelError
 from features.fitted import Fitted
 from model.config import ModelConfig
 from model.funnels import FUNNELS
-from model.objectives.objective import Probability, Value
+from model.objectives.predictions import Probability, Value
 from model.ranking import RankingModel
 
 SPEC = make_spec()
@@ -382,7 +382,7 @@ def test_tasks_that_do_not_fit_are_refused(funnel, spec, problem):
         ),
         (
             {"name": "esmm", "tower_units": {"ctr": [4], "cvr": [4], "cvrr": [4]}},
-            r"names 'cvrr', which is no head: did you mean 'cvr'",
+            r"names 'cvrr', which is not a head: did you mean 'cvr'",
         ),
         (
             {"name": "aitm", "tower_units": {"ctr": [4], "cvr": [5]}},

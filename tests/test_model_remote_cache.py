@@ -27,7 +27,7 @@ from model.data import remote_cache
 from model.data.input import Data
 from model.data.remote_cache import GIB, RemoteDirectory, is_remote
 from model.estimator.estimator import RankingEstimator
-from model.estimator.model_json import RankingConfig
+from model.estimator.ranking_config import RankingConfig
 
 SPEC = make_spec()
 URI = "s3://logs/ads/data"

@@ -14,7 +14,7 @@ from model_data import FEATURES, SMALL, make_model, make_spec
 from features.errors import FunnelError
 from features.fitted import Fitted
 from model.config import ModelConfig
-from model.embeddings.tables import History, Inputs
+from model.embeddings.inputs import History, Inputs
 from model.ranking import RankingModel
 from model.sharing import SHARING
 from model.sharing.base import EXPERTS, shared_part
@@ -76,7 +76,7 @@ def test_every_head_depends_on_what_is_shared_last(kind):
     assert (
         bool(layer.last_shared)
         is (kind != "single_task")
-        is (set(HEADS) in layer.params.parts(HEADS))
+        is (set(HEADS) in layer.params.head_groups(HEADS))
     )
     for total in sums.values():
         gradients = tape.gradient(total, [w.value for w in layer.last_shared])
@@ -250,7 +250,7 @@ def test_a_bare_name_and_a_dump_give_the_same_params(name):
         (
             FEATURES,
             ["tags"],
-            r"model\.sharing\.sequences names 'tags', which is no sequence feature \(known: recent\)",
+            r"model\.sharing\.sequences names 'tags', which is not a sequence feature \(known: recent\)",
         ),
         (
             FEATURES | {"longer": FEATURES["recent"] | {"max_length": 4}},

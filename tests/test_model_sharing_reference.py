@@ -8,7 +8,7 @@ import reference_sharing as ref
 import tensorflow as tf
 from reference_check import assert_outputs, assert_outputs_and_gradients, precision
 
-from model.embeddings.tables import History, Inputs
+from model.embeddings.inputs import History, Inputs
 from model.sharing import SHARING
 from model.sharing.base import EXPERTS
 

@@ -216,7 +216,7 @@ def test_options_are_checked(table, problem):
     [
         (
             {"name": "fixed", "weights": {"ctcvr": 1.0}},
-            r"weights names 'ctcvr', which is no objective: .*c[tv]r",
+            r"weights names 'ctcvr', which is not an objective: .*c[tv]r",
         ),
     ],
 )

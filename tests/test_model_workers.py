@@ -156,7 +156,7 @@ def test_workers_that_go_on_from_unlike_steps_are_refused(monkeypatch):
     monkeypatch.setattr(strategy, "gathered", lambda _, step: [[step], [0]])
     with pytest.raises(
         FunnelError,
-        match=r"worker 1 goes on from step 0, worker 0 from step 4: .* a file system that all workers share",
+        match=r"worker 1 resumes from step 0, worker 0 from step 4: .* a file system that all workers share",
     ):
         strategy.check_restored(None, 4)
 
@@ -184,7 +184,7 @@ def test_workers_that_disagree_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "TF_CONFIG is no JSON"),
+        ("{", "TF_CONFIG is not JSON"),
         ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}', "TF_CONFIG names ps beside workers"),
     ],
 )

@@ -1,176 +1,107 @@
-"""What a run's checkpoints are of: model.json, and the refusal to mix two runs in one directory."""
+"""model.json: identifies a run's checkpoints and refuses to mix two runs."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from features.errors import FunnelError
+from features.files import replacing, write_text
 from features.fitted import Fitted
-from features.spec import Spec
-from model.config import ModelConfig
-from model.data.input import Data
 from model.estimator.checkpoints import listed
-from model.objectives.base_rates import BaseRates
-from model.training.config import TrainConfig
-from model.training.defaults import suited
 
 
-@dataclass(frozen=True)
-class RankingConfig:
-    """All that decides what is learnt: the features with what was taken from their training split,
-    the architecture, the training.
+class ModelJson:
+    """model.json of a model directory, and the raw rows beside it that exports are checked with.
 
-    `data` names the training rows, which a checkpoint's position in the input counts in. `sample`
-    is a Parquet file of raw rows that an export is checked with. `held_out` is the share of the
-    training rows that is not trained on; `chosen` is what suits the number of `rows` where the
-    configuration left it open, and `notes` say so.
+    A directory without a checkpoint binds nothing.
     """
-
-    spec: Spec
-    model: ModelConfig
-    train: TrainConfig
-    fitted: Fitted
-    data: str = ""
-    sample: Path | None = None
-    held_out: float = 0.0
-    chosen: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        data: Data,
-        model: ModelConfig,
-        train: TrainConfig,
-        earlier: Mapping[str, float] | None = None,
-    ) -> RankingConfig:
-        """The configuration over a preprocessed directory: what `train` leaves open is what suits
-        its rows, or `earlier`, what was chosen for the run of a warm start.
-        """
-        shards = "".join(shard["sha256"] for shard in data.manifest["shards"]["train"])
-        rates = BaseRates(data.spec, data.fitted.outcomes)
-        suiting = suited(
-            train, data.rows("train"), rates, lambda share: int(data.held_out(share).sum()), earlier
-        )
-        named = hashlib.sha256(shards.encode()).hexdigest()[:16]
-        return cls(
-            data.spec,
-            model,
-            suiting.train,
-            data.fitted,
-            named,
-            data.sample,
-            suiting.held_out,
-            suiting.chosen,
-            suiting.notes,
-        )
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint's meaning depends on. Thresholds are read by metrics alone."""
-        return {
-            "spec": self.spec.model_dump(
-                mode="json", exclude_none=True, exclude={"tasks": {"__all__": {"threshold"}}}
-            ),
-            "model": self.model.model_dump(mode="json"),
-        }
-
-    @property
-    def course(self) -> dict[str, Any]:
-        """What the course of a training depends on, besides its identity and the mode that
-        precision and xla come to on its machine.
-        """
-        return {
-            "train": self.train.model_dump(
-                mode="json", exclude={"steps", "epochs", "precision", "xla"}
-            )
-            | {"data": self.data}
-        }
-
-
-class Identity:
-    """model.json of a model directory. A directory without a checkpoint binds nothing."""
 
     def __init__(self, model_dir: Path) -> None:
         self.model_dir, self.path = model_dir, model_dir / "model.json"
+        self.sample = model_dir / "sample.parquet"
 
-    def known(self) -> dict[str, Any] | None:
-        """What the file says; None without checkpoints. Raises FunnelError where it is cut short."""
+    def read(self) -> dict[str, Any] | None:
+        """The file's content; None without checkpoints. Raises FunnelError where it is cut off."""
         if not self.path.exists() or not listed(self.model_dir / "checkpoints"):
             return None
         try:
             return json.loads(self.path.read_text())
         except ValueError as error:
             raise FunnelError(
-                f"{self.path}: is no JSON ({error}); put back a copy of it, or train anew with --force"
+                f"{self.path}: is not JSON ({error}); put back a copy of it, "
+                "or train from scratch with --force"
             ) from None
 
-    def fitted(self, config: RankingConfig) -> Fitted:
-        """What the checkpoints took from their training split; the configuration's own without any.
-        Raises FunnelError when they are of another spec or model.
+    def fitted(self, identity: Mapping[str, Any]) -> Fitted | None:
+        """The statistics that the checkpoints were trained with; None without checkpoints.
+
+        Raises:
+            FunnelError: the checkpoints belong to another spec or model than `identity`.
         """
-        known = self.known()
+        known = self.read()
         if known is None:
-            return config.fitted
-        self._compare(known, config.identity)
+            return None
+        self._compare(known, identity)
         return Fitted.parse(known["fitted"], str(self.path))
 
-    def seed(self, config: RankingConfig) -> int:
-        """The seed of the checkpoints' initial values; the configuration's own without any."""
-        known = self.known()
-        return config.train.seed if known is None else known["train"]["seed"]
+    def seed(self) -> int | None:
+        """The seed of the checkpoints' initial values; None without checkpoints."""
+        known = self.read()
+        return None if known is None else known["train"]["seed"]
 
-    def check_course(self, config: RankingConfig, mode: dict[str, Any]) -> None:
-        """Raises FunnelError when the checkpoints are of a training that went otherwise: to go on
-        would mix two. `mode`: the precision and xla that this machine trains with.
+    def check_resumable(self, settings: Mapping[str, Any], mode: Mapping[str, Any]) -> None:
+        """Raises FunnelError when the checkpoints were trained with other settings or in another
+        mode. To resume would mix two trainings.
+
+        Args:
+            settings: RankingConfig.training_settings.
+            mode: the precision and xla that this machine trains with.
         """
-        known = self.known()
+        known = self.read()
         if known is None:
             return
-        self._compare(known, config.course)
+        self._compare(known, settings)
         old = known["mode"]
         if old != mode:
             raise FunnelError(
-                f"{self.model_dir}: its checkpoints were trained with {_toml(old)}, and this machine would go on with {_toml(mode)}: "
-                f"set {_toml(old)}, or train anew with --force"
+                f"{self.model_dir}: its checkpoints were trained with {_toml(old)}, and this "
+                f"machine would resume with {_toml(mode)}: set {_toml(old)}, or train from scratch "
+                "with --force"
             )
 
-    def write(self, config: RankingConfig, fitted: Fitted, mode: dict[str, Any]) -> None:
-        """Writes the file, whole or not at all; one that says the same stays."""
-        content = config.identity | config.course | {"mode": mode, "chosen": dict(config.chosen)}
-        content |= {"fitted": fitted.model_dump(mode="json")}
-        text = json.dumps(content, indent=1) + "\n"
-        if self.path.exists() and self.path.read_text() == text:
-            return
+    def write(self, content: Mapping[str, Any], sample: Path | None) -> None:
+        """Writes the file unless it has that content already, and copies the sample."""
         self.model_dir.mkdir(parents=True, exist_ok=True)
-        unfinished = self.model_dir / ".model.json"
-        unfinished.write_text(text)
-        os.replace(unfinished, self.path)
+        text = json.dumps(content, indent=1) + "\n"
+        if not self.path.exists() or self.path.read_text() != text:
+            write_text(self.path, text)
+        if sample is not None and sample.exists() and sample != self.sample:
+            with replacing(self.sample) as temporary:
+                shutil.copyfile(sample, temporary)
 
-    def _compare(self, known: dict, mine: dict) -> None:
+    def _compare(self, known: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
         for part, value in mine.items():
             # As text, since order counts: another order of features or tasks moves rows and columns
             # between equal shapes.
             if json.dumps(known[part]) != json.dumps(value):
                 raise FunnelError(
-                    f"{self.model_dir}: its checkpoints are of another {part}: {_difference(known[part], value)}; "
-                    "train anew with --force, or give another run directory"
+                    f"{self.model_dir}: its checkpoints belong to another {part}: "
+                    f"{_difference(known[part], value)}; train from scratch with --force, "
+                    "or give another run directory"
                 )
 
 
-def _toml(mode: dict[str, Any]) -> str:
+def _toml(mode: Mapping[str, Any]) -> str:
     """As a configuration sets it."""
     return " and ".join(f"train.{name} = {json.dumps(value)}" for name, value in mode.items())
 
 
 def _difference(known: object, mine: object, path: str = "") -> str:
-    """The first place where two nested dictionaries differ, in values or else in order."""
+    """The first key at which two nested dictionaries differ, in values or else in order."""
     if isinstance(known, dict) and isinstance(mine, dict):
         for key in [*known, *mine]:
             if known.get(key) != mine.get(key):

@@ -14,7 +14,7 @@ from model.evaluation.conditions import Metrics
 from model.metrics import METRICS
 from model.metrics.base import Sample
 from model.metrics.ranking import auc
-from model.objectives.objective import entire_space, own_space
+from model.objectives.sample_spaces import entire_space, own_space
 
 Tenth = tuple[float, float, int]
 

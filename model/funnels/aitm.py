@@ -13,7 +13,9 @@ from features.spec import Spec
 from model.funnels.base import Funnel, FunnelParams, check_chain
 from model.layers import MLP, Transfer
 from model.objectives.base_rates import BaseRates, log_odds
-from model.objectives.objective import Labels, Objective, Prediction, from_logit, quotient
+from model.objectives.objective import Objective
+from model.objectives.predictions import Prediction, from_logit, quotient
+from model.objectives.sample_spaces import Labels
 
 
 class AITM(Funnel):

@@ -13,18 +13,16 @@ from features.errors import FunnelError, nearest
 from features.spec import Spec
 from model.layers import MLP
 from model.objectives.base_rates import BaseRates
-from model.objectives.objective import (
-    Labels,
-    Objective,
+from model.objectives.objective import Objective, cross_entropy
+from model.objectives.predictions import (
     Prediction,
     Probability,
-    cross_entropy,
-    entire_space,
     from_logit,
     joint,
     quotient,
     unweighted,
 )
+from model.objectives.sample_spaces import Labels, entire_space
 from model.sharing.base import HiddenUnits, NetworkParams
 
 
@@ -44,7 +42,7 @@ class Funnel(keras.Layer):
     funnel says otherwise.
 
     Tasks with `given` are conditional on what comes before, and their joint is the product along
-    the chain. Predictions that are Hidden are for the objectives alone.
+    the chain. Predictions that are AuxiliaryOutput are for the objectives alone.
     """
 
     Params: type[FunnelParams]
@@ -76,7 +74,7 @@ class Funnel(keras.Layer):
             for head in params.tower_units:
                 if head not in heads:
                     raise FunnelError(
-                        f"model.funnel.tower_units names '{head}', which is no head: {nearest(head, heads)}"
+                        f"model.funnel.tower_units names '{head}', which is not a head: {nearest(head, heads)}"
                     )
 
     def build(self, representations_shape: object, wide_shape: object = None) -> None:
@@ -192,7 +190,7 @@ class Funnel(keras.Layer):
         )
 
     @classmethod
-    def trial(cls, params: FunnelParams, spec: Spec) -> list[tuple[Objective, set[str]]]:
+    def probe_objectives(cls, params: FunnelParams, spec: Spec) -> list[tuple[Objective, set[str]]]:
         """What `objectives` minimises, and the heads whose representations each reaches: read off a
         graph that is never run, since to run anything would fix TensorFlow's devices.
         """

@@ -10,14 +10,9 @@ from pydantic import Field
 from features.spec import Spec
 from model.funnels.base import Funnel, FunnelParams, check_chain
 from model.layers import MLP
-from model.objectives.objective import (
-    Labels,
-    Objective,
-    Prediction,
-    cross_entropy,
-    from_logit,
-    own_space,
-)
+from model.objectives.objective import Objective, cross_entropy
+from model.objectives.predictions import Prediction, from_logit
+from model.objectives.sample_spaces import Labels, own_space
 from model.sharing.base import Units
 
 

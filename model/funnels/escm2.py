@@ -13,16 +13,9 @@ from features.errors import FunnelError
 from features.spec import Spec
 from model.funnels.base import Funnel, FunnelParams, check_chain
 from model.objectives.base_rates import BaseRates, log_odds
-from model.objectives.objective import (
-    Hidden,
-    Labels,
-    Objective,
-    Prediction,
-    cross_entropy,
-    entire_space,
-    from_logit,
-    own_space,
-)
+from model.objectives.objective import Objective, cross_entropy
+from model.objectives.predictions import AuxiliaryOutput, Prediction, from_logit
+from model.objectives.sample_spaces import Labels, entire_space, own_space
 
 IMPUTATION = "imputation"
 
@@ -83,7 +76,7 @@ class ESCM2(Funnel):
     ) -> dict[str, Prediction]:
         tasks = {task: from_logit(self.logit(task, towers, wide)) for task in self.spec.tasks}
         imputed = (
-            {IMPUTATION: Hidden(tf.nn.softplus(self.logit(IMPUTATION, towers, wide)))}
+            {IMPUTATION: AuxiliaryOutput(tf.nn.softplus(self.logit(IMPUTATION, towers, wide)))}
             if IMPUTATION in self.heads
             else {}
         )

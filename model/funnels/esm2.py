@@ -10,7 +10,9 @@ from features.errors import FunnelError, nearest
 from features.spec import Spec
 from model.funnels.base import Funnel, FunnelParams, refuse_numbers
 from model.objectives.base_rates import BaseRates, log_odds
-from model.objectives.objective import Labels, Objective, Prediction, either, from_logit, joint
+from model.objectives.objective import Objective
+from model.objectives.predictions import Prediction, either, from_logit, joint
+from model.objectives.sample_spaces import Labels
 
 
 class ESM2(Funnel):

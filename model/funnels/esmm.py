@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from features.spec import Spec
 from model.funnels.base import Funnel, FunnelParams, check_chain
 from model.objectives.base_rates import BaseRates, log_odds
-from model.objectives.objective import Labels, Objective, Prediction
+from model.objectives.objective import Objective
+from model.objectives.predictions import Prediction
+from model.objectives.sample_spaces import Labels
 
 
 class ESMM(Funnel):

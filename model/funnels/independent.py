@@ -10,19 +10,9 @@ from features.errors import FunnelError
 from features.spec import Spec
 from model.funnels.base import Funnel, FunnelParams
 from model.objectives.base_rates import BaseRates, log_odds
-from model.objectives.objective import (
-    Labels,
-    Objective,
-    Prediction,
-    Probability,
-    Value,
-    cross_entropy,
-    from_logit,
-    huber,
-    own_space,
-    squared_error,
-    unweighted,
-)
+from model.objectives.objective import Objective, cross_entropy, huber, squared_error
+from model.objectives.predictions import Prediction, Probability, Value, from_logit, unweighted
+from model.objectives.sample_spaces import Labels, own_space
 
 
 class Independent(Funnel):

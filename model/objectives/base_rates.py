@@ -9,7 +9,7 @@ import numpy as np
 
 from features.fitted import Outcome
 from features.spec import Spec
-from model.objectives.objective import entire_space, own_space
+from model.objectives.sample_spaces import entire_space, own_space
 
 NEVER = 1e-6  # a probability stays so far from 0 and 1, in the logit
 

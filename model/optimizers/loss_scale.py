@@ -25,7 +25,7 @@ class LossScale(tf.Module):
         return {"loss_scale/value": self.value, "loss_scale/finite_steps": self.finite_steps}
 
     @property
-    def least(self) -> tf.Tensor:
+    def at_minimum(self) -> tf.Tensor:
         """Whether it cannot be halved any further."""
         return self.value <= 1.0
 

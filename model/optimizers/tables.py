@@ -90,14 +90,14 @@ class TableOptimizer(tf.Module):
                 )
 
     def _names(self, by_feature: Mapping[str, float], table: Table) -> bool:
-        return any(feature in by_feature for feature in table.begins)
+        return any(feature in by_feature for feature in table.row_offsets)
 
     def _by_feature(
         self, given: Mapping[str, float], table: Table, rows: tf.Tensor, default: float
     ) -> tf.Tensor:
         """[n, 1]: what is given for the feature that owns each row."""
-        begins = tf.constant(list(table.begins.values()), tf.int64)
+        begins = tf.constant(list(table.row_offsets.values()), tf.int64)
         owner = tf.searchsorted(begins, rows, side="right") - 1
         return tf.gather(
-            tf.constant([given.get(feature, default) for feature in table.begins]), owner
+            tf.constant([given.get(feature, default) for feature in table.row_offsets]), owner
         )[:, tf.newaxis]

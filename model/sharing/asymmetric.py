@@ -9,7 +9,7 @@ import tensorflow as tf
 from pydantic import Field
 
 from features.errors import FunnelError, nearest
-from model.embeddings.tables import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import Experts
 from model.sharing.base import Sharing, SharingParams, Units
 
@@ -35,7 +35,7 @@ class Asymmetric(Sharing):
                 return {head: heads[:place] for place, head in enumerate(heads)}
             return {head: self.reads.get(head, []) for head in heads}
 
-        def parts(self, heads: list[str]) -> list[set[str]]:
+        def head_groups(self, heads: list[str]) -> list[set[str]]:
             reads = self.reads_of(heads)
             return [
                 {reader for reader in heads if head in (reader, *reads[reader])} for head in heads
@@ -46,7 +46,7 @@ class Asymmetric(Sharing):
                 for name in (reader, *donors):
                     if name not in heads:
                         raise FunnelError(
-                            f"model.sharing.reads names '{name}', which is no head of the funnel: {nearest(name, heads)}"
+                            f"model.sharing.reads names '{name}', which is not a head of the funnel: {nearest(name, heads)}"
                         )
                 if reader in donors:
                     raise FunnelError(
@@ -81,4 +81,4 @@ class Asymmetric(Sharing):
 
     @property
     def shared_in_last(self) -> list[bool]:
-        return [readers == set(self.heads) for readers in self.params.parts(self.heads)]
+        return [readers == set(self.heads) for readers in self.params.head_groups(self.heads)]

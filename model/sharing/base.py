@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from features.errors import FunnelError
 from features.settings import Settings
 from features.spec import Spec
-from model.embeddings.tables import History, Inputs
+from model.embeddings.inputs import History, Inputs
 from model.layers import CrossExperts, Experts, FMExperts, LSTMExperts
 
 Units = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
@@ -82,7 +82,7 @@ class SharingParams(NetworkParams):
         """Whether all heads read the same embeddings."""
         return True
 
-    def parts(self, heads: list[str]) -> list[set[str]]:
+    def head_groups(self, heads: list[str]) -> list[set[str]]:
         """The heads that read one and the same network of dense weights, for each such network."""
         return [set(heads)]
 
@@ -146,7 +146,7 @@ def check_sequences(spec: Spec, names: list[str], reader: str) -> None:
     for name in names:
         if name not in known:
             raise FunnelError(
-                f"model.sharing.sequences names '{name}', which is no sequence feature (known: {', '.join(known)})"
+                f"model.sharing.sequences names '{name}', which is not a sequence feature (known: {', '.join(known)})"
             )
     lengths = {name: known[name] for name in names or known}
     if len(set(lengths.values())) > 1:

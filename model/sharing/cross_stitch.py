@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from model.embeddings.tables import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import CrossStitch, Experts
 from model.sharing.base import Sharing, SharingParams, Units
 

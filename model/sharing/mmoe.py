@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from model.embeddings.tables import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import Gate
 from model.layers.gate import mix
 from model.sharing.base import ExpertParams, HiddenUnits, Sharing, make_experts, run_experts

@@ -9,7 +9,7 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from features.spec import Spec
-from model.embeddings.tables import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import Gate, LSTMExperts
 from model.layers.gate import mix
 from model.sharing.base import HiddenUnits, Sharing, SharingParams, check_sequences

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from model.embeddings.tables import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import MLP
 from model.sharing.base import Sharing, SharingParams, Units
 
@@ -29,7 +29,7 @@ class SingleTask(Sharing):
         def shares_embeddings(self) -> bool:
             return self.share_embeddings
 
-        def parts(self, heads: list[str]) -> list[set[str]]:
+        def head_groups(self, heads: list[str]) -> list[set[str]]:
             return [{head} for head in heads]
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:

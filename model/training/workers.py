@@ -28,7 +28,7 @@ def _cluster() -> dict:
         found = json.loads(text or "{}")
     except ValueError as error:
         raise FunnelError(
-            f"TF_CONFIG is no JSON ({error}); unset it, or give cluster.worker and task.index"
+            f"TF_CONFIG is not JSON ({error}); unset it, or give cluster.worker and task.index"
         ) from None
     names = set(found.get("cluster", {})) - {"worker"}
     if names:

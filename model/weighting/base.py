@@ -35,16 +35,16 @@ class Weighting(tf.Module):
     """
 
     Params: type[WeightingParams]
-    of_gradients = (
+    needs_task_gradients = (
         False  # whether it looks at each objective's own gradient: as many backward passes more
     )
     # whether those are with respect to the last layer that all heads share, not to all that several
     # objectives reach
-    of_last_layer = False
-    of_nonnegative = False  # whether no loss may be negative
+    uses_last_shared_layer = False
+    needs_nonnegative_losses = False  # whether no loss may be negative
     # whether weights that one objective alone reaches, and tables, take 1 in the place of what
     # `balance` gives
-    for_shared_alone = False
+    shared_weights_only = False
 
     def __init__(self, params: WeightingParams, objectives: list[str]) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Weighting(tf.Module):
         )
 
     def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
-        """Where `of_gradients`: the weights [K] from the gradients of shared weights and the losses
+        """Where `needs_task_gradients`: the weights [K] from the gradients of shared weights and the losses
         [K] of all replicas.
 
         An objective without a row in the batch has the gradient 0.
@@ -107,7 +107,7 @@ def check_names(given: Mapping[str, float], objectives: list[str], option: str) 
     for name in given:
         if name not in objectives:
             raise FunnelError(
-                f"model.weighting.{option} names '{name}', which is no objective: {nearest(name, objectives)}"
+                f"model.weighting.{option} names '{name}', which is not an objective: {nearest(name, objectives)}"
             )
 
 

@@ -18,7 +18,9 @@ class DWA(Weighting):
     `temperature`.
     """
 
-    of_nonnegative = True  # ratios of losses say how fast they fall only where both are positive
+    needs_nonnegative_losses = (
+        True  # ratios of losses say how fast they fall only where both are positive
+    )
 
     class Params(WeightingParams):
         period: int = Field(100, ge=1)

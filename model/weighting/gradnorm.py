@@ -20,8 +20,8 @@ class GradNorm(Weighting):
     GradNorm, ICML 2018.
     """
 
-    of_gradients = True
-    of_last_layer = True
+    needs_task_gradients = True
+    uses_last_shared_layer = True
     least = 1e-3  # no step may turn a weight negative
 
     class Params(WeightingParams):

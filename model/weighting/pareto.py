@@ -36,7 +36,7 @@ class Pareto(Weighting):
     Optimization (PE-LTR), RecSys 2019.
     """
 
-    of_gradients = True
+    needs_task_gradients = True
 
     class Params(WeightingParams):
         at_least: dict[str, NonNegative] = Field({})

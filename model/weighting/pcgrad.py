@@ -22,8 +22,8 @@ class PCGrad(Weighting):
     1.
     """
 
-    of_gradients = True
-    for_shared_alone = (
+    needs_task_gradients = True
+    shared_weights_only = (
         True  # what `balance` gives applies to the shared dense weights; all others take 1
     )
 

@@ -17,7 +17,7 @@ class Uncertainty(Weighting):
     by log 2.
     """
 
-    of_nonnegative = True  # a negative loss would draw its s down for ever
+    needs_nonnegative_losses = True  # a negative loss would draw its s down for ever
 
     class Params(WeightingParams):
         pass

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from features.files import write_text
-from model.estimator.checkpoints import tracked
+from model.estimator.checkpoint_files import tracked
 from model.ranking import RankingModel
 from model.training.progress import Progress
 from model.training.trainer import Trainer
