@@ -157,7 +157,11 @@ class Run(RankingEstimator):
         settings, self.data = make_train(**train), Data(data_dir, spec)
         run_config = RunConfig.parse({"log_every": 100, "async_checkpoints": False} | run)
         super().__init__(
-            RankingConfig.of(self.data, model, settings), model_dir, run_config, start_over=start_over, **others
+            RankingConfig.of(self.data, model, settings),
+            model_dir,
+            run_config,
+            start_over=start_over,
+            **others,
         )
         self.total = settings.total_steps(self.data.rows("train"))
         self.train_input = self.data.train_input(

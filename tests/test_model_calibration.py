@@ -1,4 +1,4 @@
-"""Weights undone and calibration maps: on paper, in the graph, and over rows whose rates are known."""
+"""Undone weights and calibration maps: on paper, in the graph, and over rows of known rates."""
 
 import json
 

@@ -104,7 +104,10 @@ def test_tensorboard_opens_no_file_before_a_report(tmp_path):
 
 @pytest.mark.parametrize("steps", [(5, 4), (0, 3)])
 def test_a_profile_of_no_steps_is_refused(tmp_path, steps):
-    said = rf"profile = \[{steps[0]}, {steps[1]}\]: must be \[first step, last step\], with 1 ≤ first ≤ last"
+    said = (
+        rf"profile = \[{steps[0]}, {steps[1]}\]: must be \[first step, last step\], with 1 ≤ first "
+        r"≤ last"
+    )
     with pytest.raises(FunnelError, match=said):
         Profile(tmp_path, *steps)
     with pytest.raises(FunnelError, match=said):

@@ -9,7 +9,7 @@ from reference_layers import named, own
 
 from model.data.input import Data
 from model.ranking import RankingModel
-from model.sharing.base import EXPERTS
+from model.sharing.experts import EXPERTS
 from model.training.strategy import make_strategy
 from model.training.trainer import Trainer
 

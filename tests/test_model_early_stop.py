@@ -51,7 +51,8 @@ def test_a_loss_that_still_falls_is_said(tmp_path):
     assert (trained.step, trained.ended) == (6, "steps")
     np.testing.assert_array_equal(kept, stop.weights[6])
     assert said == [
-        "the held-out loss was lowest at step 6: 0.4000, and still falling at the end: more epochs may help"
+        "the held-out loss was lowest at step 6: 0.4000, and still falling at the end: more epochs "
+        "may help"
     ]
 
 

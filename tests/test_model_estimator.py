@@ -1,4 +1,4 @@
-"""The outer loop: resumed trainings end as undisturbed ones, and a run directory keeps its meaning."""
+"""The outer loop: a resumed training ends as an undisturbed one, and a directory keeps its run."""
 
 import json
 
@@ -138,7 +138,10 @@ def trained(tmp_path_factory):
 def test_another_architecture_is_refused_with_the_place(trained):
     with pytest.raises(
         FunnelError,
-        match=r"belong to another model: sharing\.experts was 2 and is 3; train from scratch with --force",
+        match=(
+            r"belong to another model: sharing\.experts was 2 and is 3; train from scratch with "
+            r"--force"
+        ),
     ):
         make_estimator(trained, model=make_model("mmoe", experts=3))
 
@@ -188,7 +191,10 @@ def test_another_input_is_refused_and_the_same_made_again_goes_on(folder):
     def another(context):
         return estimator.train_input(context).take(100)
 
-    said = r"checkpoints/ckpt-4: the saved iterator state does not match input_fn \(.*FiniteTake\): .* directory, with warm_start"
+    said = (
+        r"checkpoints/ckpt-4: the saved iterator state does not match input_fn \(.*FiniteTake\): "
+        r".* directory, with warm_start"
+    )
     with pytest.raises(FunnelError, match=said):
         RankingEstimator.train(estimator, another, steps=2)
     again = estimator.data.train_input(batch_size=16, shuffle_buffer=50, seed=1)
@@ -206,9 +212,11 @@ def test_another_machines_mode_is_refused_with_what_to_set(folder, monkeypatch):
     make_estimator(folder, steps=2, **unset).train()
     on_a_machine_with(monkeypatch, "")
     said = (
-        r'trained with train\.precision = "bfloat16" and train\.xla = false, and this machine would resume with '
+        r'trained with train\.precision = "bfloat16" and train\.xla = false, and this machine '
+        r"would resume with "
         r'train\.precision = "float32" and train\.xla = false: '
-        r'set train\.precision = "bfloat16" and train\.xla = false, or train from scratch with --force'
+        r'set train\.precision = "bfloat16" and train\.xla = false, or train from scratch with '
+        r"--force"
     )
     with pytest.raises(FunnelError, match=said):
         make_estimator(folder, steps=3, **unset).train()

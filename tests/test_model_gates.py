@@ -48,7 +48,8 @@ def test_a_gate_that_gives_one_expert_everything():
     found = gate_warnings(gates(ctr={"a": 0.005, "b": 0.995}, cvr={"a": 0.6, "b": 0.4}))
     assert len(found) == 1  # a is of use to cvr
     assert found[0].startswith(
-        "gate ctr gives b 0.995 of its mass, more than 0.99: the other experts do nothing for it; compare the labels"
+        "gate ctr gives b 0.995 of its mass, more than 0.99: it does not use the other experts; "
+        "compare the labels"
     )
     assert "lower train.learning_rate" in found[0]
 
@@ -59,7 +60,8 @@ def test_an_expert_that_nobody_uses():
     )
     assert len(found) == 1
     assert found[0].startswith(
-        "expert c gets at most 0.009 of any gate's mass, less than 0.01 of each: nobody uses it; take fewer experts"
+        "expert c gets at most 0.009 of any gate's mass, less than 0.01: no gate uses it; take "
+        "fewer experts"
     )
 
 

@@ -211,8 +211,8 @@ def test_a_layer_of_dead_units():
 def test_a_table_that_is_hardly_used():
     embeddings = {"user": {"rows": 1_000_000, "untouched": 950_000, "share": 0.95}}
     assert network_warnings({}, embeddings) == [
-        "feature user: training changed only 50,000 of its 1,000,000 rows: the others hold random numbers; "
-        "give it fewer buckets, or train on more rows"
+        "feature user: training changed only 50,000 of its 1,000,000 rows: the others hold "
+        "random numbers; give it fewer buckets, or train on more rows"
     ]
 
 

@@ -5,7 +5,8 @@ import sys
 
 CODE = """
 import sys, model.estimator.estimator, model.serving.export
-found = {name.split(".")[0] for name in sys.modules} & {"apache_beam", "pipeline", "tfx_bsl", "funnel"}
+found = {name.split(".")[0] for name in sys.modules}
+found &= {"apache_beam", "pipeline", "tfx_bsl", "funnel"}
 sys.exit(f"imported: {sorted(found)}" if found else 0)
 """
 

@@ -106,7 +106,8 @@ def test_a_shard_unlike_its_manifest_is_refused_and_not_kept(remote):
     data = Data(URI, SPEC)
     with pytest.raises(
         FunnelError,
-        match=rf"{URI}/{shard}: its sha256 is [0-9a-f]{{64}}, its manifest says .*; upload it again",
+        match=rf"{URI}/{shard}: its sha256 is [0-9a-f]{{64}}, its manifest says .*; "
+        "upload it again",
     ):
         ids(data)
     assert not (data.directory / shard).exists()
@@ -200,7 +201,8 @@ def test_what_is_in_use_stays_and_the_error_says_what_helps(remote):
     data = Data(URI, SPEC, cache_gib=shard_bytes(Data(URI, SPEC)) / 2 / GIB)
     with pytest.raises(
         FunnelError,
-        match=r"raise train.cache_gib, or read in place with tensorflow-io \(requirements-tfio.txt\)",
+        match=r"raise train.cache_gib, or read in place with tensorflow-io \(requirements-"
+        r"tfio.txt\)",
     ):
         ids(data)
     assert data.sample.exists()

@@ -89,7 +89,8 @@ def test_asymmetric_shares_a_layer_where_one_bottom_is_read_by_all(reads, shared
     [
         (
             {"cvr": ["ctrr"]},
-            r"model\.sharing\.reads names 'ctrr', which is not a head of the funnel: did you mean 'ctr'\?",
+            r"model\.sharing\.reads names 'ctrr', which is not a head of the funnel: did you mean "
+            r"'ctr'\?",
         ),
         (
             {"buy": ["ctr"]},

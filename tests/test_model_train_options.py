@@ -88,7 +88,8 @@ def test_a_feature_has_its_own_l2():
     [
         (
             "recent",
-            "train.features.recent: 'recent' shares the table of 'tags'; give the options to that one",
+            "train.features.recent: 'recent' shares the table of 'tags'; give the options to that "
+            "one",
         ),
         ("usr", "train.features names 'usr', which has no embedding table: did you mean 'user'"),
         ("price", "train.features names 'price', which has no embedding table"),

@@ -1,6 +1,4 @@
-"""A training that begins where another run ended: rows by feature name, what has changed from scratch and
-said.
-"""
+"""Warm start: rows by feature name, changed features from scratch, statistics of the checkpoint."""
 
 import shutil
 
@@ -182,7 +180,10 @@ def test_it_is_never_cold_in_silence(tmp_path, yesterday):
     )
     for path in broken.glob("checkpoints/*.data*"):
         path.unlink()
-    said = "none of its 1 checkpoints can be read .*; give another run's model directory, or start without"
+    said = (
+        "none of its 1 checkpoints can be read .*; give another run's model directory, or start "
+        "without"
+    )
     with pytest.raises(FunnelError, match=said):
         new.train()
     for path in broken.glob("checkpoints/*"):

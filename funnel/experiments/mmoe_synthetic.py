@@ -16,7 +16,7 @@ from funnel.console import table
 from funnel.experiments.base import Experiment, Metrics, Results, figure, spread
 from model.layers import MLP
 from model.sharing import MMoE, MoE, SharedBottom
-from model.sharing.base import Sharing
+from model.sharing.base import (Sharing)
 
 HEADS = ["first", "second"]
 EXPERTS = {"experts": 8, "expert_units": [16]}

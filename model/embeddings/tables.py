@@ -1,4 +1,4 @@
-"""ids → embeddings. All features of one dimension share a table, each with its own range of rows."""
+"""ids → embeddings. The features of one dimension share a table, each with its own rows."""
 
 from __future__ import annotations
 

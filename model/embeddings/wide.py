@@ -77,8 +77,8 @@ def wide_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], i
 def _terms(
     members: dict[str, Embedded], values: tf.Tensor, rows: tf.Tensor, columns: Columns
 ) -> list[tf.Tensor]:
-    """[B, heads] of the single-valued features together, and of each list, from values [B, E, heads]
-    and rows [B, E].
+    """[B, heads] of the single-valued features together, and of each list, from values
+    [B, E, heads] and rows [B, E].
     """
     lengths = [feature.slots for feature in members.values()]
     single = np.repeat([feature.max_length is None for feature in members.values()], lengths)

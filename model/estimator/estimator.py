@@ -18,7 +18,8 @@ from model import calibration
 from model.calibration import CalibrationMap
 from model.data.id_check import checked
 from model.data.input import InputFn
-from model.estimator.checkpoints import Checkpoints, first_readable, listed, read_into, step_of
+from model.estimator.checkpoint_files import first_readable, listed, read_into, step_of
+from model.estimator.checkpoints import Checkpoints
 from model.estimator.model_json import ModelJson
 from model.estimator.ranking_config import RankingConfig
 from model.estimator.session import Session, Trained
@@ -52,7 +53,7 @@ class RankingEstimator:
             RankingConfig.restored for a model that is there.
         model_dir: the directory of the model.
         run_config: checkpoints, reports and devices, which leave the results alone.
-        start_over: replace what `model_dir` holds, once the new training is ready for its first step.
+        start_over: replace what `model_dir` holds, once the new training is ready to begin.
         warm_start: where a training starts from that has no checkpoint yet.
         held_out_input: the rows that tasks with `calibrate` are calibrated on.
         warn: receives a line for each thing that the user should know.

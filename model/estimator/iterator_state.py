@@ -56,7 +56,7 @@ def restore_iterator(batches: Any, content: bytes, checkpoint: str) -> None:
     except tf.errors.OpError as error:
         reason = error.message.split("} ", 1)[-1].split(". ")[0]
         raise FunnelError(
-            f"{checkpoint}: the saved iterator state does not match input_fn ({reason}): a training "
-            "resumes with the input, and the version of TensorFlow, that it began with; give "
-            "those, or another model directory, with warm_start to keep the weights"
+            f"{checkpoint}: the saved iterator state does not match input_fn ({reason}): a "
+            "training resumes with the input, and the version of TensorFlow, that it began "
+            "with; give those, or another model directory, with warm_start to keep the weights"
         ) from None

@@ -11,7 +11,7 @@ from typing import Any
 from features.errors import FunnelError
 from features.files import replacing, write_text
 from features.fitted import Fitted
-from model.estimator.checkpoints import listed
+from model.estimator.checkpoint_files import listed
 
 
 class ModelJson:

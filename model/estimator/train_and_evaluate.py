@@ -136,4 +136,5 @@ def _report(report: Progress, metrics: Metrics, callbacks: Sequence[Callback]) -
     """Calls the callbacks with the metrics; whether one of them ends the training."""
     progress = dataclasses.replace(report, metrics=metrics)
     # Every callback is called, even where the first ends the training.
-    return any([callback(progress) for callback in callbacks])
+    stops = [callback(progress) for callback in callbacks]
+    return any(stops)

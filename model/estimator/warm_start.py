@@ -144,7 +144,8 @@ class WarmStart:
         ]
         if changed:
             return warn(
-                f"warm start: feature '{name}' has changed ({', '.join(changed)}): its embeddings start from scratch"
+                f"warm start: feature '{name}' has changed ({', '.join(changed)}): its embeddings "
+                "start from scratch"
             )
         new_ids, old_ids = fitted.vocabularies.get(name), self.old_fitted.vocabularies.get(name)
         if new_ids is not None:
@@ -152,13 +153,15 @@ class WarmStart:
             added = len(new_ids) - len(here)
             if added:
                 warn(
-                    f"warm start: {added} values of feature '{name}' are new: their embeddings start from scratch"
+                    f"warm start: {added} values of feature '{name}' are new: their embeddings "
+                    "start from scratch"
                 )
             return np.concatenate([[0, 1], here + 2]), np.concatenate([[0, 1], there + 2])
         count, before = fitted.table_rows(spec, name), self.old_fitted.table_rows(self.spec, name)
         if count != before or fitted.boundaries.get(name) != self.old_fitted.boundaries.get(name):
             return warn(
-                f"warm start: the boundaries of feature '{name}' have moved: its embeddings start from scratch"
+                f"warm start: the boundaries of feature '{name}' have moved: its embeddings start "
+                "from scratch"
             )
         return np.arange(count), np.arange(count)
 
@@ -188,7 +191,8 @@ class WarmStart:
         new = self._by_columns(variable, old, spec)
         return (
             warn(
-                f"warm start: {name} was {list(old.shape)} and is {variable.shape.as_list()}: it starts from scratch"
+                f"warm start: {name} was {list(old.shape)} and is {variable.shape.as_list()}: it "
+                "starts from scratch"
             )
             if new is None
             else new
@@ -245,7 +249,8 @@ def _declared(feature: Any) -> dict[str, Any]:
 
 def _key(name: str) -> str:
     """A variable's key in the checkpoint, in which TensorFlow escapes separators."""
-    return f"state/variables_by_name/{name.replace('.', '..').replace('/', '.S')}/.ATTRIBUTES/VARIABLE_VALUE"
+    escaped = name.replace(".", "..").replace("/", ".S")
+    return f"state/variables_by_name/{escaped}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def _holds(reader: Any, name: str) -> bool:

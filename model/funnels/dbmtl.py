@@ -8,12 +8,13 @@ import tensorflow as tf
 from pydantic import Field
 
 from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams, check_chain
+from model.funnels.base import Funnel, FunnelParams
+from model.funnels.chain import check_chain
 from model.layers import MLP
+from model.layers.params import Units
 from model.objectives.objective import Objective, cross_entropy
 from model.objectives.predictions import Prediction, from_logit
 from model.objectives.sample_spaces import Labels, own_space
-from model.sharing.base import Units
 
 
 class DBMTL(Funnel):
@@ -22,13 +23,14 @@ class DBMTL(Funnel):
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
-    | the first | its label | all rows with a known label | rows of the space | p_task |
-    | a later one | its label | rows whose given label is 1 | rows of the space | p_task and, as a product, p_joint |
+    | the first | its label | rows with a known label | the space | p_task |
+    | a later one | its label | rows whose given label is 1 | the space | p_task, p_joint |
 
-    What a later task is conditioned on are the hidden layers r of the tasks before it in the chain,
-    so that it can be asked of rows whose outcome is open. In a funnel a later step is 0 where an
-    earlier one is, so the factors of the likelihood are known there and the rest is each task's own
-    sample space. Wang et al., Deep Bayesian Multi-Target Learning for Recommender Systems, 2019.
+    The denominator "the space" is the number of rows of the sample space; p_joint is the product
+    along the chain. A later task is conditioned on the hidden layers r of the tasks before it, so
+    that rows with unknown outcomes can be scored. In a funnel a later step is 0 where an earlier
+    one is: those factors of the likelihood are known, and what remains is each task's own sample
+    space. Wang et al., Deep Bayesian Multi-Target Learning for Recommender Systems, 2019.
     """
 
     class Params(FunnelParams):

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from features.errors import FunnelError
 from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams, check_chain
+from model.funnels.base import Funnel, FunnelParams
+from model.funnels.chain import check_chain
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective, cross_entropy
 from model.objectives.predictions import AuxiliaryOutput, Prediction, from_logit
@@ -26,16 +27,21 @@ class ESCM2(Funnel):
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
-    | ctr | click | all rows with a known label | rows of the space | p_ctr |
-    | cvr | convert | "ipw": rows whose click is 1; "dr": all rows, too | all rows where the joint label is known | p_cvr |
-    | imputation (dr) | δ, held, by o·(δ − δ̂)²/ô | rows whose click is 1 | all rows where the joint label is known | none |
-    | ctcvr = ctr · cvr | click and convert | all rows where the joint label is known | rows of the space | p_ctcvr |
+    | ctr | click | rows with a known label | the space | p_ctr |
+    | cvr ("ipw") | convert | rows whose click is 1 | D | p_cvr |
+    | cvr ("dr") | convert | D | D | p_cvr |
+    | imputation ("dr") | δ, constant, by o·(δ − δ̂)²/ô | rows whose click is 1 | D | none |
+    | ctcvr = ctr · cvr | click and convert | D | D | p_ctcvr |
 
-    ô = max(p_ctr, `propensity_floor`), its gradient stopped; the floor bounds the weight of one
-    row, and so the variance, by 1/floor. δ̂ = softplus of the imputation tower.
-    `counterfactual_weight` λ_c and `global_weight` λ_g weight the second and third, and the last
-    row. Each is the risk of a head, so a weighting weighs them all; R_DR may be negative. Wang et
-    al., ESCM²: Entire Space Counterfactual Multi-Task Model, SIGIR 2022.
+    - D are the rows with a known joint label. The denominator "the space" is the number of rows of
+      the sample space.
+    - ô = max(p_ctr, `propensity_floor`), its gradient stopped. The floor bounds the weight of one
+      row, and so the variance, by 1/floor.
+    - δ̂ = softplus of the imputation tower.
+    - `counterfactual_weight` λ_c weights cvr and imputation, `global_weight` λ_g ctcvr. Each is the
+      risk of a head, so a weighting applies to all. R_DR may be negative.
+
+    Wang et al., ESCM²: Entire Space Counterfactual Multi-Task Model, SIGIR 2022.
     """
 
     class Params(FunnelParams):
@@ -58,7 +64,7 @@ class ESCM2(Funnel):
         check_chain(spec, "escm2", longest=2)
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
-        """The imputation begins at what it imputes, the conversion's cross-entropy on clicked rows."""
+        """The imputation starts at the conversion's mean cross-entropy on clicked rows."""
         click, convert = check_chain(self.spec, "escm2")
         tasks = {click: log_odds(rates.joint(click)), convert: rates.logit(convert)}
         return tasks | (
@@ -68,7 +74,7 @@ class ESCM2(Funnel):
     def _imputed(self, convert: str, rates: BaseRates) -> float:
         """The z of softplus(z) = δ, the mean cross-entropy of the constant."""
         p, v = rates.own(convert), self.spec.tasks[convert].positive_weight
-        rate = p / (p + v * (1 - p))  # of the rows, as the positives' weight has not moved it
+        rate = p / (p + v * (1 - p))  # undoes the weight of the positives
         return math.log(math.expm1(-v * rate * math.log(p) - (1 - rate) * math.log1p(-p)))
 
     def predict(
@@ -118,8 +124,8 @@ class ESCM2(Funnel):
         imputed = predictions[IMPUTATION].value
         observed = tf.where(clicked, error - imputed, tf.zeros_like(error))
         risk = self.params.counterfactual_weight * imputed + weight * observed
-        # δ is held: its gradient would draw p_cvr to ½, where δ is the same for either label and so
-        # the easiest to impute.
+        # δ is held constant: its gradient would draw p_cvr to ½, where δ is the same for either
+        # label and so the easiest to impute.
         held = weight * (tf.stop_gradient(error) - imputed) ** 2
         doubly_robust = Objective(convert, risk, everyone, nonnegative_with="estimator = 'ipw'")
         return [doubly_robust, Objective(IMPUTATION, held, clicked, over=everyone)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams, check_chain
+from model.funnels.base import Funnel, FunnelParams
+from model.funnels.chain import check_chain
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective
 from model.objectives.predictions import Prediction
@@ -18,10 +19,12 @@ class ESMM(Funnel):
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
-    | ctr | click | all rows with a known label | rows of the space | p_ctr |
-    | cvr | click and convert | all rows where the joint label is known | rows of the space | p_cvr and p_ctcvr |
+    | ctr | click | rows with a known label | the space | p_ctr |
+    | cvr | click and convert | rows with a known joint label | the space | p_cvr, p_ctcvr |
 
-    Ma et al., Entire Space Multi-Task Model, SIGIR 2018, eq. 2–3. A longer chain multiplies on.
+    The denominator "the space" is the number of rows of the sample space. In a longer chain each
+    further task multiplies its probability. Ma et al., Entire Space Multi-Task Model, SIGIR 2018,
+    eq. 2–3.
     """
 
     class Params(FunnelParams):

@@ -20,13 +20,13 @@ class Independent(Funnel):
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
-    | a task | its label | all rows with a known label | rows of the space | p_task |
-    | a task with `given` | its label | rows whose given label is 1 | rows of the space | p_task and, as a product, p_joint |
-    | a task of a number | its label | the same, with or without `given` | rows of the space | y_task |
-    | a task declared `label_is_joint` | its label, which is the joint's | all rows with a known label | rows of the space | p_joint |
+    | a task | its label | rows with a known label | the space | p_task |
+    | with `given` | its label | rows whose given label is 1 | the space | p_task, p_joint |
+    | of a number | its label | the same, with or without `given` | the space | y_task |
+    | with `label_is_joint` | the joint label | rows with a known label | the space | p_joint |
 
-    The mean over the sample space is equation 9 of Tang et al., Progressive Layered Extraction,
-    RecSys 2020.
+    The denominator "the space" is the number of rows of the sample space, as in equation 9 of Tang
+    et al., Progressive Layered Extraction, RecSys 2020. p_joint is the product along the chain.
     """
 
     class Params(FunnelParams):
@@ -39,12 +39,13 @@ class Independent(Funnel):
             parent = spec.parent(task)
             if parent and spec.tasks[parent].label_is_joint and not spec.tasks[task].label_is_joint:
                 raise FunnelError(
-                    f"model.funnel = 'independent' predicts the joint of '{parent}', whose label is given outright, and has no "
-                    f"p_{parent} to multiply '{task}' with: declare '{task}' outright too, or use funnel 'esmm'"
+                    f"model.funnel = 'independent' predicts only the joint of '{parent}', whose "
+                    f"label is the joint label, and has no p_{parent} to multiply '{task}' with: "
+                    f"declare label_is_joint for '{task}' too, or use funnel 'esmm'"
                 )
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
-        """A task declared `label_is_joint` begins at its joint's rate."""
+        """A task declared `label_is_joint` starts at its joint's rate."""
         label_is_joint = {
             task: log_odds(rates.joint(task))
             for task, d in self.spec.tasks.items()

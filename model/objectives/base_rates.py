@@ -73,9 +73,10 @@ class BaseRates:
             ]
             if lacking:
                 found.append(
-                    f"task '{task}' has no {' and no '.join(lacking)} row among the {sum(counts.values())} training rows "
-                    f"of its sample space: it begins at p = {self.own(task):.2g} and cannot learn; check labels."
-                    f"{declared.label} and its window, or train on more days"
+                    f"task '{task}' has no {' and no '.join(lacking)} row among the "
+                    f"{sum(counts.values())} training rows of its sample space: it begins at p = "
+                    f"{self.own(task):.2g} and cannot learn; check labels.{declared.label} and "
+                    "its window, or train on more days"
                 )
         return found
 

@@ -68,5 +68,5 @@ def unweighted(p: Probability, positive_weight: float) -> Probability:
 
 
 def log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """log(e^a + e^b). Where a = b each gets half of the gradient; with a maximum one would get all."""
+    """log(e^a + e^b). Where a = b each gets half of the gradient; a maximum would give one all."""
     return tf.reduce_logsumexp(tf.stack([a, b]), 0)

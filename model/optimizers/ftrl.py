@@ -1,4 +1,4 @@
-"""Follow the regularised leader."""
+"""Follow the regularized leader."""
 
 from __future__ import annotations
 

@@ -109,14 +109,15 @@ def _difference(
     for name, values in scores.items():
         if np.shape(values) != expected[name].shape:
             raise FunnelError(
-                f"{where} returns {name} of shape {np.shape(values)}, the checkpoint {expected[name].shape}; not published"
+                f"{where} returns {name} of shape {np.shape(values)}, the checkpoint "
+                f"{expected[name].shape}; not published"
             )
         scale = np.maximum(1, np.abs(expected[name]))
         difference = float(np.max(np.abs(np.array(values) - expected[name]) / scale))
         if not difference <= TOLERANCE:
             raise FunnelError(
-                f"{where} differs in {name} from the checkpoint's by {difference:.2g} on {len(values)} rows, "
-                f"more than {TOLERANCE}; not published"
+                f"{where} differs in {name} from the checkpoint's by {difference:.2g} on "
+                f"{len(values)} rows, more than {TOLERANCE}; not published"
             )
         worst = max(worst, difference)
     return worst
@@ -161,7 +162,8 @@ def ask_loaders(path: Path, inputs: Inputs) -> list[dict[str, Any]]:
         error = {"error": "\n".join([ended, *said[-5:]])}
         if not answers:
             raise FunnelError(
-                f"{path}: cannot be checked in a fresh process, so it is not published:\n{error['error']}"
+                f"{path}: cannot be checked in a fresh process, so it is not "
+                f"published:\n{error['error']}"
             )
         asked = list(LOADERS)[len(answers) - 1]
         answers.append({"loader": asked} | error)

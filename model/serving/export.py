@@ -51,7 +51,8 @@ def export(
     final = export_dir / str(version)
     if final.exists():
         raise FunnelError(
-            f"{final}: exists already, and a published version is never overwritten; give another version, or remove it"
+            f"{final}: exists already, and a published version is never overwritten; give another "
+            "version, or remove it"
         )
     rows = expressible(model.spec, pq.read_table(sample))
     expected = checkpoint_scores(model, rows)

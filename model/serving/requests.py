@@ -43,8 +43,8 @@ def expressible(spec: Spec, rows: pa.Table) -> pa.Table:
             rows = rows.filter(pc.is_valid(rows[name]))
     if not len(rows):
         raise FunnelError(
-            "sample.parquet: every row lacks an integer or a time, so no request can be checked; declare dtype = 'string', "
-            "or leave out the time feature"
+            "sample.parquet: every row lacks an integer or a time, so no request can be checked; "
+            "declare dtype = 'string', or leave out the time feature"
         )
     return rows
 

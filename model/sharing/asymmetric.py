@@ -11,7 +11,8 @@ from pydantic import Field
 from features.errors import FunnelError, nearest
 from model.embeddings.inputs import Inputs
 from model.layers import Experts
-from model.sharing.base import Sharing, SharingParams, Units
+from model.layers.params import Units
+from model.sharing.base import Sharing, SharingParams
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -46,15 +47,18 @@ class Asymmetric(Sharing):
                 for name in (reader, *donors):
                     if name not in heads:
                         raise FunnelError(
-                            f"model.sharing.reads names '{name}', which is not a head of the funnel: {nearest(name, heads)}"
+                            f"model.sharing.reads names '{name}', which is not a head of the "
+                            f"funnel: {nearest(name, heads)}"
                         )
                 if reader in donors:
                     raise FunnelError(
-                        f"model.sharing.reads lets '{reader}' read itself: name the others, its own bottom it always reads"
+                        f"model.sharing.reads lets '{reader}' read itself: name the others, its "
+                        "own bottom it always reads"
                     )
                 if len(set(donors)) < len(donors):
                     raise FunnelError(
-                        f"model.sharing.reads lets '{reader}' read {', '.join(donors)}: name each head once"
+                        f"model.sharing.reads lets '{reader}' read {', '.join(donors)}: name each "
+                        "head once"
                     )
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:

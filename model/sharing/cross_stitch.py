@@ -10,7 +10,8 @@ from pydantic import Field
 
 from model.embeddings.inputs import Inputs
 from model.layers import CrossStitch, Experts
-from model.sharing.base import Sharing, SharingParams, Units
+from model.layers.params import Units
+from model.sharing.base import Sharing, SharingParams
 
 
 @keras.saving.register_keras_serializable("funnel")

@@ -11,7 +11,8 @@ from pydantic import Field
 from model.embeddings.inputs import Inputs
 from model.layers import Gate
 from model.layers.gate import mix
-from model.sharing.base import Sharing, make_experts, run_experts
+from model.sharing.base import Sharing
+from model.sharing.experts import make_experts, run_experts
 from model.sharing.mmoe import MMoE
 
 

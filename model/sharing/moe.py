@@ -10,7 +10,9 @@ from pydantic import Field
 
 from model.embeddings.inputs import Inputs
 from model.layers import Gate
-from model.sharing.base import ExpertParams, HiddenUnits, Sharing, make_experts, run_experts
+from model.layers.params import HiddenUnits
+from model.sharing.base import Sharing
+from model.sharing.experts import ExpertParams, make_experts, run_experts
 
 
 @keras.saving.register_keras_serializable("funnel")

@@ -12,7 +12,9 @@ from features.spec import Spec
 from model.embeddings.inputs import Inputs
 from model.layers import Gate, LSTMExperts
 from model.layers.gate import mix
-from model.sharing.base import HiddenUnits, Sharing, SharingParams, check_sequences
+from model.layers.params import HiddenUnits
+from model.sharing.base import Sharing, SharingParams
+from model.sharing.experts import check_sequences
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -43,7 +45,8 @@ class MoSE(Sharing):
                     and getattr(self, name) != SharingParams.model_fields[name].default
                 ):
                     raise ValueError(
-                        f"{name} is for dense layers, and those of mose are its gates': give gate_units or leave it out"
+                        f"{name} is for dense layers, and those of mose are its gates': give "
+                        "gate_units or leave it out"
                     )
             return self
 

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from model.embeddings.inputs import Inputs
 from model.layers import CrossStitch, Experts, LayerMixture, Orthogonal
-from model.sharing.base import Sharing, SharingParams, Units
+from model.layers.params import Units
+from model.sharing.base import Sharing, SharingParams
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -36,11 +37,13 @@ class Sluice(Sharing):
         def _check_widths(self) -> Self:
             if len(set(self.units)) > 1:
                 raise ValueError(
-                    f"units = {self.units}: sluice sums the outputs of its layers, so give all the same width"
+                    f"units = {self.units}: sluice sums the outputs of its layers, so give all the "
+                    "same width"
                 )
             if self.units[0] % self.subspaces:
                 raise ValueError(
-                    f"units = {self.units[0]} does not divide into subspaces = {self.subspaces} of equal width"
+                    f"units = {self.units[0]} does not divide into subspaces = {self.subspaces} of "
+                    "equal width"
                 )
             return self
 

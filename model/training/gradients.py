@@ -27,7 +27,7 @@ class Losses(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """The gradients of one loss with respect to the rows looked up in each table [B, E, dim], and to
+    """The gradients of one loss with respect to the rows looked up in each table [B, E, dim] and to
     the dense weights; None where the loss does not depend on them.
     """
 

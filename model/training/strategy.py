@@ -1,4 +1,4 @@
-"""On which devices, and in how many processes, one training runs."""
+"""The devices and processes of a training."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def make_strategy(cpu_devices: int | None = None) -> tf.distribute.Strategy:
     """MultiWorkerMirroredStrategy where TF_CONFIG names several workers; MirroredStrategy over all
     GPUs, or over `cpu_devices` logical CPU devices; otherwise one device.
 
-    Logical devices, and the servers of workers, are made before TensorFlow first runs anything:
-    FunnelError afterwards.
+    Raises:
+        FunnelError: logical devices or workers are needed, and TensorFlow has already run
+            something, which fixed its devices.
     """
     if workers() > 1:
         return _multi_worker()
@@ -25,7 +26,7 @@ def make_strategy(cpu_devices: int | None = None) -> tf.distribute.Strategy:
         return _mirrored(*(gpu.name for gpu in gpus))
     if cpu_devices is None:
         return tf.distribute.get_strategy()
-    present = len(tf.config.list_logical_devices("CPU")) if _initialised() else 0
+    present = len(tf.config.list_logical_devices("CPU")) if _initialized() else 0
     if not present:
         processor = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(
@@ -33,7 +34,8 @@ def make_strategy(cpu_devices: int | None = None) -> tf.distribute.Strategy:
         )
     elif present < cpu_devices:
         raise FunnelError(
-            f"train.cpu_devices = {cpu_devices}, but TensorFlow already runs with {present}: start a new process"
+            f"train.cpu_devices = {cpu_devices}, but TensorFlow already runs with {present}: start "
+            "a new process"
         )
     return _mirrored(*(f"CPU:{i}" for i in range(cpu_devices)))
 
@@ -45,20 +47,21 @@ def _multi_worker() -> tf.distribute.Strategy:
             return tf.distribute.MultiWorkerMirroredStrategy()  # once all workers are there
     except RuntimeError as error:
         raise FunnelError(
-            f"MultiWorkerMirroredStrategy must be made before TensorFlow first runs anything: start a new process ({error})"
+            "MultiWorkerMirroredStrategy must be made before TensorFlow first runs anything: "
+            f"start a new process ({error})"
         ) from None
 
 
 @functools.cache
 def _mirrored(*devices: str) -> tf.distribute.Strategy:
-    """One strategy for the same devices: a second in the process would number its all-reduces as
-    the first did, and clash with them.
+    """One strategy for the same devices: a second one in the process would number its all-reduces
+    like the first, and clash with them.
     """
     return tf.distribute.MirroredStrategy(list(devices))
 
 
-def _initialised() -> bool:
-    """Whether the set of devices is already fixed."""
+def _initialized() -> bool:
+    """Whether the set of devices is fixed already."""
     processor = tf.config.list_physical_devices("CPU")[0]
     known = tf.config.get_logical_device_configuration(processor)
     try:
@@ -71,5 +74,5 @@ def _initialised() -> bool:
 
 
 def input_context(strategy: tf.distribute.Strategy) -> tf.distribute.InputContext:
-    """Which part of the input is this process's."""
+    """The part of the input that this process reads."""
     return tf.distribute.InputContext(workers(), worker(), strategy.num_replicas_in_sync)

@@ -1,4 +1,4 @@
-"""Weights that shrink as training goes on."""
+"""Weights that decay with the step."""
 
 from __future__ import annotations
 
