@@ -1,4 +1,4 @@
-"""A bottom per task, and tasks that read others' bottoms."""
+"""A bottom for each task; tasks also read the bottoms of others."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Asymmetric(Sharing):
     it reads, concatenated.
 
     The asymmetric sharing of Tang et al., Progressive Layered Extraction, RecSys 2020, fig. 1 and
-    sec. 3: knowledge goes one way. Without `reads` a task reads the bottoms of all tasks before it,
-    as the later steps of a funnel may; with `reads`, a task that it does not name has its own
-    bottom alone. All bottoms read the same input and are computed together.
+    sec. 3: knowledge flows one way. Without `reads` a task reads the bottoms of all tasks before
+    it, as the later steps of a funnel may. With `reads`, a task that it does not name reads only
+    its own bottom. All bottoms read the same input and are computed together.
     """
 
     class Params(SharingParams):
@@ -33,7 +33,7 @@ class Asymmetric(Sharing):
         def reads_of(self, heads: list[str]) -> dict[str, list[str]]:
             """{head: the other heads whose bottoms it reads}."""
             if self.reads is None:
-                return {head: heads[:place] for place, head in enumerate(heads)}
+                return {head: heads[:index] for index, head in enumerate(heads)}
             return {head: self.reads.get(head, []) for head in heads}
 
         def head_groups(self, heads: list[str]) -> list[set[str]]:

@@ -62,8 +62,8 @@ class MLMMoE(Sharing):
 
 
 class GatedLevel(keras.Layer):
-    """One level: what its experts read and the selector [B, W] → ({reader: its mixture [B, H]}, its
-    gates' weights).
+    """One level: what its experts read and the selector [B, W] → ({reader: its mixture [B, H]},
+    {gate: its distribution}).
     """
 
     def __init__(self, params: MLMMoE.Params, readers: list[str], *, level: int, name: str) -> None:

@@ -19,7 +19,7 @@ class SingleTask(Sharing):
     """h_k = f_k(x_k): every head has its own bottom network and, unless `share_embeddings`, its own
     embeddings x_k.
 
-    The baseline of every multi-task paper: what a task reaches alone.
+    The baseline of every multi-task paper: each task trained by itself.
     """
 
     class Params(SharingParams):
