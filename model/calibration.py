@@ -18,9 +18,10 @@ from sklearn.linear_model import LogisticRegression
 from features.files import write_text
 from features.settings import Settings
 from features.spec import Spec
-from model.objectives.predictions import Prediction, Probability, from_logit
+from model.objectives.predictions import Prediction, Probability, from_logit, probability
 from model.objectives.sample_spaces import entire_space, own_space
 
+Kind = Literal["isotonic", "platt"]
 POSITIVES, BINS = 20, 50  # the least positives in a bin, and the most bins
 
 
@@ -34,7 +35,7 @@ class CalibrationMap(Settings):
     All y are shifted so that the mean prediction is the rate.
     """
 
-    kind: Literal["isotonic", "platt"]
+    kind: Kind
     x: list[float] = Field(min_length=1)
     y: list[float] = Field(min_length=1)
 
@@ -54,7 +55,7 @@ class CalibrationMap(Settings):
         return x, slopes, y[anchors] - slopes * x[anchors]
 
 
-def fit(kind: str, p: np.ndarray, label: np.ndarray, weight: np.ndarray) -> CalibrationMap:
+def fit(kind: Kind, p: np.ndarray, label: np.ndarray, weight: np.ndarray) -> CalibrationMap:
     """The map for probabilities p [n] of rows with labels 0 and 1 and sample weights `weight`."""
     z = logit(np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7))
     if kind == "platt" and len(np.unique(label)) == 2:
@@ -128,9 +129,10 @@ def fit_all(
     found = {}
     weight = labels.get("weight", np.ones(len(next(iter(labels.values())))))
     for task, declared in spec.tasks.items():
-        spaces = {task: own_space, declared.joint: entire_space} if declared.calibrate else {}
-        for name, space in spaces.items():
-            if f"p_{name}" in scores:
+        if declared.calibrate is None:
+            continue
+        for name, space in ((task, own_space), (declared.joint, entire_space)):
+            if name is not None and f"p_{name}" in scores:
                 label, mask = space(spec, task, labels)
                 found[name] = fit(
                     declared.calibrate, scores[f"p_{name}"][mask], label[mask], weight[mask]
@@ -142,7 +144,9 @@ def apply(
     maps: Mapping[str, CalibrationMap], predictions: Mapping[str, Prediction]
 ) -> dict[str, Prediction]:
     """The predictions; those that have a map are mapped."""
-    return {name: maps[name](p) if name in maps else p for name, p in predictions.items()}
+    return {
+        name: maps[name](probability(p)) if name in maps else p for name, p in predictions.items()
+    }
 
 
 def read(path: Path, step: int) -> dict[str, CalibrationMap] | None:

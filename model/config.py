@@ -19,6 +19,16 @@ from model.weighting import WEIGHTING
 from model.weighting.base import Weighting, WeightingParams
 
 
+def named(value: Any) -> Any:
+    """A bare name as the table that it stands for.
+
+    Example:
+        >>> named("ple")
+        {'name': 'ple'}
+    """
+    return {"name": value} if isinstance(value, str) else value
+
+
 class ModelConfig(Settings):
     """The architecture on its two axes, sharing and funnel, and the weighting of its objectives.
 
@@ -35,9 +45,9 @@ class ModelConfig(Settings):
         ModelConfig.parse({"sharing": {"name": "ple", "levels": 2}, "funnel": "esmm"})
     """
 
-    sharing: SerializeAsAny[SharingParams] = Field({"name": "mmoe"})
-    funnel: SerializeAsAny[FunnelParams] = Field({"name": "independent"})
-    weighting: SerializeAsAny[WeightingParams] = Field({"name": "fixed"})
+    sharing: SerializeAsAny[SharingParams] = Field(named("mmoe"))
+    funnel: SerializeAsAny[FunnelParams] = Field(named("independent"))
+    weighting: SerializeAsAny[WeightingParams] = Field(named("fixed"))
     wide: bool = True
 
     def check(self, spec: Spec) -> list[Objective]:
@@ -112,16 +122,6 @@ class ModelConfig(Settings):
         return entry_params(value, known[str(info.field_name)])
 
 
-def named(value: Any) -> Any:
-    """A bare name as the table that it stands for.
-
-    Example:
-        >>> named("ple")
-        {'name': 'ple'}
-    """
-    return {"name": value} if isinstance(value, str) else value
-
-
 def entry_params(value: Any, known: Mapping[str, Any]) -> Any:
     """The Params of an entry of a dict of architectures, from {"name": …, options} or a bare name.
 
@@ -132,6 +132,6 @@ def entry_params(value: Any, known: Mapping[str, Any]) -> Any:
     if not isinstance(value, Mapping):
         return value
     name = value.get("name")
-    if name not in known:
+    if name is None or name not in known:
         raise ValueError(f"name = {name!r} is unknown: {nearest(str(name), known, listed=True)}")
     return known[name].Params.model_validate(dict(value))

@@ -97,7 +97,7 @@ class RankingModel(tf.Module):
         self, columns: Columns, embedded: Sequence[tf.Tensor], *, training: bool = False
     ) -> dict[str, Prediction]:
         """Looked-up rows → predictions [B] by name. Reads no table."""
-        representations = {}
+        representations: dict[str, tf.Tensor] = {}
         for sharing, inputs in zip(self.sharings, self._inputs(columns, embedded), strict=True):
             representations |= sharing(inputs, training=training)
         wide = self.wide(columns, embedded[-len(self.wide.tables) :]) if self.wide else None
@@ -130,7 +130,7 @@ class RankingModel(tf.Module):
 
     def gate_weights(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
         """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; {} without gates."""
-        found = {}
+        found: dict[str, tf.Tensor] = {}
         columns = self.read(ids, dense)
         for sharing, inputs in zip(
             self.sharings, self._inputs(columns, self.look_up(self.row_ids(columns))), strict=True
@@ -142,7 +142,8 @@ class RankingModel(tf.Module):
         """(each gate's distribution, as `gate_weights`; the activations of every hidden layer)."""
         columns = self.read(ids, dense)
         inputs = self._inputs(columns, self.look_up(self.row_ids(columns)))
-        representations, gates = {}, {}
+        representations: dict[str, tf.Tensor] = {}
+        gates: dict[str, tf.Tensor] = {}
         with observed() as activations:
             for sharing, own in zip(self.sharings, inputs, strict=True):
                 shared, weights = sharing.share(own)

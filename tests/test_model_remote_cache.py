@@ -165,9 +165,8 @@ def test_what_another_process_may_read_stays(tmp_path, remote):
     with pytest.raises(FunnelError, match=r"raise train\.cache_gib"):
         ids(data)
     assert all(path.exists() for path in before)
-    assert (
-        remote_cache._lock(reader.directory, fcntl.LOCK_EX | fcntl.LOCK_NB) is None
-    )  # and is still held
+    with pytest.raises(BlockingIOError):  # and is still held
+        remote_cache._lock(reader.directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_two_that_stage_at_once_keep_the_bound_together(tmp_path, remote, monkeypatch):
@@ -221,7 +220,8 @@ def test_a_directory_that_is_removed_while_it_is_opened_is_made_again(tmp_path, 
     monkeypatch.setattr(remote_cache, "_lock", removed_at_first)
     held = remote_cache._hold(folder)
     assert (len(locks), held) == (2, locks[1])
-    assert take(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) is None
+    with pytest.raises(BlockingIOError):
+        take(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_full_cache_says_so(tmp_path, remote, monkeypatch):

@@ -68,7 +68,9 @@ class RemoteDirectory:
         self.uri, self.cache_gib = uri.rstrip("/"), cache_gib
         self.in_place = importlib.util.find_spec("tensorflow_io") is not None
         if self.in_place:
-            import tensorflow_io  # noqa: F401  its import teaches tf.io.gfile and tf.data the schemes
+            # Its import registers the schemes with tf.io.gfile and tf.data.
+            import tensorflow_io  # type: ignore[import-not-found]  # noqa: F401
+
         path, digest = urlsplit(uri).path.strip("/"), hashlib.sha256(self.uri.encode()).hexdigest()
         self.directory = cache_root() / f"{path.replace('/', '-')}-{digest[:12]}"
         self._lock = _hold(self.directory)  # as long as this object lives
@@ -161,10 +163,13 @@ class RemoteDirectory:
         for other in others:
             if sum(sizes.values()) + wanted <= bound:
                 break
-            if lock := _lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(other)
-                lock.close()
-                del sizes[other]
+            try:
+                lock = _lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # in use
+                continue
+            shutil.rmtree(other)
+            lock.close()
+            del sizes[other]
         held = sum(sizes.values())
         if held + wanted > bound:
             raise FunnelError(
@@ -201,14 +206,18 @@ def _hold(directory: Path) -> IO[str]:
             continue
 
 
-def _lock(directory: Path, how: int) -> IO[str] | None:
-    """The directory's lock, held until the file is closed; None where another process has it."""
+def _lock(directory: Path, how: int) -> IO[str]:
+    """The directory's lock, held until the file is closed.
+
+    Raises:
+        BlockingIOError: `how` has LOCK_NB, and another process holds the lock.
+    """
     file = (directory / ".lock").open("a")
     try:
         fcntl.flock(file, how)
     except BlockingIOError:
         file.close()
-        return None
+        raise
     return file
 
 

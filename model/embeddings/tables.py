@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -95,7 +96,7 @@ class Embeddings(tf.Module):
             columns.rows if np.array_equal(slots, every) else tf.gather(columns.rows, slots, axis=1)
         )
 
-    def __call__(self, columns: Columns, embedded: list[tf.Tensor]) -> Inputs:
+    def __call__(self, columns: Columns, embedded: Sequence[tf.Tensor]) -> Inputs:
         """`embedded`: the rows of each table at its `row_ids`, [B, E, dim]."""
         fields, sequences = {}, {}
         for dim, rows in zip(self.tables, embedded, strict=True):
@@ -169,7 +170,7 @@ def row_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], in
 def flat_columns(spec: Spec) -> list[tuple[str, int]]:
     """(feature, component) of each column of Inputs.flat."""
     dims = {name: f.dim for name, f in spec.embedded.items()} | {
-        name: spec.features[p.of[0]].dim for name, p in spec.products.items()
+        name: spec.embedded[p.of[0]].dim for name, p in spec.products.items()
     }
     return [(name, i) for name, dim in dims.items() for i in range(dim)] + [
         (name, 0) for name in spec.numeric

@@ -105,6 +105,8 @@ class Checkpoints:
 
     def _save(self, step: int) -> None:
         manager = self._manager
+        if manager is None:
+            raise RuntimeError("only worker 0 writes the variables")
         try:
             self._guarded(step, lambda: manager.save(step, check_interval=False))
             remove_unlisted(self.directory, manager.checkpoints, step)

@@ -135,7 +135,8 @@ class WarmStart:
         """
         feature, old = spec.features[name], self.spec.features.get(name)
         if old is None or self.spec.owner(name) != name:
-            return warn(f"warm start: feature '{name}' is new: its embeddings start from scratch")
+            warn(f"warm start: feature '{name}' is new: its embeddings start from scratch")
+            return None
         mine, theirs = _declared(feature), _declared(old)
         changed = [
             f"{key} was {theirs.get(key)} and is {mine.get(key)}"
@@ -143,12 +144,13 @@ class WarmStart:
             if mine.get(key) != theirs.get(key)
         ]
         if changed:
-            return warn(
+            warn(
                 f"warm start: feature '{name}' has changed ({', '.join(changed)}): its embeddings "
                 "start from scratch"
             )
+            return None
         new_ids, old_ids = fitted.vocabularies.get(name), self.old_fitted.vocabularies.get(name)
-        if new_ids is not None:
+        if new_ids is not None and old_ids is not None:
             _, here, there = np.intersect1d(new_ids, old_ids, return_indices=True)
             added = len(new_ids) - len(here)
             if added:
@@ -159,10 +161,11 @@ class WarmStart:
             return np.concatenate([[0, 1], here + 2]), np.concatenate([[0, 1], there + 2])
         count, before = fitted.table_rows(spec, name), self.old_fitted.table_rows(self.spec, name)
         if count != before or fitted.boundaries.get(name) != self.old_fitted.boundaries.get(name):
-            return warn(
+            warn(
                 f"warm start: the boundaries of feature '{name}' have moved: its embeddings start "
                 "from scratch"
             )
+            return None
         return np.arange(count), np.arange(count)
 
     def _value(
@@ -186,17 +189,16 @@ class WarmStart:
                 else self._table(variable, old, spec, fitted, int(table["dim"]), rows, ranges)
             )
         if not _holds(reader, name):
-            return warn(f"warm start: {name} is new: it starts from scratch")
+            warn(f"warm start: {name} is new: it starts from scratch")
+            return None
         old = _read(reader, name)
         new = self._by_columns(variable, old, spec)
-        return (
+        if new is None:
             warn(
                 f"warm start: {name} was {list(old.shape)} and is {variable.shape.as_list()}: it "
                 "starts from scratch"
             )
-            if new is None
-            else new
-        )
+        return new
 
     def _table(
         self,

@@ -15,8 +15,7 @@ from model.funnels.chain import check_chain
 from model.layers import MLP, Transfer
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective
-from model.objectives.predictions import Prediction, from_logit, quotient
-from model.objectives.sample_spaces import Labels
+from model.objectives.predictions import Prediction, from_logit, probability, quotient
 
 
 class AITM(Funnel):
@@ -37,6 +36,8 @@ class AITM(Funnel):
 
     class Params(FunnelParams):
         calibrator_weight: float = Field(0.6, ge=0)
+
+    params: Params
 
     def __init__(self, params: Params, spec: Spec) -> None:
         super().__init__(params, spec)
@@ -63,7 +64,7 @@ class AITM(Funnel):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         first, z = self.chain[0], {self.chain[0]: towers[self.chain[0]]}
         for before, task in itertools.pairwise(self.chain):
             z[task] = self.transfers[task](self.handed_on[task](z[before]), towers[task])
@@ -72,21 +73,18 @@ class AITM(Funnel):
             task: quotient(chains[task], chains[before])
             for before, task in itertools.pairwise(self.chain)
         }
-        return (
-            {first: chains[first]}
-            | tasks
-            | {self.spec.tasks[task].joint: chains[task] for task in tasks}
-        )
+        joints = {self.spec.tasks[task].joint or task: chains[task] for task in tasks}
+        return {first: chains[first]} | tasks | joints
 
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         return self.unweighted_joints(predictions)
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         steps = [self.joint_objective(task, predictions, labels) for task in self.chain]
         chains = {
-            task: tf.exp(predictions[self.spec.tasks[task].joint or task].log_p)
+            task: tf.exp(probability(predictions[self.spec.tasks[task].joint or task]).log_p)
             for task in self.chain
         }
         excess = {

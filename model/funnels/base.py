@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
@@ -20,10 +20,11 @@ from model.objectives.predictions import (
     Probability,
     from_logit,
     joint,
+    probability,
     quotient,
     unweighted,
 )
-from model.objectives.sample_spaces import Labels, entire_space
+from model.objectives.sample_spaces import entire_space
 
 
 class FunnelParams(NetworkParams):
@@ -65,12 +66,12 @@ class Funnel(keras.Layer):
         self.outputs = {head: _output(head) for head in self.heads}
 
     @classmethod
-    def heads_of(cls, params: FunnelParams, spec: Spec) -> list[str]:
+    def heads_of(cls, params: Any, spec: Spec) -> list[str]:
         """The names of the representations that the funnel reads."""
         return list(spec.tasks)
 
     @classmethod
-    def check(cls, params: FunnelParams, spec: Spec) -> None:
+    def check(cls, params: Any, spec: Spec) -> None:
         """Raises FunnelError where the funnel cannot be built over these tasks."""
         heads = cls.heads_of(params, spec)
         if isinstance(params.tower_units, dict):
@@ -99,7 +100,7 @@ class Funnel(keras.Layer):
         representations: dict[str, tf.Tensor],
         wide: dict[str, tf.Tensor] | None = None,
         training: bool | None = None,
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         """`wide` {head: [B]} is added to the heads' logits."""
         return self.predict(
             {head: self.towers[head](representations[head]) for head in self.heads}, wide or {}
@@ -107,7 +108,7 @@ class Funnel(keras.Layer):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         """The predictions of tasks and joints, by name.
 
         Args:
@@ -156,9 +157,8 @@ class Funnel(keras.Layer):
             n: unweighted(p, weights[n]) if n in weights and isinstance(p, Probability) else p
             for n, p in predictions.items()
         }
-        return found | self.joints(
-            {task: found[task] for task in weights if isinstance(found.get(task), Probability)}
-        )
+        tasks = {n: p for n, p in found.items() if n in weights and isinstance(p, Probability)}
+        return found | self.joints(tasks)
 
     def unweighted_joints(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         """`unweighted` where the weight is in the cross-entropy of a task's joint: the task is its
@@ -167,41 +167,37 @@ class Funnel(keras.Layer):
         if all(declared.positive_weight == 1 for declared in self.spec.tasks.values()):
             return dict(predictions)
         chains = {
-            t: unweighted(predictions[d.joint or t], d.positive_weight)
+            t: unweighted(probability(predictions[d.joint or t]), d.positive_weight)
             for t, d in self.spec.tasks.items()
         }
-        parents = {task: self.spec.parent(task) for task in chains}
-        tasks = {
-            t: p if parents[t] is None else quotient(p, chains[parents[t]])
-            for t, p in chains.items()
-        }
-        return (
-            dict(predictions)
-            | tasks
-            | {d.joint: chains[t] for t, d in self.spec.tasks.items() if d.joint}
-        )
+        tasks = {}
+        for task, p in chains.items():
+            parent = self.spec.parent(task)
+            tasks[task] = p if parent is None else quotient(p, chains[parent])
+        joints = {d.joint: chains[t] for t, d in self.spec.tasks.items() if d.joint}
+        return {**predictions, **tasks, **joints}
 
     def joint_objective(
-        self, task: str, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, task: str, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> Objective:
         """The cross-entropy of a task's joint over all rows; of a task without one, its own."""
         declared = self.spec.tasks[task]
         name = declared.joint or task
         return cross_entropy(
             name,
-            predictions[name],
+            probability(predictions[name]),
             *entire_space(self.spec, task, labels),
             declared.positive_weight,
         )
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         """The objectives that are minimized, from predictions and labels [B] by name."""
         raise TypeError(f"{type(self).__name__} must implement objectives(predictions, labels)")
 
     @classmethod
-    def probe_objectives(cls, params: FunnelParams, spec: Spec) -> list[tuple[Objective, set[str]]]:
+    def probe_objectives(cls, params: Any, spec: Spec) -> list[tuple[Objective, set[str]]]:
         """Each objective, and the heads whose representations it reaches.
 
         They are read off a graph that is never run: running anything would fix TensorFlow's

@@ -13,8 +13,8 @@ from model.funnels.chain import check_chain
 from model.layers import MLP
 from model.layers.params import Units
 from model.objectives.objective import Objective, cross_entropy
-from model.objectives.predictions import Prediction, from_logit
-from model.objectives.sample_spaces import Labels, own_space
+from model.objectives.predictions import Prediction, from_logit, probability
+from model.objectives.sample_spaces import own_space
 
 
 class DBMTL(Funnel):
@@ -36,6 +36,8 @@ class DBMTL(Funnel):
     class Params(FunnelParams):
         relation_units: Units = Field([32])
 
+    params: Params
+
     def __init__(self, params: Params, spec: Spec) -> None:
         super().__init__(params, spec)
         self.chain = check_chain(spec, "dbmtl")
@@ -51,7 +53,7 @@ class DBMTL(Funnel):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         relations: dict[str, tf.Tensor] = {}
         for task in self.chain:
             relations[task] = self.relations[task](
@@ -61,12 +63,15 @@ class DBMTL(Funnel):
         return tasks | self.joints(tasks)
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         weights = {task: declared.positive_weight for task, declared in self.spec.tasks.items()}
         return [
             cross_entropy(
-                task, predictions[task], *own_space(self.spec, task, labels), weights[task]
+                task,
+                probability(predictions[task]),
+                *own_space(self.spec, task, labels),
+                weights[task],
             )
             for task in self.heads
         ]

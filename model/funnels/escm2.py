@@ -15,8 +15,8 @@ from model.funnels.base import Funnel, FunnelParams
 from model.funnels.chain import check_chain
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective, cross_entropy
-from model.objectives.predictions import AuxiliaryOutput, Prediction, from_logit
-from model.objectives.sample_spaces import Labels, entire_space, own_space
+from model.objectives.predictions import AuxiliaryOutput, Prediction, from_logit, probability
+from model.objectives.sample_spaces import entire_space, own_space
 
 IMPUTATION = "imputation"
 
@@ -50,6 +50,8 @@ class ESCM2(Funnel):
         counterfactual_weight: float = Field(1.0, ge=0)
         global_weight: float = Field(1.0, ge=0)
 
+    params: Params
+
     @classmethod
     def heads_of(cls, params: Params, spec: Spec) -> list[str]:
         return [*spec.tasks, *([IMPUTATION] if params.estimator == "dr" else [])]
@@ -63,9 +65,13 @@ class ESCM2(Funnel):
             )
         check_chain(spec, "escm2", longest=2)
 
+    def _tasks(self) -> tuple[str, str]:
+        click, convert = check_chain(self.spec, "escm2")
+        return click, convert
+
     def starts(self, rates: BaseRates) -> dict[str, float]:
         """The imputation starts at the conversion's mean cross-entropy on clicked rows."""
-        click, convert = check_chain(self.spec, "escm2")
+        click, convert = self._tasks()
         tasks = {click: log_odds(rates.joint(click)), convert: rates.logit(convert)}
         return tasks | (
             {IMPUTATION: self._imputed(convert, rates)} if IMPUTATION in self.heads else {}
@@ -79,20 +85,19 @@ class ESCM2(Funnel):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         tasks = {task: from_logit(self.logit(task, towers, wide)) for task in self.spec.tasks}
-        imputed = (
-            {IMPUTATION: AuxiliaryOutput(tf.nn.softplus(self.logit(IMPUTATION, towers, wide)))}
-            if IMPUTATION in self.heads
-            else {}
-        )
-        return tasks | self.joints(tasks) | imputed
+        found: dict[str, Prediction] = {**tasks, **self.joints(tasks)}
+        if IMPUTATION in self.heads:
+            z = self.logit(IMPUTATION, towers, wide)
+            found[IMPUTATION] = AuxiliaryOutput(tf.nn.softplus(z))
+        return found
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
-        click, convert = check_chain(self.spec, "escm2")
-        objectives = [
+        click, convert = self._tasks()
+        objectives: list[Objective] = [
             self.joint_objective(click, predictions, labels),
             *self._counterfactual(click, convert, predictions, labels),
         ]
@@ -107,21 +112,25 @@ class ESCM2(Funnel):
         click: str,
         convert: str,
         predictions: Mapping[str, Prediction],
-        labels: Mapping[str, Labels],
+        labels: Mapping[str, tf.Tensor],
     ) -> list[Objective]:
         """The conversion's risk and, with the doubly robust estimator, the imputation's."""
         label, clicked = own_space(self.spec, convert, labels)
         _, everyone = entire_space(self.spec, convert, labels)
         error = cross_entropy(
-            convert, predictions[convert], label, clicked, self.spec.tasks[convert].positive_weight
+            convert,
+            probability(predictions[convert]),
+            label,
+            clicked,
+            self.spec.tasks[convert].positive_weight,
         ).losses
         propensity = tf.stop_gradient(
-            tf.maximum(tf.exp(predictions[click].log_p), self.params.propensity_floor)
+            tf.maximum(tf.exp(probability(predictions[click]).log_p), self.params.propensity_floor)
         )
         weight = self.params.counterfactual_weight / propensity
         if IMPUTATION not in predictions:
             return [Objective(convert, weight * error, clicked, over=everyone)]
-        imputed = predictions[IMPUTATION].value
+        imputed = _imputation(predictions[IMPUTATION])
         observed = tf.where(clicked, error - imputed, tf.zeros_like(error))
         risk = self.params.counterfactual_weight * imputed + weight * observed
         # δ is held constant: its gradient would draw p_cvr to ½, where δ is the same for either
@@ -129,3 +138,9 @@ class ESCM2(Funnel):
         held = weight * (tf.stop_gradient(error) - imputed) ** 2
         doubly_robust = Objective(convert, risk, everyone, nonnegative_with="estimator = 'ipw'")
         return [doubly_robust, Objective(IMPUTATION, held, clicked, over=everyone)]
+
+
+def _imputation(prediction: Prediction) -> tf.Tensor:
+    if not isinstance(prediction, AuxiliaryOutput):
+        raise TypeError(f"the imputation must be an AuxiliaryOutput, not {prediction}")
+    return prediction.value

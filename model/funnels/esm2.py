@@ -13,7 +13,6 @@ from model.funnels.chain import refuse_numbers
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective
 from model.objectives.predictions import Prediction, either, from_logit, joint
-from model.objectives.sample_spaces import Labels
 
 
 class ESM2(Funnel):
@@ -35,6 +34,8 @@ class ESM2(Funnel):
 
     class Params(FunnelParams):
         action: str | None = None
+
+    params: Params
 
     @classmethod
     def check(cls, params: Params, spec: Spec) -> None:
@@ -77,13 +78,13 @@ class ESM2(Funnel):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         click, action, purchase = _roles(self.params, self.spec)
         y1, y2, y3, y4 = (from_logit(self.logit(head, towers, wide)) for head in self.heads)
         buys = either(y2, y3, y4)
         joints = {
-            self.spec.tasks[action].joint: joint(y1, y2),
-            self.spec.tasks[purchase].joint: joint(y1, buys),
+            self.spec.tasks[action].joint or action: joint(y1, y2),
+            self.spec.tasks[purchase].joint or purchase: joint(y1, buys),
         }
         return {click: y1, action: y2, purchase: buys} | joints
 
@@ -91,7 +92,7 @@ class ESM2(Funnel):
         return self.unweighted_joints(predictions)
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         return [
             self.joint_objective(task, predictions, labels)
@@ -101,9 +102,6 @@ class ESM2(Funnel):
 
 def _roles(params: ESM2.Params, spec: Spec) -> tuple[str, str, str]:
     """The tasks of the click, of the action and of the purchase."""
-    click = spec.parent(params.action)
-    return (
-        click,
-        params.action,
-        next(task for task in spec.tasks if task not in (click, params.action)),
-    )
+    action = params.action or ""  # `check` refuses a configuration without it
+    click = spec.parent(action) or ""
+    return click, action, next(task for task in spec.tasks if task not in (click, action))

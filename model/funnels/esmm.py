@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import tensorflow as tf
+
 from features.spec import Spec
 from model.funnels.base import Funnel, FunnelParams
 from model.funnels.chain import check_chain
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective
 from model.objectives.predictions import Prediction
-from model.objectives.sample_spaces import Labels
 
 
 class ESMM(Funnel):
@@ -48,6 +49,6 @@ class ESMM(Funnel):
         return self.unweighted_joints(predictions)
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         return [self.joint_objective(task, predictions, labels) for task in self.heads]

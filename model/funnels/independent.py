@@ -11,8 +11,16 @@ from features.spec import Spec
 from model.funnels.base import Funnel, FunnelParams
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective, cross_entropy, huber, squared_error
-from model.objectives.predictions import Prediction, Probability, Value, from_logit, unweighted
-from model.objectives.sample_spaces import Labels, own_space
+from model.objectives.predictions import (
+    Prediction,
+    Probability,
+    Value,
+    from_logit,
+    number,
+    probability,
+    unweighted,
+)
+from model.objectives.sample_spaces import own_space
 
 
 class Independent(Funnel):
@@ -55,7 +63,7 @@ class Independent(Funnel):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         found: dict[str, Prediction] = {}
         for task in self.spec.tasks:
             logit = self.logit(task, towers, wide)
@@ -70,38 +78,41 @@ class Independent(Funnel):
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         """The joint of a task declared `label_is_joint` is that task's own output."""
         label_is_joint = {
-            d.joint: d.positive_weight for d in self.spec.tasks.values() if d.label_is_joint
+            d.joint or task: d.positive_weight
+            for task, d in self.spec.tasks.items()
+            if d.label_is_joint
         }
         own = {
-            name: unweighted(predictions[name], weight) for name, weight in label_is_joint.items()
+            name: unweighted(probability(predictions[name]), weight)
+            for name, weight in label_is_joint.items()
         }
         return super().unweighted(predictions) | own
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         return [self._objective(task, predictions[self._name(task)], labels) for task in self.heads]
 
     def _objective(
-        self, task: str, prediction: Prediction, labels: Mapping[str, Labels]
+        self, task: str, prediction: Prediction, labels: Mapping[str, tf.Tensor]
     ) -> Objective:
         declared, name = self.spec.tasks[task], self._name(task)
         if declared.label_is_joint:
             label = labels[declared.label]
-            return cross_entropy(name, prediction, label, label >= 0, declared.positive_weight)
+            p = probability(prediction)
+            return cross_entropy(name, p, label, label >= 0, declared.positive_weight)
         space = own_space(self.spec, task, labels)
         if not self._is_number(task):
-            return cross_entropy(name, prediction, *space, declared.positive_weight)
-        return (
-            huber(name, prediction, *space, declared.huber_delta)
-            if declared.loss == "huber"
-            else squared_error(name, prediction, *space)
-        )
+            return cross_entropy(name, probability(prediction), *space, declared.positive_weight)
+        y = number(prediction)
+        if declared.loss == "huber":
+            return huber(name, y, *space, declared.huber_delta)
+        return squared_error(name, y, *space)
 
     def _name(self, task: str) -> str:
         """What the task's head predicts."""
         declared = self.spec.tasks[task]
-        return declared.joint if declared.label_is_joint else task
+        return declared.joint or task if declared.label_is_joint else task
 
     def _is_number(self, task: str) -> bool:
         return self.spec.labels[self.spec.tasks[task].label].is_number

@@ -33,7 +33,7 @@ class Experts(Network):
         self.prepare(count)
         self.count, self.kernel_regularizer = count, keras.regularizers.get(kernel_regularizer)
 
-    def build(self, shape: Sequence[int]) -> None:
+    def build(self, shape: Sequence[Any]) -> None:
         shared_input, width = len(shape) == 2, shape[-1]
         penalty = self.kernel_regularizer or self.regularizer
         self.kernels, self.biases = [], []

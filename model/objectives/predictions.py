@@ -32,6 +32,20 @@ class AuxiliaryOutput(NamedTuple):
 Prediction = Probability | Value | AuxiliaryOutput
 
 
+def probability(prediction: Prediction) -> Probability:
+    """The prediction, which must be a probability."""
+    if not isinstance(prediction, Probability):
+        raise TypeError(f"a probability is needed here, not a {type(prediction).__name__}")
+    return prediction
+
+
+def number(prediction: Prediction) -> Value:
+    """The prediction, which must be a number."""
+    if not isinstance(prediction, Value):
+        raise TypeError(f"a number is needed here, not a {type(prediction).__name__}")
+    return prediction
+
+
 def from_logit(z: tf.Tensor) -> Probability:
     """p = σ(z)."""
     return Probability(tf.math.log_sigmoid(z), tf.math.log_sigmoid(-z))

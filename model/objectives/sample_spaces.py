@@ -31,8 +31,8 @@ def entire_space(spec: Spec, task: str, labels: Mapping[str, Labels]) -> tuple[L
     The label of a task declared `label_is_joint` is the joint label already.
     """
     label, at = labels[spec.tasks[task].label], task
-    while not spec.tasks[at].label_is_joint and spec.parent(at) is not None:
-        at = spec.parent(at)
+    while not spec.tasks[at].label_is_joint and (parent := spec.parent(at)) is not None:
+        at = parent
         label = both(labels[spec.tasks[at].label], label)
     return label, label >= 0
 

@@ -81,7 +81,7 @@ class DenseParams(Settings):
         is that of the configuration.
         """
         try:
-            return KINDS[self.name](**self.model_extra, learning_rate=1.0, name=self.name)
+            return KINDS[self.name](**(self.model_extra or {}), learning_rate=1.0, name=self.name)
         except (TypeError, ValueError) as error:
             raise FunnelError(
                 f"train.optimizer = {self.model_dump()}: Keras refuses its options ({error})"

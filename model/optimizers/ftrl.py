@@ -23,6 +23,8 @@ class FTRL(Rule):
         l2: float = Field(0.0, ge=0)
         beta: float = Field(0.0, ge=0)
 
+    params: Params
+
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"accumulator": (dim, self.params.initial_accumulator), "linear": (dim, 0.0)}
 

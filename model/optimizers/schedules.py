@@ -14,7 +14,7 @@ from features.settings import Settings
 class Warm(Settings):
     """`warm_up_steps` W: before step W the factor is multiplied by (t + 1)/W."""
 
-    warm_up_steps: int = Field(0, ge=0)
+    warm_up_steps: int = Field(default=0, ge=0)
 
     def decay(self, t: tf.Tensor) -> tf.Tensor:
         return tf.ones_like(t)

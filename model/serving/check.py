@@ -90,7 +90,7 @@ def check_loaders(path: Path, inputs: Inputs, expected: Mapping[str, np.ndarray]
     started, *answers = ask_loaders(path, inputs)
     checks = {}
     for name, title in LOADERS.items():
-        answer = next(
+        answer: dict[str, Any] = next(
             (a for a in answers if a["loader"] == name),
             {"error": "its process ended without an answer"},
         )

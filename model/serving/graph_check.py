@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
@@ -105,11 +105,14 @@ def _resource(node: NodeDef) -> str | None:
 
 def _made(graph: GraphDef, ends: Iterable[str]) -> set[str]:
     """The variables and tables whose handles the ends depend on, also in functions."""
-    functions, found, entered = _functions(graph), set(), set()
+    functions = _functions(graph)
+    found: set[str] = set()
+    entered: set[str] = set()
     left = _below(_named(graph.node), ends)
     while left:
         node = left.pop()
-        found |= {_resource(node)} - {None}
+        if (resource := _resource(node)) is not None:
+            found.add(resource)
         for name in set(_called(node)) - entered:
             entered.add(name)
             left += functions[name].values()

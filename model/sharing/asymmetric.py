@@ -61,6 +61,8 @@ class Asymmetric(Sharing):
                         "head once"
                     )
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottoms = Experts(len(heads), self.params.units, **self.params.network, name="bottoms")

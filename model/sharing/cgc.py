@@ -38,6 +38,8 @@ class CGC(Sharing):
     class Params(CGCParams):
         pass
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.level = Level(self.params, self.heads, level=0, last=True, name="level_0")

@@ -25,6 +25,8 @@ class Customized(Sharing):
     class Params(SharingParams):
         units: Units = Field([256, 128])
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottoms = Experts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import keras
 import tensorflow as tf
@@ -54,7 +54,7 @@ class ExpertParams(SharingParams):
         if self.expert == "lstm":
             check_sequences(spec, self.sequences, "expert = 'lstm'")
         dims = [f.dim for f in spec.embedded.values()] + [
-            spec.features[p.of[0]].dim for p in spec.products.values()
+            spec.embedded[p.of[0]].dim for p in spec.products.values()
         ]
         if self.expert == "fm" and len(set(dims)) == len(dims):
             raise FunnelError(
@@ -91,10 +91,11 @@ def check_sequences(spec: Spec, names: list[str], reader: str) -> None:
 def make_experts(params: ExpertParams, count: int, *, name: str, level: int = 0) -> keras.Layer:
     """`count` experts as `params` declare; see ExpertParams for those above the first level."""
     kind = params.expert if level == 0 or params.expert == "cross" else "mlp"
-    own = {
+    options: dict[str, dict[str, Any]] = {
         "cross": {"cross_layers": params.cross_layers},
         "lstm": {"lstm_units": params.lstm_units},
-    }.get(kind, {})
+    }
+    own = options.get(kind, {})
     return EXPERTS[kind](count, params.expert_units, **own, **params.network, name=name)
 
 

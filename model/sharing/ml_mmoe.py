@@ -32,6 +32,8 @@ class MLMMoE(Sharing):
     class Params(MMoE.Params):
         levels: int = Field(2, ge=1)
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         above, last = [f"_expert_{i}" for i in range(self.params.experts)], self.params.levels - 1
@@ -41,7 +43,9 @@ class MLMMoE(Sharing):
         ]
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        read, mixtures, gates = inputs, {}, {}
+        read = inputs
+        mixtures: dict[str, tf.Tensor] = {}
+        gates: dict[str, tf.Tensor] = {}
         for level in self.levels:
             mixtures, weights = level(read, inputs.flat)
             gates |= weights

@@ -30,6 +30,8 @@ class MMoE(Sharing):
         experts: int = Field(4, ge=2)
         gate_units: HiddenUnits = Field([])
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params

@@ -55,10 +55,12 @@ class MoSE(Sharing):
         def check(self, spec: Spec) -> None:
             check_sequences(spec, self.sequences, "mose")
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
-        lstm = {"lstm_units": params.lstm_units, "l2": params.l2}
+        lstm: dict[str, Any] = {"lstm_units": params.lstm_units, "l2": params.l2}
         self.bottom = LSTMExperts(1, [], **lstm, every_step=True, name="bottom")
         self.experts = LSTMExperts(params.experts, [], **lstm, every_step=True, name="experts")
         self.gates = {

@@ -21,6 +21,8 @@ class SharedBottom(Sharing):
     class Params(SharingParams):
         units: Units = Field([256, 128])
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottom = MLP(self.params.units, **self.params.network, name="bottom")

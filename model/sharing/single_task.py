@@ -33,6 +33,8 @@ class SingleTask(Sharing):
         def head_groups(self, heads: list[str]) -> list[set[str]]:
             return [{head} for head in heads]
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottoms = {

@@ -51,6 +51,8 @@ class Sluice(Sharing):
                 )
             return self
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params

@@ -71,7 +71,7 @@ class TrainConfig(Settings):
     embedding_learning_rate: float = Field(gt=0)
     wide_learning_rate: float = Field(gt=0)
     optimizer: DenseParams = DenseParams()
-    embedding_optimizer: SerializeAsAny[RuleParams] = Field({"name": "adagrad"})
+    embedding_optimizer: SerializeAsAny[RuleParams] = Field(named("adagrad"))
     schedule: Schedule = Constant()
     scale_learning_rate: Literal["none", "linear"] = "none"
     clip_norm: float | None = Field(None, gt=0)
@@ -146,7 +146,11 @@ class TrainConfig(Settings):
 
     def total_steps(self, rows: int) -> int:
         """The number of steps for `rows` training rows; batch size and length must be set."""
-        return self.steps or max(1, round(self.epochs * rows / self.batch_size))
+        if self.steps:
+            return self.steps
+        if self.epochs is None or self.batch_size is None:
+            raise FunnelError("train.epochs and train.batch_size are open: give them, or steps")
+        return max(1, round(self.epochs * rows / self.batch_size))
 
     @property
     def rule(self) -> Rule:
@@ -173,15 +177,15 @@ class RunConfig(Settings):
         cache_gib: how much remote data is kept on this machine.
     """
 
-    cpu_devices: int | None = Field(None, ge=1)
+    cpu_devices: int | None = Field(default=None, ge=1)
     checkpoint_every: Positive = 1000
-    checkpoint_minutes: float | None = Field(None, gt=0)
+    checkpoint_minutes: float | None = Field(default=None, gt=0)
     keep_checkpoints: Positive = 3
     async_checkpoints: bool = True
     log_every: Positive = 100
     tensorboard: bool = True
     profile: tuple[int, int] | None = None
-    cache_gib: float = Field(50.0, gt=0)
+    cache_gib: float = Field(default=50.0, gt=0)
 
     @model_validator(mode="after")
     def _profile_forward(self) -> Self:

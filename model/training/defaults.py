@@ -84,7 +84,8 @@ def suited(
     held_out = train.held_out if train.early_stop or calibrated else 0.0
     trained = rows - (count_held_out(held_out) if held_out else 0)
     found = _open(train, trained)
-    kept = {key: earlier[key] for key in found if key in (earlier or {})}
+    earlier = earlier or {}
+    kept = {key: earlier[key] for key in found if key in earlier}
     if found:
         notes.append(f"for {trained:,} training rows: {_shown(found | kept)}")
     if kept:

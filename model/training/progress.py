@@ -116,5 +116,8 @@ class Reporter:
 
     def _progress(self, **measured: Any) -> Progress:
         trainer = self.trainer
-        rates = {"weights": trainer.objective_weights, "learning_rates": trainer.learning_rates}
+        rates: dict[str, Any] = {
+            "weights": trainer.objective_weights,
+            "learning_rates": trainer.learning_rates,
+        }
         return Progress(step=self.step, total=self.total, losses=self.losses, **rates, **measured)

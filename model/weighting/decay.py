@@ -21,6 +21,8 @@ class Decay(Weighting):
             check_names(self.weights, objectives, "weights")
             check_names(self.gamma, objectives, "gamma")
 
+    params: Params
+
     def __init__(self, params: Params, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         self.step = self._kept(tf.zeros([], tf.int64), "step")

@@ -24,6 +24,8 @@ class DWA(Weighting):
         period: int = Field(100, ge=1)
         temperature: float = Field(2.0, gt=0)
 
+    params: Params
+
     def __init__(self, params: Params, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         nothing = tf.zeros([len(objectives)])

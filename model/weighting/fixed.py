@@ -17,5 +17,7 @@ class Fixed(Weighting):
         def check(self, objectives: list[str]) -> None:
             check_names(self.weights, objectives, "weights")
 
+    params: Params
+
     def current(self) -> tf.Tensor:
         return by_name(self.params.weights, self.objectives)

@@ -30,6 +30,8 @@ class GradNorm(Weighting):
         asymmetry: float = Field(1.5, ge=0)
         learning_rate: float = Field(0.025, gt=0)
 
+    params: Params
+
     def __init__(self, params: Params, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         self.weights = self._kept(tf.ones([len(objectives)]), "weights")

@@ -57,6 +57,8 @@ class Pareto(Weighting):
                     "weighting, as 'gradnorm', or fewer tasks"
                 )
 
+    params: Params
+
     def __init__(self, params: Params, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         self.weights = self._kept(tf.fill([len(objectives)], 1 / len(objectives)), "weights")

@@ -30,6 +30,8 @@ class PCGrad(Weighting):
     class Params(WeightingParams):
         seed: int = Field(1, ge=0)
 
+    params: Params
+
     def __init__(self, params: Params, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         self.step = self._kept(tf.zeros([], tf.int64), "step")
