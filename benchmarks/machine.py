@@ -1,4 +1,4 @@
-"""What every benchmark prints: the machine, a table of medians, one JSON object as the last line."""
+"""What every benchmark prints: the machine, a table of medians, a JSON object as the last line."""
 
 from __future__ import annotations
 

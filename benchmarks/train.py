@@ -174,7 +174,8 @@ def peers(effort: Effort, size: int) -> Result:
     present = {name: python for name, python in effort.pythons.items() if Path(python).exists()}
     for name in effort.pythons.keys() - present.keys():
         print(
-            f"· {effort.pythons[name]} is not there, so {name} is left out; `make bench-peers` makes it",
+            f"· {effort.pythons[name]} is not there, so {name} is left out; `make bench-peers` "
+            "makes it",
             flush=True,
         )
     if not present:

@@ -39,7 +39,7 @@ def main() -> None:
         checkpoints.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     tables = size([table.variable for table in trainer.model.tables])
-    slots = size([slot for own in trainer.table_optimizer.slots for slot in own.values()])
+    slots = size([slot for own in trainer.updates.table_optimizer.slots for slot in own.values()])
     print(
         json.dumps(
             {

@@ -74,7 +74,8 @@ SHARINGS = {
             [".", "ga gate g^{2,ctr}", "gb gate g^{2,cvr}", "."],
             TOWERS,
         ],
-        "x2>f1 x2>f2 x1~>m1 x3~>m2 f1>m1 f2>m1 f1>m2 f2>m2 m1>e1 m2>e2 e1>ga e2>ga e1>gb e2>gb x1~>ga x3~>gb ga>ctr gb>cvr",
+        "x2>f1 x2>f2 x1~>m1 x3~>m2 f1>m1 f2>m1 f1>m2 f2>m2 m1>e1 m2>e2 e1>ga e2>ga e1>gb e2>gb "
+        "x1~>ga x3~>gb ga>ctr gb>cvr",
     ),
     "cgc": Drawing(
         [
@@ -111,8 +112,8 @@ SHARINGS = {
             ],
             TOWERS,
         ],
-        "x>ga x>ea x>es x>gs x>eb x>gb ea>ma es>ma ga~>ma ea>ms es>ms eb>ms gs~>ms es>mb eb>mb gb~>mb "
-        "ma>ha ma>da ms>ds mb>db mb>hb da>ctr ds>ctr ha~>ctr ds>cvr db>cvr hb~>cvr",
+        "x>ga x>ea x>es x>gs x>eb x>gb ea>ma es>ma ga~>ma ea>ms es>ms eb>ms gs~>ms es>mb eb>mb "
+        "gb~>mb ma>ha ma>da ms>ds mb>db mb>hb da>ctr ds>ctr ha~>ctr ds>cvr db>cvr hb~>cvr",
     ),
     "cross_stitch": Drawing(
         [
@@ -145,7 +146,8 @@ SHARINGS = {
             [".", "ta ctr LSTM_ctr", "tb cvr LSTM_cvr", "."],
             ["ctr ctr [h_ctr,_x]", "cvr cvr [h_cvr,_x]"],
         ],
-        "s>f f>l1 f>l2 xa>ga xb>gb l1>ta l2>ta l1>tb l2>tb ga~>ta gb~>tb ta>ctr tb>cvr xa>ctr xb>cvr",
+        "s>f f>l1 f>l2 xa>ga xb>gb l1>ta l2>ta l1>tb l2>tb ga~>ta gb~>tb ta>ctr tb>cvr xa>ctr "
+        "xb>cvr",
     ),
 }
 P = {"pa": "pa ctr p_ctr", "pb": "pb cvr p_cvr"}
@@ -251,8 +253,14 @@ def arrow(start: Box, end: Box, *, dashed: bool) -> str:
 def box(at: Box) -> list[str]:
     fill, edge = FILLS[at.kind]
     radius = HEIGHT_OF_BOX / 2 if at.kind == "gate" else 4
-    place = f'x="{at.x - at.half:.0f}" y="{at.y - HEIGHT_OF_BOX / 2:.0f}" width="{2 * at.half:.0f}" height="{HEIGHT_OF_BOX}" rx="{radius:.0f}"'
-    words = f'<text x="{at.x:.0f}" y="{at.y + 4:.0f}" font-size="12.5" fill="{INK}" text-anchor="middle">{at.label}</text>'
+    place = (
+        f'x="{at.x - at.half:.0f}" y="{at.y - HEIGHT_OF_BOX / 2:.0f}" width="{2 * at.half:.0f}" '
+        f'height="{HEIGHT_OF_BOX}" rx="{radius:.0f}"'
+    )
+    words = (
+        f'<text x="{at.x:.0f}" y="{at.y + 4:.0f}" font-size="12.5" fill="{INK}" '
+        f'text-anchor="middle">{at.label}</text>'
+    )
     return [
         f'<rect {place} height="{HEIGHT_OF_BOX}" rx="{radius:.0f}" fill="{fill}" stroke="{edge}"/>',
         words,
@@ -262,14 +270,20 @@ def box(at: Box) -> list[str]:
 def draw(drawing: Drawing) -> str:
     """The picture as SVG."""
     boxes, height = place(drawing), 2 * MARGIN + HEIGHT_OF_BOX + ROW * (len(drawing.rows) - 1)
-    tip = '<marker id="tip" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+    tip = (
+        '<marker id="tip" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto">'
+    )
     tip += f'<path d="M0 0 L8 4 L0 8 z" fill="{FAINT}"/></marker>'
     parts = [f"<defs>{tip}</defs>", f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>']
     for written in drawing.arrows.split():
         start, _, end = written.partition("~>" if "~>" in written else ">")
         parts.append(arrow(boxes[start], boxes[end], dashed="~>" in written))
     parts += [part for one in boxes.values() for part in box(one)]
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif">'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        'font-family="system-ui, sans-serif">'
+    )
     return "\n".join([head, *parts, "</svg>", ""])
 
 

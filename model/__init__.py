@@ -1,1 +1,7 @@
-"""TFRecords → SavedModel: TensorFlow, never Beam and never the pipeline."""
+"""TFRecords → SavedModel.
+
+In: a preprocessed directory. Out: checkpoints, metrics and SavedModels. Imports TensorFlow and
+features/, never Beam, pipeline/ or funnel/. Rooms import each other in one direction only: layers,
+embeddings, objectives and metrics; sharing, funnels, weighting and optimizers; config and ranking;
+data; training; evaluation; serving; estimator.
+"""

@@ -1,9 +1,8 @@
-"""Maps from a model's probabilities to the rates of rows that it was not trained on."""
+"""Calibration: maps a model's probabilities to the rates of rows that it was not trained on."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -16,11 +15,14 @@ from scipy.special import expit, logit
 from sklearn.isotonic import isotonic_regression
 from sklearn.linear_model import LogisticRegression
 
+from features.files import write_text
 from features.settings import Settings
 from features.spec import Spec
-from model.objectives import Prediction, Probability, entire_space, from_logit, own_space
+from model.objectives.predictions import Prediction, Probability, from_logit, probability
+from model.objectives.sample_spaces import entire_space, own_space
 
-POSITIVES, BINS = 20, 50  # at least so many in a bin, and at most so many bins
+Kind = Literal["isotonic", "platt"]
+POSITIVES, BINS = 20, 50  # the least positives in a bin, and the most bins
 
 
 class CalibrationMap(Settings):
@@ -33,7 +35,7 @@ class CalibrationMap(Settings):
     All y are shifted so that the mean prediction is the rate.
     """
 
-    kind: Literal["isotonic", "platt"]
+    kind: Kind
     x: list[float] = Field(min_length=1)
     y: list[float] = Field(min_length=1)
 
@@ -46,15 +48,15 @@ class CalibrationMap(Settings):
         return from_logit(tf.gather(slopes, piece) * z + tf.gather(shifts, piece))
 
     def _pieces(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The points' x, and of each piece between and beyond them slope and value at 0."""
+        """The points' x, and the slope and the value at 0 of each piece between and beyond them."""
         x, y = np.array(self.x), np.array(self.y)
         slopes = np.concatenate([[1.0], np.diff(y) / np.diff(x), [1.0]])
         anchors = np.concatenate([[0], np.arange(len(x))])
         return x, slopes, y[anchors] - slopes * x[anchors]
 
 
-def fit(kind: str, p: np.ndarray, label: np.ndarray, weight: np.ndarray) -> CalibrationMap:
-    """The map for probabilities p [n] of rows with labels 0 and 1, each standing for `weight` rows."""
+def fit(kind: Kind, p: np.ndarray, label: np.ndarray, weight: np.ndarray) -> CalibrationMap:
+    """The map for probabilities p [n] of rows with labels 0 and 1 and sample weights `weight`."""
     z = logit(np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7))
     if kind == "platt" and len(np.unique(label)) == 2:
         found = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
@@ -63,7 +65,7 @@ def fit(kind: str, p: np.ndarray, label: np.ndarray, weight: np.ndarray) -> Cali
         slope = float(found.coef_[0, 0])
         if slope > 0:
             return CalibrationMap(kind=kind, x=[slope], y=[float(found.intercept_[0])])
-    if kind == "platt":  # predictions that rank rows the wrong way round keep their order
+    if kind == "platt":  # predictions that rank rows in reverse keep their order
         x, y = np.zeros(1), np.zeros(1)
     else:
         x, y = _blocks(p.astype(np.float64), label, weight)
@@ -119,15 +121,18 @@ def _shift(z: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
 def fit_all(
     spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> dict[str, CalibrationMap]:
-    """The maps of all tasks with `calibrate` and of their joints, each on its own sample space, by
-    name.
+    """Fits the maps of all tasks with `calibrate` and of their joints.
+
+    Returns:
+        {task or joint: its map, fitted on its own sample space}.
     """
     found = {}
     weight = labels.get("weight", np.ones(len(next(iter(labels.values())))))
     for task, declared in spec.tasks.items():
-        spaces = {task: own_space, declared.joint: entire_space} if declared.calibrate else {}
-        for name, space in spaces.items():
-            if f"p_{name}" in scores:
+        if declared.calibrate is None:
+            continue
+        for name, space in ((task, own_space), (declared.joint, entire_space)):
+            if name is not None and f"p_{name}" in scores:
                 label, mask = space(spec, task, labels)
                 found[name] = fit(
                     declared.calibrate, scores[f"p_{name}"][mask], label[mask], weight[mask]
@@ -138,12 +143,14 @@ def fit_all(
 def apply(
     maps: Mapping[str, CalibrationMap], predictions: Mapping[str, Prediction]
 ) -> dict[str, Prediction]:
-    """The predictions, those that have a map mapped."""
-    return {name: maps[name](p) if name in maps else p for name, p in predictions.items()}
+    """The predictions; those that have a map are mapped."""
+    return {
+        name: maps[name](probability(p)) if name in maps else p for name, p in predictions.items()
+    }
 
 
 def read(path: Path, step: int) -> dict[str, CalibrationMap] | None:
-    """What was fitted for the checkpoint of that step; None where nothing was."""
+    """The maps that were fitted for the checkpoint of that step; None where there are none."""
     content = json.loads(path.read_text()) if path.exists() else {}
     return (
         {n: CalibrationMap.parse(m) for n, m in content["maps"].items()}
@@ -153,10 +160,6 @@ def read(path: Path, step: int) -> dict[str, CalibrationMap] | None:
 
 
 def write(path: Path, step: int, maps: Mapping[str, CalibrationMap]) -> None:
-    """Writes the file, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(
-        json.dumps({"step": step, "maps": {n: m.model_dump() for n, m in maps.items()}}, indent=1)
-        + "\n"
-    )
-    os.replace(unfinished, path)
+    """Writes calibration.json."""
+    content = {"step": step, "maps": {name: m.model_dump() for name, m in maps.items()}}
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""The network as a whole: ids and numbers → predictions by name."""
+"""The whole network: ids and numbers → predictions by name."""
 
 from __future__ import annotations
 
@@ -13,29 +13,37 @@ from features import graph
 from features.fitted import Fitted
 from features.spec import Spec
 from model import calibration
-from model.base_rates import BaseRates
 from model.calibration import CalibrationMap
 from model.config import ModelConfig
-from model.embedding import Columns, Embeddings, Inputs, Table
+from model.embeddings.inputs import Columns, Inputs
+from model.embeddings.tables import Embeddings, Table
+from model.embeddings.wide import Wide
 from model.funnels import FUNNELS
 from model.layers.network import Activations, observed
-from model.objectives import Prediction, Probability, Value
+from model.objectives.base_rates import BaseRates
+from model.objectives.predictions import Prediction, Probability, Value
 from model.sharing import SHARING
 from model.sharing.base import shared_part
-from model.wide import Wide
 
 
 class RankingModel(tf.Module):
-    """Embeddings, sharing, funnel and wide part. A sharing that does not share embeddings is built
-    once per head, tables included.
+    """Embeddings, sharing, funnel and wide part.
 
-    `seed` decides every initial value (it seeds Python, NumPy and TensorFlow). Raises FunnelError
-    when the features and tasks do not fit the architecture.
+    A sharing that does not share embeddings is built once for each head, tables included.
+
+    Args:
+        spec: features, labels and tasks.
+        config: the architecture.
+        fitted: the statistics of the training split that features and base rates need.
+        seed: decides every initial value; it seeds Python, NumPy and TensorFlow.
+
+    Raises:
+        FunnelError: the features and tasks do not fit the architecture.
     """
 
     def __init__(self, spec: Spec, config: ModelConfig, fitted: Fitted, seed: int) -> None:
         super().__init__()
-        self.objectives = config.check(spec)  # what is minimised, its tensors of no batch
+        self.objectives = config.check(spec)  # with the tensors of a graph that is never run
         keras.utils.set_random_seed(seed)
         self.spec, self.fitted = spec, fitted
         self.calibration: Mapping[str, CalibrationMap] = {}
@@ -48,53 +56,55 @@ class RankingModel(tf.Module):
             kind(config.sharing, group, name="sharing_" + "_".join(group)) for group in groups
         ]
         self.wide = Wide(spec, fitted, self.embeddings[0], heads) if config.wide else None
-        # Creates the weights; `blank` has the names and kinds of what is predicted.
+        # Creates the weights; `blank` has the names and types of the predictions.
         self.blank = self(tf.zeros([1, spec.ids_width], tf.int64), tf.zeros([1, spec.dense_width]))
         self.funnel.start_at(BaseRates(spec, fitted.outcomes))
 
     def __call__(
         self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
     ) -> dict[str, Prediction]:
-        """ids [B, S] and dense [B, D] as they were written → predictions [B] of tasks and joints."""
+        """ids [B, S] and dense [B, D] as written in examples → predictions [B] by name."""
         columns = self.read(ids, dense, vocabularies)
-        return self.forward(columns, self.look_up(self.places(columns)))
+        return self.forward(columns, self.look_up(self.row_ids(columns)))
 
     def read(
         self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
     ) -> Columns:
-        """ids [B, S] and dense [B, D] as they were written → the columns that embeddings are looked
-        up by.
+        """ids [B, S] and dense [B, D] as written in examples → what embeddings are looked up by.
 
-        `vocabularies` look ids up in place of constants of the graph.
+        Args:
+            ids: [B, S].
+            dense: [B, D].
+            vocabularies: look ids up instead of constants of the graph.
         """
         spec, fitted = self.spec, self.fitted
         rows = graph.table_rows(spec, fitted, ids, dense, vocabularies)
         return Columns(rows, graph.normalize(spec, fitted, dense), graph.weights(spec, dense))
 
-    def places(self, columns: Columns) -> list[tf.Tensor]:
-        """The rows of each of `tables` that a batch reads, [B, E of its dimension]."""
-        own = [embeddings.places(columns) for embeddings in self.embeddings]
-        return [*itertools.chain(*own), *(self.wide.places(own[0]) if self.wide else [])]
+    def row_ids(self, columns: Columns) -> list[tf.Tensor]:
+        """The rows that a batch reads of each of `tables`, [B, E of its dimension]."""
+        own = [embeddings.row_ids(columns) for embeddings in self.embeddings]
+        return [*itertools.chain(*own), *(self.wide.row_ids(own[0]) if self.wide else [])]
 
-    def look_up(self, places: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """[B, E, dim] of each table."""
+    def look_up(self, row_ids: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The rows [B, E, dim] of each table."""
         return [
-            tf.gather(table.variable, place)
-            for table, place in zip(self.tables, places, strict=True)
+            tf.gather(table.variable, rows)
+            for table, rows in zip(self.tables, row_ids, strict=True)
         ]
 
     def forward(
         self, columns: Columns, embedded: Sequence[tf.Tensor], *, training: bool = False
     ) -> dict[str, Prediction]:
-        """What `look_up` found → predictions [B] of tasks and joints. Reads no table."""
-        representations = {}
+        """Looked-up rows → predictions [B] by name. Reads no table."""
+        representations: dict[str, tf.Tensor] = {}
         for sharing, inputs in zip(self.sharings, self._inputs(columns, embedded), strict=True):
             representations |= sharing(inputs, training=training)
         wide = self.wide(columns, embedded[-len(self.wide.tables) :]) if self.wide else None
         return self.funnel(representations, wide, training=training)
 
     def _inputs(self, columns: Columns, embedded: Sequence[tf.Tensor]) -> list[Inputs]:
-        """What each sharing reads."""
+        """The Inputs of each sharing."""
         each = len(self.embeddings[0].tables)
         return [
             e(columns, embedded[i * each : (i + 1) * each]) for i, e in enumerate(self.embeddings)
@@ -103,10 +113,12 @@ class RankingModel(tf.Module):
     def scores(
         self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
     ) -> dict[str, tf.Tensor]:
-        """What a request is answered with: {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of
-        numbers, in their labels' units.
+        """The scores that are served.
 
-        Weights of positives are undone, then the maps of `calibration` applied.
+        The weights of positives are undone, then `calibration` is applied.
+
+        Returns:
+            {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of numbers in their labels' units.
         """
         found = calibration.apply(
             self.calibration, self.funnel.unweighted(self(ids, dense, vocabularies))
@@ -117,13 +129,11 @@ class RankingModel(tf.Module):
         } | values
 
     def gate_weights(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; none where the
-        sharing has no gates.
-        """
-        found = {}
+        """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; {} without gates."""
+        found: dict[str, tf.Tensor] = {}
         columns = self.read(ids, dense)
         for sharing, inputs in zip(
-            self.sharings, self._inputs(columns, self.look_up(self.places(columns))), strict=True
+            self.sharings, self._inputs(columns, self.look_up(self.row_ids(columns))), strict=True
         ):
             found |= sharing.gate_weights(inputs)
         return found
@@ -131,8 +141,9 @@ class RankingModel(tf.Module):
     def observe(self, ids: tf.Tensor, dense: tf.Tensor) -> tuple[dict[str, tf.Tensor], Activations]:
         """(each gate's distribution, as `gate_weights`; the activations of every hidden layer)."""
         columns = self.read(ids, dense)
-        inputs = self._inputs(columns, self.look_up(self.places(columns)))
-        representations, gates = {}, {}
+        inputs = self._inputs(columns, self.look_up(self.row_ids(columns)))
+        representations: dict[str, tf.Tensor] = {}
+        gates: dict[str, tf.Tensor] = {}
         with observed() as activations:
             for sharing, own in zip(self.sharings, inputs, strict=True):
                 shared, weights = sharing.share(own)
@@ -165,8 +176,8 @@ class RankingModel(tf.Module):
 
     @property
     def last_shared(self) -> dict[str, np.ndarray]:
-        """The weights of the last layer that all heads share, by path: 1 where all share it, 0 in
-        the parts of some heads, to multiply.
+        """Masks of the kernels and biases of the last layer that all heads share, by path: 1 where
+        all heads share it, 0 in the parts of single heads.
         """
         sharing = self.sharings[0]
         return (
@@ -177,8 +188,8 @@ class RankingModel(tf.Module):
 
     @property
     def named_tables(self) -> dict[str, Table]:
-        """The embedding tables, then those of the wide part, by names that a later process gives
-        them too.
+        """The embedding tables, then those of the wide part, by names that are the same in every
+        process.
         """
         found = {
             f"embeddings_{i}/{dim}": table
@@ -191,14 +202,14 @@ class RankingModel(tf.Module):
 
     @property
     def tables(self) -> list[Table]:
-        """What is looked up by row."""
+        """The tables that are looked up by row."""
         return list(self.named_tables.values())
 
     @property
     def state(self) -> dict[str, tf.Variable]:
-        """Every variable by a name that a later process gives it too: what a checkpoint holds."""
+        """What a checkpoint holds: every variable by a name that is the same in every process."""
         tables = {name: table.variable for name, table in self.named_tables.items()}
-        # By place, since Keras numbers the paths of random generators by what the process made
+        # By index, since Keras numbers the paths of random generators by what the process made
         # before.
         untrained = {f"untrained_{i}/{v.name}": v.value for i, v in enumerate(self._untrained)}
         return tables | {w.path: w.value for w in self.weights} | untrained
@@ -210,7 +221,7 @@ class RankingModel(tf.Module):
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """Everything trained but the tables."""
+        """The dense weights: all that is trained except the tables."""
         return [w for layer in self._layers for w in layer.trainable_weights]
 
     @property
@@ -218,6 +229,6 @@ class RankingModel(tf.Module):
         """Moving averages of batch normalization and the states of dropout's random generators."""
         return [v for layer in self._layers for v in layer.non_trainable_variables]
 
-    def regularisation(self) -> tf.Tensor:
-        """Σ λ·w² of the layers that have an l2, 0 without."""
+    def regularization(self) -> tf.Tensor:
+        """Σ λ·w² over the layers with an l2; 0 without any."""
         return tf.add_n([tf.zeros([]), *(loss for layer in self._layers for loss in layer.losses)])

@@ -20,8 +20,10 @@ from features.manifest import VERSION
 from features.spec import Spec
 from model.config import ModelConfig
 from model.data.input import Data
-from model.estimator.estimator import RankingEstimator, Trained
-from model.estimator.identity import RankingConfig
+from model.estimator.checkpoint_files import listed, step_of
+from model.estimator.estimator import RankingEstimator
+from model.estimator.ranking_config import RankingConfig
+from model.estimator.session import Trained
 from model.training.config import RunConfig, TrainConfig
 from model.training.progress import Callback
 from pipeline.output.examples import Rows
@@ -149,7 +151,7 @@ class Run(RankingEstimator):
         spec: Spec,
         model: ModelConfig,
         *,
-        anew: bool = False,
+        start_over: bool = False,
         **train: object,
     ) -> None:
         run = {name: train.pop(name) for name in list(train) if name in RunConfig.model_fields}
@@ -157,7 +159,11 @@ class Run(RankingEstimator):
         settings, self.data = make_train(**train), Data(data_dir, spec)
         run_config = RunConfig.parse({"log_every": 100, "async_checkpoints": False} | run)
         super().__init__(
-            RankingConfig.of(self.data, model, settings), model_dir, run_config, anew=anew, **others
+            RankingConfig.of(self.data, model, settings),
+            model_dir,
+            run_config,
+            start_over=start_over,
+            **others,
         )
         self.total = settings.total_steps(self.data.rows("train"))
         self.train_input = self.data.train_input(
@@ -166,6 +172,10 @@ class Run(RankingEstimator):
             seed=settings.seed,
         )
         self.eval_input = self.data.eval_input(batch_size=settings.batch_size)
+
+    def latest_step(self) -> int:
+        """The step of the newest checkpoint, 0 without any."""
+        return max(map(step_of, listed(self.checkpoint_dir)), default=0)
 
     def train(self, *callbacks: Callback) -> Trained:
         return super().train(self.train_input, max_steps=self.total, callbacks=callbacks)

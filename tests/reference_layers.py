@@ -169,7 +169,7 @@ def cross_stitch(alpha: Array, x: Sequence[Array]) -> list[Array]:
 def layer_mixture(beta: Array, layers: Sequence[Sequence[Array]]) -> list[Array]:
     """h_k = Σ_l β_{k,l} h_{k,l} (Ruder et al., sec. 2); layers[l][k]."""
     return [
-        sum(beta[k, l] * layers[l][k] for l in range(len(layers))) for k in range(len(layers[0]))
+        sum(beta[k, n] * layers[n][k] for n in range(len(layers))) for k in range(len(layers[0]))
     ]
 
 

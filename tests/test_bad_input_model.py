@@ -57,15 +57,18 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
     [
         (
             ["model.sharing=mmeo"],
-            "model.sharing = 'mmeo': name = 'mmeo' is unknown: did you mean 'mmoe'? known: asymmetric, cgc, ",
+            "model.sharing = 'mmeo': name = 'mmeo' is unknown: did you mean 'mmoe'? known: "
+            "asymmetric, cgc, ",
         ),
         (
             ["model.funnel=funnel"],
-            "model.funnel = 'funnel': name = 'funnel' is unknown: known: aitm, dbmtl, escm2, esm2, esmm, independent",
+            "model.funnel = 'funnel': name = 'funnel' is unknown: known: aitm, dbmtl, escm2, "
+            "esm2, esmm, independent",
         ),
         (
             ["model.weighting=gradnor"],
-            "model.weighting = 'gradnor': name = 'gradnor' is unknown: did you mean 'gradnorm'? known: decay, ",
+            "model.weighting = 'gradnor': name = 'gradnor' is unknown: did you mean 'gradnorm'? "
+            "known: decay, ",
         ),
         (
             ['model.sharing={name="ple", expert="rnn"}'],
@@ -73,7 +76,8 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
         ),
         (
             [TWO_ROOTS, "model.funnel=esmm"],
-            "model.funnel = 'esmm' needs a chain of tasks, but none of a, b has `given`; declare one, as in",
+            "model.funnel = 'esmm' needs a chain of tasks, but none of a, b has `given`; declare "
+            "one, as in",
         ),
         (
             [TWO_ROOTS, "model.funnel=escm2"],
@@ -89,7 +93,8 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
         ),
         (
             [LINE, "model.funnel=escm2"],
-            "model.funnel = 'escm2' is defined for chains of at most 2 tasks, and these are a → b → c",
+            "model.funnel = 'escm2' is defined for chains of at most 2 tasks, and these are a → b "
+            "→ c",
         ),
         (
             [LINE, "model.funnel=esm2"],
@@ -97,15 +102,17 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
         ),
         (
             [FORK, "model.funnel=esm2"],
-            "model.funnel.action says nothing: name the task of the action: known: b, c",
+            "model.funnel.action is not given: name the task of the action: known: b, c",
         ),
         (
             [NUMBER, "model.funnel=esmm"],
-            "model.funnel = 'esmm' is of probabilities, but the label 'dwell' of task 'dwell' is a number",
+            "model.funnel = 'esmm' is of probabilities, but the label 'dwell' of task 'dwell' is "
+            "a number",
         ),
         (
             [NUMBER, "model.funnel=esm2"],
-            "model.funnel = 'esm2' is of probabilities, but the label 'dwell' of task 'dwell' is a number",
+            "model.funnel = 'esm2' is of probabilities, but the label 'dwell' of task 'dwell' is "
+            "a number",
         ),
         (
             ['model.sharing={name="mmoe", expert="lstm"}'],
@@ -153,32 +160,35 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
         ),
         (
             ['model.weighting={name="fixed", weights={ctrs=1}}'],
-            "model.weighting.weights names 'ctrs', which is no objective: did you mean 'ctr'?",
+            "model.weighting.weights names 'ctrs', which is not an objective: did you mean 'ctr'?",
         ),
         (
             ["model.funnel=aitm", 'model.weighting={name="fixed", weights={calibrator_cvr=2}}'],
-            "model.weighting.weights names 'calibrator_cvr', a penalty, which has no weight but its own coefficient: set "
-            "model.funnel.calibrator_weight (objectives: ctr, ctcvr)",
+            "model.weighting.weights names 'calibrator_cvr', a penalty, which has no weight but "
+            "its own coefficient: set model.funnel.calibrator_weight (objectives: ctr, ctcvr)",
         ),
         (
             ['model.funnel={name="escm2", estimator="dr"}', "model.weighting=uncertainty"],
-            "model.weighting = 'uncertainty' is of losses that are at least 0, and that of 'cvr' may be negative: choose another "
-            "weighting, or model.funnel.estimator = 'ipw'",
+            "model.weighting = 'uncertainty' is of losses that are at least 0, and that of 'cvr' "
+            "may be negative: choose another weighting, or model.funnel.estimator = 'ipw'",
         ),
         (
             ["model.sharing=single_task", "model.weighting=gradnorm"],
-            "model.weighting = 'gradnorm' compares gradients of a layer that all of several heads share, and sharing 'single_task' with "
-            "funnel 'independent' of ctr, cvr has none: choose another of the three",
+            "model.weighting = 'gradnorm' compares gradients of a layer that all of several "
+            "heads share, and sharing 'single_task' with funnel 'independent' of ctr, cvr has "
+            "none: choose another of the three",
         ),
         (
             ["model.sharing=single_task", "model.weighting=pareto"],
-            "model.weighting = 'pareto' compares gradients of dense weights that several objectives reach, and sharing 'single_task' with "
-            "funnel 'independent' of ctr, cvr has none: choose another of the three",
+            "model.weighting = 'pareto' compares gradients of dense weights that several "
+            "objectives reach, and sharing 'single_task' with funnel 'independent' of ctr, cvr "
+            "has none: choose another of the three",
         ),
         (
             ['model.sharing={name="asymmetric", reads={}}', "model.weighting=pcgrad"],
-            "model.weighting = 'pcgrad' compares gradients of dense weights that several objectives reach, and sharing 'asymmetric' with "
-            "funnel 'independent' of ctr, cvr has none: choose another of the three",
+            "model.weighting = 'pcgrad' compares gradients of dense weights that several "
+            "objectives reach, and sharing 'asymmetric' with funnel 'independent' of ctr, cvr "
+            "has none: choose another of the three",
         ),
     ],
 )

@@ -223,15 +223,15 @@ def test_layers_and_embedding_rows_are_in_the_summary_and_the_report(done):
         assert f"<td>{name}</td><td>{one['rows']:,}</td><td>{one['untouched']:,}</td>" in page
 
 
-def test_an_alarm_is_a_line_on_the_screen_and_in_the_report(done, monkeypatch, capsys):
-    from model.estimator import estimator
+def test_a_warning_is_a_line_on_the_screen_and_in_the_report(done, monkeypatch, capsys):
+    from model.evaluation import health
 
-    alarm = "gate [level_0/ctr] gives expert_1 0.995 of its mass"
-    monkeypatch.setattr(estimator, "gate_alarms", lambda gates: [alarm])
+    line = "gate [level_0/ctr] gives expert_1 0.995 of its mass"
+    monkeypatch.setattr(health, "gate_warnings", lambda gates: [line])
     for stage in ("evaluate", "report"):
         assert main([stage, str(done / "small.toml")]) == 0
-    assert f"warning: {alarm}" in capsys.readouterr().out.splitlines()
-    assert f'<p class="alarm">{alarm}</p>' in (done / "run" / "report.html").read_text()
+    assert f"warning: {line}" in capsys.readouterr().out.splitlines()
+    assert f'<p class="warning">{line}</p>' in (done / "run" / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")

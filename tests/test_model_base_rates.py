@@ -11,8 +11,8 @@ from model_data import DWELL, LABELS, TASKS, make_model, make_spec
 from pairs import spec_of
 
 from features.fitted import Fitted, Outcome
-from model.base_rates import BaseRates, log_odds
 from model.funnels import FUNNELS
+from model.objectives.base_rates import BaseRates, log_odds
 from model.ranking import RankingModel
 
 
@@ -142,7 +142,7 @@ def test_without_outcomes_nothing_is_known():
 def test_a_quotient_above_1_begins_at_one_half():
     assert (
         log_odds(0.33 / 0.24) == 0.0
-    )  # labels given outright that form no chain, as in examples/adult.toml
+    )  # joint labels that do not form a chain, as in examples/adult.toml
 
 
 def test_log_odds_stay_finite():

@@ -1,4 +1,4 @@
-"""Weights undone and calibration maps: on paper, in the graph, and over rows whose rates are known."""
+"""Undone weights and calibration maps: on paper, in the graph, and over rows of known rates."""
 
 import json
 
@@ -14,7 +14,7 @@ from features.spec import Spec
 from model import calibration
 from model.calibration import CalibrationMap, fit
 from model.funnels import FUNNELS
-from model.objectives import from_logit, joint, unweighted
+from model.objectives.predictions import from_logit, joint, unweighted
 
 
 def p_of(prediction) -> np.ndarray:

@@ -13,8 +13,8 @@ import tensorflow as tf
 from model_data import make_estimator, make_model, write_data
 from test_model_interruptions import assert_same, state
 
+from features import files
 from features.errors import FunnelError
-from model.estimator import identity
 from model.estimator.checkpoints import Checkpoints
 from model.estimator.estimator import RankingEstimator
 
@@ -45,25 +45,24 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("break_it", "seems"),
+    "break_it",
     [
-        (lambda c: flip(c / "ckpt-6.data-00000-of-00001"), 6),
-        (lambda c: os.truncate(c / "ckpt-6.data-00000-of-00001", 100), 6),
-        (lambda c: os.truncate(c / "ckpt-6.data-00000-of-00001", 0), 4),
-        (lambda c: (c / "ckpt-6.data-00000-of-00001").unlink(), 4),
-        (lambda c: flip(c / "ckpt-6.index"), 4),
-        (lambda c: (c / "ckpt-6.index").unlink(), 4),
-        (lambda c: (c / "ckpt-6.position-00000").unlink(), 4),
-        (lambda c: os.truncate(c / "ckpt-6.position-00000", 10), 6),
-        (lambda c: flip(c / "ckpt-6.position-00000"), 6),
+        lambda c: flip(c / "ckpt-6.data-00000-of-00001"),
+        lambda c: os.truncate(c / "ckpt-6.data-00000-of-00001", 100),
+        lambda c: os.truncate(c / "ckpt-6.data-00000-of-00001", 0),
+        lambda c: (c / "ckpt-6.data-00000-of-00001").unlink(),
+        lambda c: flip(c / "ckpt-6.index"),
+        lambda c: (c / "ckpt-6.index").unlink(),
+        lambda c: (c / "ckpt-6.position-00000").unlink(),
+        lambda c: os.truncate(c / "ckpt-6.position-00000", 10),
+        lambda c: flip(c / "ckpt-6.position-00000"),
     ],
 )
-def test_a_broken_checkpoint_is_skipped_for_the_one_before(trained, break_it, seems):
+def test_a_broken_checkpoint_is_skipped_for_the_one_before(trained, break_it):
     checkpoints, said = trained / "model/checkpoints", []
     whole = state(trained)
     break_it(checkpoints)
     again = make_estimator(trained, model=make_model("shared_bottom"), steps=6, warn=said.append)
-    assert again.latest_step() == seems  # what is in the files is not looked at
     assert (
         RankingEstimator.train(again, again.train_input, steps=0).step == 4
     )  # where the log of metrics is cut
@@ -89,7 +88,7 @@ def test_without_their_list_checkpoints_are_found_all_the_same(trained, break_it
     again = make_estimator(trained, model=make_model("shared_bottom"), steps=8, warn=said.append)
     assert again.latest_step() == 6
     assert again.evaluate()["ctr"]["rows"] > 0
-    with pytest.raises(FunnelError, match="of another model"):
+    with pytest.raises(FunnelError, match="belong to another model"):
         make_estimator(trained, model=make_model("ple"))
     assert again.train().step == 8
     names = {p.name.split(".")[0] for p in (trained / "model/checkpoints").iterdir()}
@@ -134,7 +133,10 @@ def test_a_truncated_model_json_is_refused_with_a_remedy(trained):
     os.truncate(path, 100)
     with pytest.raises(
         FunnelError,
-        match=r"model\.json: is no JSON \(.*\); put back a copy of it, or train anew with --force",
+        match=(
+            r"model\.json: is not JSON \(.*\); put back a copy of it, or train from scratch with "
+            r"--force"
+        ),
     ):
         make_estimator(trained, model=make_model("shared_bottom"))
 
@@ -153,9 +155,9 @@ def test_model_json_is_written_beside_and_only_where_it_changes(trained, monkeyp
         raise OSError("full")
 
     kept = path.read_text()
-    monkeypatch.setattr(identity.os, "replace", fail)
+    monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises(OSError, match="full"):
-        run.identity.write(run.config, run.fitted, {"precision": "another", "xla": True})
+        run.model_json.write({"mode": {"precision": "another", "xla": True}}, None)
     assert path.read_text() == kept
 
 
@@ -170,7 +172,8 @@ def test_where_none_can_be_read_it_says_so(trained):
     for path in (trained / "model/checkpoints").glob("*.index"):
         path.unlink()
     with pytest.raises(
-        FunnelError, match=r"none of its 3 checkpoints can be read .*; train anew with --force"
+        FunnelError,
+        match=r"none of its 3 checkpoints can be read .*; train from scratch with --force",
     ):
         make_estimator(trained, model=make_model("shared_bottom"), warn=lambda line: None).train()
 
@@ -178,15 +181,17 @@ def test_where_none_can_be_read_it_says_so(trained):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
+from features import files
 from features.errors import FunnelError
 from model_data import make_estimator, make_model
 
 def fill(report):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # of a file: writing fails in its middle
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # of a file: writing fails halfway
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 try:
-    make_estimator(Path(sys.argv[1]), model=make_model("shared_bottom"), steps=9, log_every=7, checkpoint_every=2).train(fill)
+    options = {"steps": 9, "log_every": 7, "checkpoint_every": 2}
+    make_estimator(Path(sys.argv[1]), model=make_model("shared_bottom"), **options).train(fill)
 except FunnelError as error:
     print(error)
 """
@@ -206,7 +211,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(trained):
     assert "checkpoints: the checkpoint of step 8 cannot be written (" in done.stdout, done.stderr[
         -2000:
     ]
-    assert "the last good one is ckpt-6: free space, run again" in done.stdout
+    assert "the last complete one is ckpt-6: free space, run again" in done.stdout
     names = {p.name.split(".")[0] for p in (trained / "model/checkpoints").iterdir()}
     assert names == {"checkpoint", "ckpt-2", "ckpt-4", "ckpt-6"}  # nothing half-written
     assert make_estimator(trained, model=make_model("shared_bottom"), steps=9).train().step == 9

@@ -67,7 +67,10 @@ def test_experts_that_multiply_embeddings_need_two_of_one_dim():
     config = ModelConfig.parse({"sharing": {"name": "mmoe", "expert": "fm"}}, "model")
     with pytest.raises(
         FunnelError,
-        match=r"sharing\.expert = 'fm' multiplies embeddings in pairs, but no two features have the same dim",
+        match=(
+            r"sharing\.expert = 'fm' multiplies embeddings in pairs, but no two features have the "
+            r"same dim"
+        ),
     ):
         config.check(make_spec(features=features))
     config.check(make_spec(features=features | {"shop": features["user"]}))

@@ -9,7 +9,7 @@ from reference_layers import named, own
 
 from model.data.input import Data
 from model.ranking import RankingModel
-from model.sharing.base import EXPERTS
+from model.sharing.experts import EXPERTS
 from model.training.strategy import make_strategy
 from model.training.trainer import Trainer
 
@@ -163,5 +163,5 @@ def test_names_of_the_state_are_unique_and_complete(trainer):
     assert len(model.state) == len(model.tables) + len(model.weights)
     assert (
         len(trainer.state)
-        == len(model.state) + len(model.tables) + len(trainer.optimizer.variables) + 1
+        == len(model.state) + len(model.tables) + len(trainer.updates.optimizer.variables) + 1
     )  # a slot a table, the step

@@ -8,7 +8,7 @@ from model_data import batches, make_spec, make_train, write_data
 from model.config import ModelConfig
 from model.data.input import Data
 from model.ranking import RankingModel
-from model.sharing.base import EXPERTS
+from model.sharing.experts import EXPERTS
 from model.training.strategy import make_strategy
 from model.training.trainer import Trainer
 

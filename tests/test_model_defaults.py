@@ -7,9 +7,9 @@ from model_data import TASKS, make_model, make_spec, make_train, write_data
 
 from features.errors import FunnelError
 from features.fitted import Outcome
-from model.base_rates import BaseRates
 from model.data.input import Data
-from model.estimator.identity import RankingConfig
+from model.estimator.ranking_config import RankingConfig
+from model.objectives.base_rates import BaseRates
 from model.training.config import TrainConfig
 from model.training.defaults import batch_size, epochs, suited
 
@@ -107,7 +107,10 @@ def test_what_is_given_stays():
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(
         FunnelError,
-        match=r"train.batch_size = 4096 is larger than the 1,600 training rows.*leave it out and get 32",
+        match=(
+            r"train.batch_size = 4096 is larger than the 1,600 training rows.*leave it out and "
+            r"get 32"
+        ),
     ):
         suit(1600, batch_size=4096)
 
@@ -141,7 +144,8 @@ def test_early_stop_holds_rows_out():
     # 400 conversions, of which a tenth would be 40
     assert not found.train.early_stop
     assert found.notes[0] == (
-        "early_stop: the held-out rows would hold about 40 positives of 'cvr', fewer than 100: training ends by epochs"
+        "early_stop: the held-out rows would hold about 40 positives of 'cvr', fewer than 100: "
+        "training ends by epochs"
     )
     found = suit(100_000, early_stop=True)
     assert (found.train.early_stop, found.held_out, found.train.epochs, found.chosen["rows"]) == (
@@ -156,7 +160,10 @@ def test_calibration_needs_positives():
     tasks = TASKS | {"cvr": TASKS["cvr"] | {"calibrate": "isotonic"}}
     with pytest.raises(
         FunnelError,
-        match=r"tasks.cvr.calibrate = 'isotonic': the held-out rows hold about 40 positives.*raise train.held_out",
+        match=(
+            r"tasks.cvr.calibrate = 'isotonic': the held-out rows hold about 40 positives.*raise "
+            r"train.held_out"
+        ),
     ):
         suit(40_000, tasks=tasks)
     found = suit(40_000, tasks=tasks, held_out=0.25)
@@ -168,8 +175,8 @@ def test_a_warm_start_keeps_what_was_chosen_and_says_so():
     assert (found.train.batch_size, found.train.epochs) == (64, 2)
     assert found.chosen == {"rows": 1600, "batch_size": 64, "epochs": 2}
     assert found.notes[-1] == (
-        "warm start: batch_size = 64, epochs = 2 were chosen for 1,600 training rows and are kept; for these rows alone the "
-        "rule gives batch_size = 1024, epochs = 2"
+        "warm start: batch_size = 64, epochs = 2 were chosen for 1,600 training rows and are "
+        "kept; for these rows alone the rule gives batch_size = 1024, epochs = 2"
     )
     given = suit(160_000, earlier={"rows": 1600, "batch_size": 64, "epochs": 2.0}, batch_size=512)
     assert (given.train.batch_size, given.chosen) == (512, {"rows": 1600, "epochs": 2})

@@ -44,10 +44,11 @@ def said(estimator):
 
 def test_weights_are_named_from_the_losses_down(one_bad_derivative):
     assert said(one_bad_derivative()) == (
-        "gradients are not finite in step 1: those of funnel/logit_cvr/bias, funnel/logit_cvr/kernel, funnel/tower_cvr/dense_0/bias, …, "
-        "14 of 19 weights from the losses down; the losses and all features and labels of the batch are finite, so the weights diverged, "
-        "or a derivative there divides by zero: lower train.learning_rate = 0.001 or train.embedding_learning_rate = 0.05, or mend that "
-        "layer"
+        "gradients are not finite in step 1: those of funnel/logit_cvr/bias, "
+        "funnel/logit_cvr/kernel, funnel/tower_cvr/dense_0/bias, …, 14 of 19 weights, the "
+        "nearest to the losses first; the losses and all features and labels of the batch are "
+        "finite, so the weights diverged, or a derivative there divides by zero: lower "
+        "train.learning_rate = 0.001 or train.embedding_learning_rate = 0.05, or fix that layer"
     )
 
 
@@ -72,7 +73,8 @@ def test_the_worker_whose_batch_it_was_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(diagnosis, "gathered", lambda strategy, mine: [[mine], [0], [1]])
     estimator = make_estimator(tmp_path, learning_rate=1e30, optimizer="sgd", steps=50)
     assert re.search(
-        r"in step \d+: all of this worker's batch is finite, but not that of worker 2, whose own error names the row$",
+        r"in step \d+: every value of this worker's batch is finite, but not that of worker 2, "
+        r"whose own error names the row$",
         said(estimator),
     )
 
@@ -91,7 +93,10 @@ run = make_estimator(Path(sys.argv[1]))
 slot = run.config.spec.dense_slots["age"].start
 
 def spoil(batch):
-    return batch | {"dense": tf.tensor_scatter_nd_update(batch["dense"], [[3, slot]], [float("inf")])} if worker() == 1 else batch
+    if worker() != 1:
+        return batch
+    infinite = tf.tensor_scatter_nd_update(batch["dense"], [[3, slot]], [float("inf")])
+    return batch | {"dense": infinite}
 
 try:
     RankingEstimator.train(run, lambda context: halves(run)(context).map(spoil), max_steps=4)
@@ -106,7 +111,7 @@ def test_of_two_workers_one_names_the_row_and_the_other_that_worker(tmp_path):
     ends = start(tmp_path, program=SPOILT)
     first, second = (output.split("said: ")[1].splitlines()[0] for _, output in ends)
     assert (
-        "all of this worker's batch is finite, but not that of worker 1, whose own error names the row"
-        in first
+        "every value of this worker's batch is finite, but not that of worker 1, whose own error "
+        "names the row" in first
     )
     assert "feature 'age' is inf in row 3 of the batch" in second

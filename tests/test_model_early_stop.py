@@ -8,7 +8,7 @@ import tensorflow as tf
 from model_data import make_estimator, make_spec, write_data
 
 from model.data.input import Data
-from model.estimator.early_stop import EarlyStop, HeldOutLoss
+from model.estimator.callbacks.held_out_loss import EarlyStop, HeldOutLoss
 
 CONTEXT = tf.distribute.InputContext()
 
@@ -51,7 +51,8 @@ def test_a_loss_that_still_falls_is_said(tmp_path):
     assert (trained.step, trained.ended) == (6, "steps")
     np.testing.assert_array_equal(kept, stop.weights[6])
     assert said == [
-        "the held-out loss was lowest at step 6: 0.4000, and still falling at the end: more epochs may help"
+        "the held-out loss was lowest at step 6: 0.4000, and still falling at the end: more epochs "
+        "may help"
     ]
 
 

@@ -6,7 +6,9 @@ import tensorflow as tf
 from model_data import make_spec
 
 from features.fitted import Fitted
-from model.embedding import Columns, Embeddings, Inputs, draw, pool
+from model.embeddings.initial_values import init_uniform
+from model.embeddings.inputs import Columns, Inputs, pool
+from model.embeddings.tables import Embeddings
 
 SPEC = make_spec(
     features={
@@ -27,7 +29,7 @@ def read(embeddings: Embeddings, rows: list, numbers: tf.Tensor) -> Inputs:
         columns,
         [
             tf.gather(t.variable, place)
-            for t, place in zip(tables, embeddings.places(columns), strict=True)
+            for t, place in zip(tables, embeddings.row_ids(columns), strict=True)
         ],
     )
 
@@ -137,7 +139,7 @@ def test_rows_start_small_and_by_the_seed():
 @pytest.mark.parametrize("block", [4, 8, 100])
 def test_rows_are_one_draw_in_blocks_of_any_size(block):
     table = tf.Variable(tf.zeros([19, 3]))
-    draw(table, [7, 1], block)
+    init_uniform(table, [7, 1], block)
     np.testing.assert_array_equal(table, tf.random.stateless_uniform([19, 3], [7, 1], -0.05, 0.05))
 
 

@@ -1,4 +1,4 @@
-"""The outer loop: resumed trainings end as undisturbed ones, and a run directory keeps its meaning."""
+"""The outer loop: a resumed training ends as an undisturbed one, and a directory keeps its run."""
 
 import json
 
@@ -8,7 +8,8 @@ import tensorflow as tf
 from model_data import FEATURES, Run, make_estimator, make_model, make_spec, make_train, write_data
 
 from features.errors import FunnelError
-from model.estimator.estimator import RankingEstimator, Trained
+from model.estimator.estimator import RankingEstimator
+from model.estimator.session import Trained
 from model.training import precision
 
 
@@ -137,14 +138,19 @@ def trained(tmp_path_factory):
 def test_another_architecture_is_refused_with_the_place(trained):
     with pytest.raises(
         FunnelError,
-        match=r"of another model: sharing\.experts was 2 and is 3; train anew with --force",
+        match=(
+            r"belong to another model: sharing\.experts was 2 and is 3; train from scratch with "
+            r"--force"
+        ),
     ):
         make_estimator(trained, model=make_model("mmoe", experts=3))
 
 
 def test_another_dimension_is_refused_with_the_place(trained):
     spec = make_spec(features=FEATURES | {"tags": FEATURES["tags"] | {"dim": 5}})
-    with pytest.raises(FunnelError, match=r"of another spec: features\.tags\.dim was 2 and is 5"):
+    with pytest.raises(
+        FunnelError, match=r"belong to another spec: features\.tags\.dim was 2 and is 5"
+    ):
         make_estimator(trained, spec)
 
 
@@ -155,7 +161,7 @@ def test_another_order_is_another_model(trained, tmp_path):
     (tmp_path / "model").symlink_to(trained / "model")
     with pytest.raises(
         FunnelError,
-        match=r"of another spec: order of features was user, item, .* and is age, price",
+        match=r"belong to another spec: order of features was user, item, .* and is age, price",
     ):
         make_estimator(tmp_path, spec)
 
@@ -166,7 +172,7 @@ def test_another_order_is_another_model(trained, tmp_path):
 )
 def test_another_course_is_refused_when_resuming(trained, change, place):
     estimator = make_estimator(trained, **({"steps": 3} | change))
-    with pytest.raises(FunnelError, match=f"of another train: {place}"):
+    with pytest.raises(FunnelError, match=f"belong to another train: {place}"):
         estimator.train()
     assert estimator.evaluate()["ctr"]["rows"] > 0  # which scoring need not know
 
@@ -185,7 +191,10 @@ def test_another_input_is_refused_and_the_same_made_again_goes_on(folder):
     def another(context):
         return estimator.train_input(context).take(100)
 
-    said = r"checkpoints/ckpt-4: its place is one in another input than input_fn's \(.*FiniteTake\): .* directory, with warm_start"
+    said = (
+        r"checkpoints/ckpt-4: the saved iterator state does not match input_fn \(.*FiniteTake\): "
+        r".* directory, with warm_start"
+    )
     with pytest.raises(FunnelError, match=said):
         RankingEstimator.train(estimator, another, steps=2)
     again = estimator.data.train_input(batch_size=16, shuffle_buffer=50, seed=1)
@@ -203,9 +212,11 @@ def test_another_machines_mode_is_refused_with_what_to_set(folder, monkeypatch):
     make_estimator(folder, steps=2, **unset).train()
     on_a_machine_with(monkeypatch, "")
     said = (
-        r'trained with train\.precision = "bfloat16" and train\.xla = false, and this machine would go on with '
+        r'trained with train\.precision = "bfloat16" and train\.xla = false, and this machine '
+        r"would resume with "
         r'train\.precision = "float32" and train\.xla = false: '
-        r'set train\.precision = "bfloat16" and train\.xla = false, or train anew with --force'
+        r'set train\.precision = "bfloat16" and train\.xla = false, or train from scratch with '
+        r"--force"
     )
     with pytest.raises(FunnelError, match=said):
         make_estimator(folder, steps=3, **unset).train()
@@ -254,10 +265,10 @@ def test_a_new_training_that_cannot_begin_leaves_the_old_one(tmp_path):
     make_estimator(tmp_path, steps=2).train()
     spec, folders = make_spec(), (tmp_path / "data", tmp_path / "model")
     with pytest.raises(FunnelError, match=r"train\.cpu_devices = 99, but TensorFlow already runs"):
-        Run(*folders, spec, make_model("ple"), cpu_devices=99, anew=True).train()
+        Run(*folders, spec, make_model("ple"), cpu_devices=99, start_over=True).train()
     assert make_estimator(tmp_path, steps=2).evaluate()["ctr"]["rows"] > 0
-    Run(*folders, spec, make_model("ple"), steps=1, anew=True).train()
-    with pytest.raises(FunnelError, match="its checkpoints are of another model"):
+    Run(*folders, spec, make_model("ple"), steps=1, start_over=True).train()
+    with pytest.raises(FunnelError, match="its checkpoints belong to another model"):
         make_estimator(tmp_path, steps=2)
 
 
@@ -271,7 +282,7 @@ def test_a_new_training_without_its_input_leaves_the_old_one(tmp_path):
     def gone(context):
         raise FunnelError("the input is gone")
 
-    new = make_estimator(tmp_path, model=make_model("ple"), anew=True)
+    new = make_estimator(tmp_path, model=make_model("ple"), start_over=True)
     with pytest.raises(FunnelError, match="the input is gone"):
         RankingEstimator.train(new, gone, max_steps=1)
     assert {

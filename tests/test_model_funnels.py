@@ -12,7 +12,7 @@ from features.errors import FunnelError
 from features.fitted import Fitted
 from model.config import ModelConfig
 from model.funnels import FUNNELS
-from model.objectives import Probability, Value
+from model.objectives.predictions import Probability, Value
 from model.ranking import RankingModel
 
 SPEC = make_spec()
@@ -51,7 +51,7 @@ def build(name, spec=None, **options):
 
 
 def set_logits(funnel, **logits):
-    """Whatever is read, these come out: weights of 0 and the logit as bias; 0 where none is given."""
+    """Makes the logits constant: kernels of 0 and the logit as bias, 0 where none is given."""
     for head, dense in funnel.outputs.items():
         dense.set_weights([np.zeros(dense.kernel.shape), np.array([logits.get(head, 0.0)])])
 
@@ -204,7 +204,7 @@ def test_a_chain_of_three(funnel):
         np.testing.assert_allclose(p["p_cvr_ret"], p["p_ctr"] * p["p_cvr"] * p["p_ret"], rtol=1e-5)
 
 
-def test_an_outright_joint():
+def test_a_task_whose_label_is_the_joint():
     labels = {
         "click": tf.constant([0, 0, 1, -1], tf.int64),
         "convert": tf.constant([0, 1, 1, 1], tf.int64),
@@ -378,11 +378,11 @@ def test_tasks_that_do_not_fit_are_refused(funnel, spec, problem):
     [
         (
             {"name": "esmm", "tower_units": {"ctr": [4]}},
-            r"tower_units says nothing of 'cvr': give units to each of ctr, cvr",
+            r"tower_units lacks 'cvr': give units to each of ctr, cvr",
         ),
         (
             {"name": "esmm", "tower_units": {"ctr": [4], "cvr": [4], "cvrr": [4]}},
-            r"names 'cvrr', which is no head: did you mean 'cvr'",
+            r"names 'cvrr', which is not a head: did you mean 'cvr'",
         ),
         (
             {"name": "aitm", "tower_units": {"ctr": [4], "cvr": [5]}},
@@ -398,7 +398,8 @@ def test_options_that_do_not_fit_are_refused(options, problem):
 def test_esm2_needs_to_know_the_action():
     with pytest.raises(
         FunnelError,
-        match=r"model\.funnel\.action says nothing: name the task of the action: known: action, cvr",
+        match=r"model\.funnel\.action is not given: name the task of the action: "
+        "known: action, cvr",
     ):
         ModelConfig.parse({"funnel": "esm2"}).check(spec_of("esm2"))
 
@@ -408,11 +409,13 @@ def test_esm2_needs_to_know_the_action():
     [
         (
             "other",
-            r"tasks\.other: .*those of ctr, cvr, other are ctr, other, cvr_other, cvr_other, where 'cvr_other' is twice: give the",
+            r"tasks\.other: .*those of ctr, cvr, other are ctr, other, cvr_other, cvr_other, "
+            r"where 'cvr_other' is twice: give the",
         ),
         (
             "cvr_other",
-            r"tasks\.cvr_other: .*are ctr, cvr_other, cvr_cvr_other, cvr_other, where 'cvr_other' is twice: give the",
+            r"tasks\.cvr_other: .*are ctr, cvr_other, cvr_cvr_other, cvr_other, where 'cvr_other' "
+            r"is twice: give the",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is read off gates: means and entropies on paper, the alarms, and the files that an
+"""What is read off gates: means and entropies on paper, the warnings, and the files that an
 evaluation leaves.
 """
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from model_data import batches, make_estimator, make_model, write_data
 
-from model.evaluation.gates import GateSums, alarms
+from model.evaluation.gates import GateSums, gate_warnings
 
 
 def summary(experts, *batches):
@@ -40,26 +40,28 @@ def gates(**weights):
     return {gate: {"weights": own, "entropy": 0.0} for gate, own in weights.items()}
 
 
-def test_even_gates_alarm_nobody():
-    assert alarms(gates(ctr={"a": 0.5, "b": 0.5}, cvr={"a": 0.985, "b": 0.015})) == []
+def test_even_gates_give_no_warning():
+    assert gate_warnings(gates(ctr={"a": 0.5, "b": 0.5}, cvr={"a": 0.985, "b": 0.015})) == []
 
 
 def test_a_gate_that_gives_one_expert_everything():
-    found = alarms(gates(ctr={"a": 0.005, "b": 0.995}, cvr={"a": 0.6, "b": 0.4}))
+    found = gate_warnings(gates(ctr={"a": 0.005, "b": 0.995}, cvr={"a": 0.6, "b": 0.4}))
     assert len(found) == 1  # a is of use to cvr
     assert found[0].startswith(
-        "gate ctr gives b 0.995 of its mass, more than 0.99: the other experts do nothing for it; compare the labels"
+        "gate ctr gives b 0.995 of its mass, more than 0.99: it does not use the other experts; "
+        "compare the labels"
     )
     assert "lower train.learning_rate" in found[0]
 
 
 def test_an_expert_that_nobody_uses():
-    found = alarms(
+    found = gate_warnings(
         gates(ctr={"a": 0.5, "b": 0.495, "c": 0.005}, cvr={"a": 0.3, "b": 0.691, "c": 0.009})
     )
     assert len(found) == 1
     assert found[0].startswith(
-        "expert c gets at most 0.009 of any gate's mass, less than 0.01 of each: nobody uses it; take fewer experts"
+        "expert c gets at most 0.009 of any gate's mass, less than 0.01: no gate uses it; take "
+        "fewer experts"
     )
 
 
@@ -71,17 +73,17 @@ def test_a_tasks_own_expert_is_judged_by_the_gates_that_mix_it():
         "cvr": {"cvr_0": 0.003, "shared": 0.5, "more": 0.497},
     }
     shared = {"ctr_0": 0.4, "cvr_0": 0.002, "shared": 0.3, "more": 0.298}
-    assert [line.split(" gets")[0] for line in alarms(gates(**weights, shared=shared))] == [
+    assert [line.split(" gets")[0] for line in gate_warnings(gates(**weights, shared=shared))] == [
         "expert cvr_0"
     ]
 
 
 def test_a_gate_over_one_expert_mixes_nothing_to_begin_with():
-    assert alarms(gates(ctr={"a": 1.0})) == []
+    assert gate_warnings(gates(ctr={"a": 1.0})) == []
 
 
 def test_the_limits_themselves_are_allowed():
-    assert alarms(gates(ctr={"a": 0.99, "b": 0.01})) == []
+    assert gate_warnings(gates(ctr={"a": 0.99, "b": 0.01})) == []
 
 
 @pytest.mark.parametrize("sharing", ["mmoe", "ple"])

@@ -1,5 +1,5 @@
 """Zero activations, dead units and untouched rows: networks and tables whose numbers are known on
-paper, the alarms' texts, and what an estimator finds.
+paper, the texts of warnings, and what an estimator finds.
 """
 
 import json
@@ -11,9 +11,10 @@ from model_data import FEATURES, SMALL, make_estimator, make_model, make_spec, w
 from pairs import COURSES, config_of, spec_of
 
 from features.fitted import Fitted
-from model.embedding import Embeddings, draw, unchanged
+from model.embeddings.initial_values import init_uniform, unchanged
+from model.embeddings.tables import Embeddings
 from model.estimator.warm_start import WarmStart
-from model.evaluation.health import ActivationSums, alarms, sum_units
+from model.evaluation.health import ActivationSums, network_warnings, sum_units
 from model.layers import MLP, CrossExperts, Experts, Gate
 from model.layers.network import observed
 from model.ranking import RankingModel
@@ -148,7 +149,7 @@ def test_names_of_experts_are_those_of_their_gates():
 
 def test_rows_that_changed_are_found_in_every_block():
     table = tf.Variable(tf.zeros([10, 4]))
-    draw(table, [3, 1], block=4)
+    init_uniform(table, [3, 1], block=4)
     assert unchanged(table, [3, 1], block=4).all()
     assert unchanged(table, [3, 1], block=8).all()
     table.scatter_nd_add([[0, 3], [5, 0], [9, 1]], [1e-6, 1e-6, 1e-6])  # one number of a row
@@ -193,7 +194,7 @@ REMEDY = "set {0}.normalize = 'layer' or {0}.activation = 'silu', or lower train
 
 def test_a_layer_of_zeros():
     layers = {LAYER: {"zero": 0.95, "dead": 0.7, "units": 32}}
-    assert alarms(layers, {}) == [
+    assert network_warnings(layers, {}) == [
         f"layer {LAYER}: 0.950 of its activations are 0, more than 0.9: little passes through it; "
         + REMEDY.format("model.sharing")
     ]
@@ -201,7 +202,7 @@ def test_a_layer_of_zeros():
 
 def test_a_layer_of_dead_units():
     layers = {"funnel/tower_ctr/layer_0": {"zero": 0.7, "dead": 0.625, "units": 32}}
-    assert alarms(layers, {}) == [
+    assert network_warnings(layers, {}) == [
         "layer funnel/tower_ctr/layer_0: 0.625 of its 32 units are dead, more than 0.5: "
         "they are the same on every row; " + REMEDY.format("model.funnel")
     ]
@@ -209,9 +210,9 @@ def test_a_layer_of_dead_units():
 
 def test_a_table_that_is_hardly_used():
     embeddings = {"user": {"rows": 1_000_000, "untouched": 950_000, "share": 0.95}}
-    assert alarms({}, embeddings) == [
-        "feature user: training changed only 50,000 of its 1,000,000 rows: the others hold random numbers; "
-        "give it fewer buckets, or train on more rows"
+    assert network_warnings({}, embeddings) == [
+        "feature user: training changed only 50,000 of its 1,000,000 rows: the others hold "
+        "random numbers; give it fewer buckets, or train on more rows"
     ]
 
 
@@ -219,7 +220,7 @@ def test_the_limits_themselves_are_allowed():
     layers = {LAYER: {"zero": 0.9, "dead": 0.5, "units": 32}}
     rows = {"rows": 1_000_000, "untouched": 900_000, "share": 0.9}
     small = {"rows": 100_001, "untouched": 100_000, "share": 0.99999}  # costs nothing
-    assert alarms(layers, {"user": rows, "item": small}) == []
+    assert network_warnings(layers, {"user": rows, "item": small}) == []
 
 
 def test_an_estimator_reads_the_eval_split(tmp_path):

@@ -22,22 +22,22 @@ def undone():
 def test_the_inner_sees_what_came_before_it():
     with Interrupts() as outer:
         with Interrupts() as inner:
-            assert not inner.asked
+            assert not inner.requested
         come()
         with Interrupts() as inner:
-            assert inner.asked
-        assert outer.asked
+            assert inner.requested
+        assert outer.requested
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a second one ends the process
     with Interrupts() as later:
-        assert not later.asked
+        assert not later.requested
 
 
 def test_the_outer_sees_what_came_in_the_inner():
     with Interrupts() as outer:
         with Interrupts() as inner:
             come()
-            assert inner.asked
-        assert outer.asked
+            assert inner.requested
+        assert outer.requested
 
 
 def test_at_once_for_as_long_as_it_is_set():
@@ -46,4 +46,4 @@ def test_at_once_for_as_long_as_it_is_set():
     with Interrupts(at_once=LookupError()) as interrupts:
         interrupts.at_once = None
         come()
-        assert interrupts.asked
+        assert interrupts.requested

@@ -16,8 +16,8 @@ from test_model_interruptions import assert_same, state
 
 from model.estimator.callbacks import MetricsLog
 from model.estimator.estimator import RankingEstimator
+from model.estimator.exporters import BestExporter, LatestExporter
 from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
-from model.serving.exporters import BestExporter, LatestExporter
 
 SPEC = make_spec(
     features=FEATURES | {"user": FEATURES["user"] | {"buckets": 400_000}}

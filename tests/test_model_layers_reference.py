@@ -30,14 +30,8 @@ from model.layers import (
     Transfer,
 )
 
-B, I, N, T, D, U = (
-    5,
-    4,
-    2,
-    3,
-    2,
-    2,
-)  # rows, width of x, networks, steps, width of a step, units of an LSTM
+# Rows, width of x, networks, steps, width of a step, units of an LSTM.
+B, I, N, T, D, U = 5, 4, 2, 3, 2, 2  # noqa: E741
 PRESENT = np.array(
     [[1, 1, 1], [0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 0, 1]], bool
 )  # with a hole, and with nothing at all

@@ -163,7 +163,7 @@ def test_a_number_is_measured_on_its_own_sample_space():
     assert reliability(make_spec(**DWELL), scores, labels)["dwell"] == [(1, 2, 1), (5, 4, 1)]
 
 
-def test_a_joint_given_outright():
+def test_a_task_whose_label_is_the_joint():
     spec = make_spec(
         tasks=TASKS | {"cvr": TASKS["cvr"] | {"label_is_joint": True, "threshold": 0.3}}
     )

@@ -7,7 +7,9 @@ import pytest
 import tensorflow as tf
 from model_data import LABELS, TASKS, make_spec
 
-from model.objectives import both, cross_entropy, entire_space, from_logit, joint, own_space
+from model.objectives.objective import cross_entropy
+from model.objectives.predictions import from_logit, joint
+from model.objectives.sample_spaces import both, entire_space, own_space
 
 CHAIN = make_spec(
     labels=LABELS | {"return": {"event": "returns", "within": "7d", "after": "convert"}},

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from features.errors import FunnelError
-from model.embedding import Table
+from model.embeddings.tables import Table
 from model.optimizers import RULES
 from model.optimizers.dense import KINDS, _options, optimizer_state
 from model.optimizers.tables import TableOptimizer, add_up

@@ -93,7 +93,7 @@ def apart(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def main(devices: int, steps: int, names: list[str]) -> None:
-    """Prints {name: {"weights", "gradients": the largest difference of so many replicas from one}}."""
+    """Prints {name: {"weights", "gradients": the largest difference of replicas from one}}."""
     found = {}
     for name in names:
         many, one = (course(name, count, steps) for count in (devices, None))

@@ -167,7 +167,8 @@ def test_scores_that_differ_are_not_published(estimator, tmp_path, unchecked, by
     unchecked.by = by
     with pytest.raises(
         FunnelError,
-        match=r"C API: signature examples differs in p_cvr from the checkpoint's by .* not published",
+        match=r"C API: signature examples differs in p_cvr from the checkpoint's by .* "
+        "not published",
     ):
         estimator.export_saved_model(tmp_path, version=1)
     assert list(tmp_path.iterdir()) == []
@@ -177,7 +178,10 @@ def test_outputs_that_lack_are_not_published(estimator, tmp_path, unchecked):
     unchecked.outputs = ["p_ctr"]
     with pytest.raises(
         FunnelError,
-        match=r"signature examples returns \['p_ctr'\], the checkpoint \['p_ctcvr', 'p_ctr', 'p_cvr'\]",
+        match=(
+            r"signature examples returns \['p_ctr'\], the checkpoint \['p_ctcvr', 'p_ctr', "
+            r"'p_cvr'\]"
+        ),
     ):
         estimator.export_saved_model(tmp_path, version=1)
     assert list(tmp_path.iterdir()) == []
@@ -193,7 +197,8 @@ def test_another_weight_is_found_by_the_fresh_process(estimator, tmp_path, monke
     monkeypatch.setattr(export_module, "save", save_another)
     with pytest.raises(
         FunnelError,
-        match=r"TensorFlow's C API: signature serving_default differs in p_\w+ from the checkpoint's",
+        match=r"TensorFlow's C API: signature serving_default differs in p_\w+ from the "
+        "checkpoint's",
     ):
         estimator.export_saved_model(tmp_path, version=1)
     assert list(tmp_path.iterdir()) == []
@@ -336,7 +341,10 @@ def test_scores_of_another_shape_are_refused(tmp_path, monkeypatch):
     )
     with pytest.raises(
         FunnelError,
-        match=r"signature examples returns p_ctr of shape \(2, 1\), the checkpoint \(2,\); not published",
+        match=(
+            r"signature examples returns p_ctr of shape \(2, 1\), the checkpoint \(2,\); not "
+            r"published"
+        ),
     ):
         check.check_loaders(tmp_path, {}, {"p_ctr": np.array([0.5, 0.5])})
 

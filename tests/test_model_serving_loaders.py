@@ -224,7 +224,8 @@ ENDS = {  # the process' program, and what is said of its end
     ),
     "at its start": (
         "raise SystemExit('no TensorFlow')",
-        r"cannot be checked in a fresh process, so it is not published:\nits process ended with 1\nno TensorFlow",
+        r"cannot be checked in a fresh process, so it is not published:\nits process ended with "
+        r"1\nno TensorFlow",
     ),
 }
 
@@ -302,7 +303,8 @@ def test_the_process_ends_with_a_parent_that_is_killed_and_leaves_nothing(tmp_pa
     shutil.copytree(LOADERS, tmp_path / "loaders")
     with (tmp_path / "loaders/c_api.py").open("a") as source:  # a model that takes its time
         source.write(
-            f"\n\ndef library():\n    open({str(tmp_path / 'begun')!r}, 'w').close()\n    __import__('time').sleep(600)\n"
+            f"\n\ndef library():\n    open({str(tmp_path / 'begun')!r}, 'w').close()\n    "
+            "__import__('time').sleep(600)\n"
         )
     (tmp_path / "temporary").mkdir()
     env = os.environ | {

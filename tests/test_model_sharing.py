@@ -6,7 +6,7 @@ import tensorflow as tf
 from model_data import make_model, make_spec
 
 from features.errors import FunnelError
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.sharing import SHARING
 from model.sharing.cgc import SHARED
 
@@ -89,9 +89,13 @@ def test_asymmetric_shares_a_layer_where_one_bottom_is_read_by_all(reads, shared
     [
         (
             {"cvr": ["ctrr"]},
-            r"model\.sharing\.reads names 'ctrr', which is no head of the funnel: did you mean 'ctr'\?",
+            r"model\.sharing\.reads names 'ctrr', which is not a head of the funnel: did you mean "
+            r"'ctr'\?",
         ),
-        ({"buy": ["ctr"]}, r"reads names 'buy', which is no head of the funnel: known: ctr, cvr"),
+        (
+            {"buy": ["ctr"]},
+            r"reads names 'buy', which is not a head of the funnel: known: ctr, cvr",
+        ),
         ({"cvr": ["cvr"]}, r"reads lets 'cvr' read itself"),
         ({"cvr": ["ctr", "ctr"]}, r"reads lets 'cvr' read ctr, ctr: name each head once"),
     ],

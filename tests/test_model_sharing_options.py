@@ -14,10 +14,11 @@ from model_data import FEATURES, SMALL, make_model, make_spec
 from features.errors import FunnelError
 from features.fitted import Fitted
 from model.config import ModelConfig
-from model.embedding import History, Inputs
+from model.embeddings.inputs import History, Inputs
 from model.ranking import RankingModel
 from model.sharing import SHARING
-from model.sharing.base import EXPERTS, shared_part
+from model.sharing.base import shared_part
+from model.sharing.experts import EXPERTS
 
 HEADS = ["ctr", "cvr"]
 SPEC = make_spec()
@@ -76,7 +77,7 @@ def test_every_head_depends_on_what_is_shared_last(kind):
     assert (
         bool(layer.last_shared)
         is (kind != "single_task")
-        is (set(HEADS) in layer.params.parts(HEADS))
+        is (set(HEADS) in layer.params.head_groups(HEADS))
     )
     for total in sums.values():
         gradients = tape.gradient(total, [w.value for w in layer.last_shared])
@@ -250,12 +251,14 @@ def test_a_bare_name_and_a_dump_give_the_same_params(name):
         (
             FEATURES,
             ["tags"],
-            r"model\.sharing\.sequences names 'tags', which is no sequence feature \(known: recent\)",
+            r"model\.sharing\.sequences names 'tags', which is not a sequence feature \(known: "
+            r"recent\)",
         ),
         (
             FEATURES | {"longer": FEATURES["recent"] | {"max_length": 4}},
             [],
-            r"reads sequences side by side, but max_length differs \(recent 2, longer 4\): name some in `sequences`",
+            r"reads sequences side by side, but max_length differs \(recent 2, longer 4\): name "
+            r"some in `sequences`",
         ),
     ],
 )
@@ -275,7 +278,10 @@ def test_an_lstm_needs_sequences_of_one_length(name, features, sequences, proble
 def test_residual_needs_two_layers_of_one_width(table, shown):
     with pytest.raises(
         FunnelError,
-        match=f"residual = true joins layers of one width, but no two in a row have it in {shown}; give some",
+        match=(
+            f"residual = true joins layers of one width, but no two in a row have it in {shown}; "
+            "give some"
+        ),
     ):
         ModelConfig.parse({"sharing": table | {"residual": True}}, "model")
     funnel = {"name": "independent", "tower_units": {"ctr": [8, 4], "cvr": [4]}, "residual": True}

@@ -8,9 +8,9 @@ import reference_sharing as ref
 import tensorflow as tf
 from reference_check import assert_outputs, assert_outputs_and_gradients, precision
 
-from model.embedding import History, Inputs
+from model.embeddings.inputs import History, Inputs
 from model.sharing import SHARING
-from model.sharing.base import EXPERTS
+from model.sharing.experts import EXPERTS
 
 HEADS = ["ctr", "cvr", "ret"]
 EXPERT_UNITS = {"expert_units": [3, 2]}

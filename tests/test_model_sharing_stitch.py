@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from model.config import ModelConfig
-from model.embedding import History, Inputs
+from model.embeddings.inputs import History, Inputs
 from model.sharing import SHARING
 
 HEADS = ["ctr", "cvr"]

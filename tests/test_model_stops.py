@@ -10,8 +10,8 @@ from model_data import DWELL, make_estimator, make_model, make_spec, write_data
 
 from features.errors import FunnelError
 from model.estimator.estimator import RankingEstimator
+from model.estimator.exporters import BestExporter, FinalExporter
 from model.estimator.train_and_evaluate import EvalSpec, TrainSpec, train_and_evaluate
-from model.serving.exporters import BestExporter, FinalExporter
 
 SPEC = make_spec(**DWELL)
 
@@ -35,7 +35,10 @@ def spoilt(estimator, column, value, at):
 def test_the_objective_and_the_label_are_named(tmp_path, value):
     write_data(tmp_path, SPEC, labels={"click": 1})
     estimator = make_estimator(tmp_path, SPEC)
-    said = rf"(the loss of dwell is (inf|nan)|gradients are not finite) in step \d: label 'dwell' is {value} in row 3 of the batch"
+    said = (
+        r"(the loss of dwell is (inf|nan)|gradients are not finite) in step \d: label 'dwell' is "
+        rf"{value} in row 3 of the batch"
+    )
     with pytest.raises(FunnelError, match=said):
         RankingEstimator.train(estimator, spoilt(estimator, "dwell", value, None), max_steps=2)
 
@@ -50,7 +53,10 @@ def test_the_feature_is_named(tmp_path, precision):
     slot = spec.dense_slots["age"].start
     with pytest.raises(
         FunnelError,
-        match=r"(the loss of ctr is nan|gradients are not finite) in step \d+: feature 'age' is inf in row 3 of the batch",
+        match=(
+            r"(the loss of ctr is nan|gradients are not finite) in step \d+: feature 'age' is inf "
+            r"in row 3 of the batch"
+        ),
     ):
         RankingEstimator.train(
             estimator, spoilt(estimator, "dense", float("inf"), slot), max_steps=20
@@ -70,7 +76,10 @@ def test_weights_that_diverge_are_told_from_bad_data(tmp_path):
     )
     with pytest.raises(
         FunnelError,
-        match=r"all features and labels of the batch are finite, so the weights diverged.*: lower train\.learning_rate = 1e\+30",
+        match=(
+            r"all features and labels of the batch are finite, so the weights diverged.*: lower "
+            r"train\.learning_rate = 1e\+30"
+        ),
     ):
         estimator.train()
 

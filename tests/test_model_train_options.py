@@ -8,7 +8,7 @@ from model_data import make_model, make_spec, make_train
 from test_model_trainer import FITTED, SPEC, make_batch, run
 
 from features.errors import FunnelError
-from model.embedding import row_ranges
+from model.embeddings.tables import row_ranges
 from model.training.strategy import make_strategy
 from model.training.trainer import Trainer
 
@@ -88,7 +88,8 @@ def test_a_feature_has_its_own_l2():
     [
         (
             "recent",
-            "train.features.recent: 'recent' shares the table of 'tags'; give the options to that one",
+            "train.features.recent: 'recent' shares the table of 'tags'; give the options to that "
+            "one",
         ),
         ("usr", "train.features names 'usr', which has no embedding table: did you mean 'user'"),
         ("price", "train.features names 'price', which has no embedding table"),

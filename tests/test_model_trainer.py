@@ -134,13 +134,13 @@ def test_gradients_that_overflow_end_float16_where_its_scale_is_at_its_least(sca
     trainer = Trainer(
         SPEC, make_model("shared_bottom", "esmm"), settings, FITTED, make_strategy(None)
     )
-    trainer.loss_scale.value.assign(scale)
-    trainer.backward.model.regularisation = lambda: (
+    trainer.updates.loss_scale.value.assign(scale)
+    trainer.backward.model.regularization = lambda: (
         tf.add_n([tf.reduce_sum(w.value) for w in trainer.model.weights]) * float("inf") * 0.0
     )
     before = {name: v.numpy().copy() for name, v in trainer.model.state.items()}
     batches = iter(tf.data.Dataset.from_tensors(make_batch([1, 0], [1, 0])).repeat())
-    stretch = trainer.steps(batches, tf.constant(1, tf.int64))
-    assert (bool(np.isfinite(stretch.losses).all()), bool(stretch.finite)) == (True, not bad)
+    result = trainer.steps(batches, tf.constant(1, tf.int64))
+    assert (bool(np.isfinite(result.losses).all()), bool(result.finite)) == (True, not bad)
     for name, variable in trainer.model.state.items():
         np.testing.assert_array_equal(variable, before[name])

@@ -1,6 +1,4 @@
-"""A training that begins where another run ended: rows by feature name, what has changed anew and
-said.
-"""
+"""Warm start: rows by feature name, changed features from scratch, statistics of the checkpoint."""
 
 import shutil
 
@@ -10,7 +8,7 @@ import tensorflow as tf
 from model_data import EVERY_KIND, FEATURES, make_estimator, make_model, make_spec, write_data
 
 from features.errors import FunnelError
-from model.embedding import row_ranges
+from model.embeddings.tables import row_ranges
 from model.estimator.warm_start import WarmStart
 
 TINY = 1e-30
@@ -60,7 +58,7 @@ def test_everything_goes_on_but_the_step(tmp_path, yesterday):
     assert (today.latest_step(), said) == (1, [])
 
 
-def test_changed_and_new_features_start_anew_one_by_one(tmp_path, yesterday):
+def test_changed_and_new_features_start_from_scratch_one_by_one(tmp_path, yesterday):
     said = []
     features = FEATURES | {
         "user": FEATURES["user"] | {"buckets": 41},
@@ -71,10 +69,11 @@ def test_changed_and_new_features_start_anew_one_by_one(tmp_path, yesterday):
     )  # and in another order
     today = run(tmp_path / "today", spec, start=yesterday, said=said, steps=1)
     assert any(
-        "feature 'user' has changed (buckets was 40 and is 41): its embeddings start anew" in line
+        "feature 'user' has changed (buckets was 40 and is 41): its embeddings start from scratch"
+        in line
         for line in said
     )
-    assert any("feature 'shelf' is new: its embeddings start anew" in line for line in said)
+    assert any("feature 'shelf' is new: its embeddings start from scratch" in line for line in said)
     np.testing.assert_array_equal(rows(today, "item"), rows(yesterday, "item"))
     np.testing.assert_array_equal(rows(today, "tags"), rows(yesterday, "tags"))
     assert not np.array_equal(rows(today, "user")[:40], rows(yesterday, "user"))
@@ -136,14 +135,14 @@ def test_slots_of_the_optimizer_come_along(tmp_path, yesterday):
     assert all(untouched)
 
 
-def test_another_architecture_says_what_starts_anew(tmp_path, yesterday):
+def test_another_architecture_says_what_starts_from_scratch(tmp_path, yesterday):
     write_data(tmp_path / "today")
     said = []
     start = WarmStart(yesterday.model_dir)
     make_estimator(
         tmp_path / "today", model=make_model("ple"), steps=1, warm_start=start, warn=said.append
     ).train()
-    assert any("is new: it starts anew" in line for line in said)
+    assert any("is new: it starts from scratch" in line for line in said)
 
 
 def test_a_run_without_a_checkpoint_is_refused(tmp_path):
@@ -161,14 +160,14 @@ def test_it_is_for_a_training_that_begins(tmp_path, yesterday):
     assert again.latest_step() == 1
 
 
-@pytest.mark.parametrize("anew", [False, True])
-def test_the_run_that_is_trained_is_none_to_start_from(yesterday, anew):
+@pytest.mark.parametrize("start_over", [False, True])
+def test_the_run_that_is_trained_is_none_to_start_from(yesterday, start_over):
     folder = yesterday.model_dir.parent
     start = WarmStart(folder / f"../{folder.name}/model")
     with pytest.raises(
         FunnelError, match="model: is both trained and started from; give another run directory"
     ):
-        make_estimator(folder, warm_start=start, anew=anew)
+        make_estimator(folder, warm_start=start, start_over=start_over)
     assert yesterday.latest_step() == 3
 
 
@@ -177,11 +176,14 @@ def test_it_is_never_cold_in_silence(tmp_path, yesterday):
     make_estimator(tmp_path / "today", model=make_model("ple"), steps=1).train()
     broken = shutil.copytree(yesterday.model_dir, tmp_path / "broken")
     new = make_estimator(
-        tmp_path / "today", warm_start=WarmStart(broken), anew=True, warn=lambda line: None
+        tmp_path / "today", warm_start=WarmStart(broken), start_over=True, warn=lambda line: None
     )
     for path in broken.glob("checkpoints/*.data*"):
         path.unlink()
-    said = "none of its 1 checkpoints can be read .*; give another run's model directory, or start without"
+    said = (
+        "none of its 1 checkpoints can be read .*; give another run's model directory, or start "
+        "without"
+    )
     with pytest.raises(FunnelError, match=said):
         new.train()
     for path in broken.glob("checkpoints/*"):

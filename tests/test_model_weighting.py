@@ -216,7 +216,7 @@ def test_options_are_checked(table, problem):
     [
         (
             {"name": "fixed", "weights": {"ctcvr": 1.0}},
-            r"weights names 'ctcvr', which is no objective: .*c[tv]r",
+            r"weights names 'ctcvr', which is not an objective: .*c[tv]r",
         ),
     ],
 )
@@ -234,7 +234,10 @@ def test_names_are_checked_against_the_objectives(table, problem):
     ],
 )
 def test_gradients_are_compared_where_something_is_shared(name, what):
-    problem = f"'{name}' compares gradients of {what}, and sharing '{{}}' with funnel 'independent' of ctr, cvr has none: choose"
+    problem = (
+        f"'{name}' compares gradients of {what}, and sharing '{{}}' with funnel 'independent' of "
+        "ctr, cvr has none: choose"
+    )
     with pytest.raises(FunnelError, match=problem.format("single_task")):
         config(name, "single_task").check(make_spec())
     alone = config(name, "asymmetric").model_copy(
@@ -245,6 +248,9 @@ def test_gradients_are_compared_where_something_is_shared(name, what):
     config(name, "asymmetric").check(make_spec())  # cvr reads ctr's bottom
     with pytest.raises(
         FunnelError,
-        match=f"compares gradients of {what}, and sharing 'mmoe' with funnel 'independent' of ctr has none",
+        match=(
+            f"compares gradients of {what}, and sharing 'mmoe' with funnel 'independent' of ctr "
+            "has none"
+        ),
     ):
         config(name).check(make_spec(tasks={"ctr": {"label": "click"}}))

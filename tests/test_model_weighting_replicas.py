@@ -32,7 +32,7 @@ COURSES = [f"{weighting}-esmm" for weighting in WEIGHTING] + [
 
 
 def course(weighting: str, funnel: str, devices: int | None) -> list[dict[str, np.ndarray]]:
-    """The losses and every variable after each batch; sample spaces lie unevenly on the replicas."""
+    """The losses and every variable after each batch; replicas have uneven sample spaces."""
     table = {"name": weighting} | OPTIONS.get(weighting, {})
     config = ModelConfig.parse(
         {"sharing": {"name": "mmoe"} | SMALL["mmoe"], "funnel": funnel, "weighting": table}

@@ -6,9 +6,10 @@ from model_data import EVERY_KIND, make_model, make_spec
 
 from features.fitted import Fitted
 from model.config import ModelConfig
-from model.embedding import Columns, Embeddings
+from model.embeddings.inputs import Columns
+from model.embeddings.tables import Embeddings
+from model.embeddings.wide import Wide
 from model.ranking import RankingModel
-from model.wide import Wide
 
 FEATURES = {
     "user": {"kind": "categorical", "buckets": 4, "dim": 2},
@@ -32,11 +33,11 @@ def test_a_number_for_each_head_and_id_lists_by_their_mean_numbers_linear():
     table.assign([[float(r), -10.0 * r] for r in range(14)])
     rows = tf.constant([[2, 1, 3, 4, 0], [0, 4, 0, 0, 0]], tf.int64)
     columns = Columns(rows, tf.constant([[0.5], [2.0]]), {})
-    places = wide.places(embeddings.places(columns))
-    assert places[0].numpy().tolist() == [[2, 5, 12, 13, 9], [0, 8, 9, 9, 9]]
-    wide(columns, [tf.gather(table, places[0])])  # builds the numbers' kernel
+    row_ids = wide.row_ids(embeddings.row_ids(columns))
+    assert row_ids[0].numpy().tolist() == [[2, 5, 12, 13, 9], [0, 8, 9, 9, 9]]
+    wide(columns, [tf.gather(table, row_ids[0])])  # builds the numbers' kernel
     wide.numbers.set_weights([np.array([[100.0, 7.0]], np.float32)])
-    found = wide(columns, [tf.gather(table, places[0])])
+    found = wide(columns, [tf.gather(table, row_ids[0])])
     # 2 + 5 + (12 + 13)/2 + 100·0.5; an empty list says nothing: 0 + 8 + 100·2
     np.testing.assert_allclose(found["ctr"], [19.5 + 50, 8 + 200])
     np.testing.assert_allclose(found["cvr"], [-195 + 3.5, -80 + 14])
@@ -48,8 +49,8 @@ def test_it_begins_at_zero_and_reads_the_rows_of_the_embeddings():
     plain = make_spec(features={name: FEATURES[name] for name in ("user", "item")})
     embeddings = Embeddings(plain, Fitted(), seed=1)
     columns = Columns(tf.constant([[3, 4]], tf.int64), tf.zeros([1, 0]), {})
-    places = embeddings.places(columns)
-    assert Wide(plain, Fitted(), embeddings, ["ctr"]).places(places)[0] is places[0]
+    row_ids = embeddings.row_ids(columns)
+    assert Wide(plain, Fitted(), embeddings, ["ctr"]).row_ids(row_ids)[0] is row_ids[0]
 
 
 def test_a_model_without_it_scores_as_one_whose_wide_part_is_zero():
@@ -81,7 +82,7 @@ def test_every_kind_of_feature_moves_every_heads_logit():
     )
     model = RankingModel(spec, ModelConfig.parse({"wide": True}), fitted, seed=1)
     columns = model.read(tf.ones([1, spec.ids_width], tf.int64), tf.ones([1, spec.dense_width]))
-    found = model.look_up(model.places(columns))[-len(model.wide.tables) :]
+    found = model.look_up(model.row_ids(columns))[-len(model.wide.tables) :]
     with tf.GradientTape() as tape:
         tape.watch([*found, model.wide.numbers.kernel.value])
         z = model.wide(columns, found)["ctr"]

@@ -55,7 +55,8 @@ trained = estimator.train(halves(run), max_steps=60, callbacks=[] if worker() el
 print("ended at", trained.step, trained.ended)
 again = RankingEstimator(run.config, run.model_dir, run.run_config)
 enough = [] if worker() else [lambda progress: progress.step >= 60]
-evaluated = EvalSpec(run.eval_input, 10, [lambda estimator, metrics, step, final: print("exported", step, final)], enough)
+export = lambda estimator, metrics, step, final: print("exported", step, final)
+evaluated = EvalSpec(run.eval_input, 10, [export], enough)
 trained, metrics = train_and_evaluate(again, TrainSpec(halves(run), 100), evaluated)
 print("evaluated", sorted(metrics), "ended at", trained.step, trained.ended)
 """
@@ -147,7 +148,10 @@ def test_parts_that_workers_disagree_about_are_named(monkeypatch):
     monkeypatch.setattr(strategy, "worker", lambda: 1)
     with pytest.raises(
         FunnelError,
-        match=r"worker 1 and worker 0 disagree about the configuration \(run\): start all with the same file",
+        match=(
+            r"worker 1 and worker 0 disagree about the configuration \(run\): start all with the "
+            r"same file"
+        ),
     ):
         strategy.check_agreement(None, parts)
 
@@ -156,7 +160,10 @@ def test_workers_that_go_on_from_unlike_steps_are_refused(monkeypatch):
     monkeypatch.setattr(strategy, "gathered", lambda _, step: [[step], [0]])
     with pytest.raises(
         FunnelError,
-        match=r"worker 1 goes on from step 0, worker 0 from step 4: .* a file system that all workers share",
+        match=(
+            r"worker 1 resumes from step 0, worker 0 from step 4: .* a file system that all "
+            r"workers share"
+        ),
     ):
         strategy.check_restored(None, 4)
 
@@ -184,7 +191,7 @@ def test_workers_that_disagree_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "TF_CONFIG is no JSON"),
+        ("{", "TF_CONFIG is not JSON"),
         ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}', "TF_CONFIG names ps beside workers"),
     ],
 )

@@ -1,4 +1,4 @@
-"""tensorflow-io reads s3:// shards in place: run by `make test-tfio`, in an environment of its own."""
+"""tensorflow-io reads s3:// shards in place: run by `make test-tfio`, in its own environment."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def test_the_shards_are_read_where_they_are(tmp_path, config):
 def test_what_is_not_there_names_both_ways(config):
     with pytest.raises(
         FunnelError,
-        match=r"s3://logs/nothing/manifest.json: cannot be read .*pyarrow.fs.*requirements-tfio.txt",
+        match=r"s3://logs/nothing/manifest.json: cannot be read .*pyarrow.fs.*"
+        "requirements-tfio.txt",
     ):
         Data("s3://logs/nothing", load(config).spec)
 

@@ -16,6 +16,7 @@ from features.manifest import read_manifest
 from funnel.console import console, table, text
 from funnel.reports import statistics_tables, summary
 from funnel.reports.examples import Value, first_examples
+from model.metrics import METRICS
 
 ROW_KEYS = ("impressions_read", "examples_written", "rejected", "dropped_immature", "sampled_out")
 LISTED = 4  # values of a list
@@ -94,19 +95,9 @@ def _value(value: Value | tuple[Value, ...]) -> str:
 def show_metrics(run: Path) -> None:
     """The evaluation, with a column for each task and joint."""
     evaluation = summary.read(run).get("evaluation", {})
-    keys = (
-        "rows",
-        "auc",
-        "auc_entire_space",
-        "logloss",
-        "mse",
-        "mae",
-        "calibration",
-        "precision",
-        "recall",
-        "accuracy",
-        "threshold",
-    )
+    metrics = list(METRICS)
+    metrics.insert(metrics.index("auc") + 1, "auc_entire_space")
+    keys = ["rows", *metrics, "threshold"]
     keys = [k for k in keys if any(k in result for result in evaluation.values())]
     if evaluation:
         table(

@@ -24,7 +24,7 @@ from funnel.experiments.training import flat, train
 from model.config import ModelConfig
 from model.data.input import Data
 from model.evaluation.metrics import measure
-from model.objectives import own_space
+from model.objectives.sample_spaces import own_space
 from model.training.defaults import RULE
 
 SHOWN = ("auc", "auc_lr", "auc_hgb", "logloss", "logloss_lr", "logloss_constant")

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from features.spec import Spec
 from model.data.input import COMPRESSION_TYPES, Data
 from model.evaluation.metrics import measure
-from model.objectives import own_space
+from model.objectives.sample_spaces import own_space
 
 BATCH = 8192
 CATEGORIES = 255  # the most that the trees take as categories

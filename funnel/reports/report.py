@@ -16,19 +16,7 @@ from matplotlib.figure import Figure  # no pyplot: it would look for a screen
 from features import files
 from funnel.console import text
 from funnel.reports import summary
-
-COLUMNS = {  # of the evaluation's table, and their keys; those that no task has are left out
-    "rows": "rows",
-    "AUC": "auc",
-    "log loss": "logloss",
-    "squared error": "mse",
-    "absolute error": "mae",
-    "calibration": "calibration",
-    "precision": "precision",
-    "recall": "recall",
-    "accuracy": "accuracy",
-    "threshold": "threshold",
-}
+from model.metrics import METRICS
 
 
 def write_report(run: Path) -> Path:
@@ -45,11 +33,7 @@ def write_report(run: Path) -> Path:
     page = environment.get_template("report.html").render(
         name=run.name,
         summary=results,
-        columns={
-            title: key
-            for title, key in COLUMNS.items()
-            if any(key in m for m in results["evaluation"].values())
-        },
+        columns=_metric_columns(results["evaluation"]),
         manifest=json.loads((data / "manifest.json").read_text()),
         statistics=json.loads((data / "statistics.json").read_text()),
         losses=_losses_plot(run / "model" / "metrics.jsonl"),
@@ -58,6 +42,17 @@ def write_report(run: Path) -> Path:
     )
     files.write_text(run / "report.html", page)
     return run / "report.html"
+
+
+def _metric_columns(evaluation: dict[str, dict[str, float | None]]) -> dict[str, str]:
+    """{title: key} of the evaluation's table; metrics that no task has are left out."""
+    titles = {metric.title: name for name, metric in METRICS.items()}
+    columns = {"rows": "rows"} | titles | {"threshold": "threshold"}
+    return {
+        title: key
+        for title, key in columns.items()
+        if any(key in task for task in evaluation.values())
+    }
 
 
 def _losses_plot(path: Path) -> str:

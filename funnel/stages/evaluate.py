@@ -28,8 +28,8 @@ def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
             _add_truth(config, config.evaluation.truth, predictions, results)
         health = estimator.health(run.eval_input)
         done(describe(results), evaluation=results, health=health)
-    for alarm in health["alarms"]:
-        warn(alarm)
+    for line in health["warnings"]:
+        warn(line)
 
 
 def describe(results: dict[str, dict[str, Any]]) -> str:

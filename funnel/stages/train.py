@@ -48,7 +48,7 @@ def train(
                 config.save(run.ranking.train)
             falling = run.still_falling()
             done(f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}")
-        if interrupts.asked or trained.ended == "signal":  # here, or at another worker
+        if interrupts.requested or trained.ended == "signal":  # here, or at another worker
             raise Interrupted(trained.step)
     if falling:
         inform(falling)

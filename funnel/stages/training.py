@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import tensorflow as tf
 
-from features import files
 from features.errors import FunnelError
-from features.fitted import Fitted
 from funnel.config.config import Config
 from funnel.stages.stage import inform, warn
 from funnel.stages.training_bar import training_bar
-from model.data.input import Data
+from model.data.input import Data, InputFn
 from model.estimator.callbacks import EarlyStopping, MetricsLog, Profile, TensorBoard, last_fall
-from model.estimator.early_stop import AN_EPOCH, EarlyStop
-from model.estimator.estimator import InputFn, RankingEstimator, Trained
-from model.estimator.identity import Identity, RankingConfig
+from model.estimator.callbacks.held_out_loss import AN_EPOCH, EarlyStop
+from model.estimator.estimator import RankingEstimator
+from model.estimator.exporters import BestExporter, FinalExporter, LatestExporter
+from model.estimator.model_json import ModelJson
+from model.estimator.ranking_config import RankingConfig
+from model.estimator.session import Trained
 from model.estimator.train_and_evaluate import EvalSpec, Exporter, TrainSpec, train_and_evaluate
 from model.estimator.warm_start import WarmStart
-from model.serving.exporters import BestExporter, FinalExporter, LatestExporter
 from model.training.progress import Callback
 from model.training.workers import worker, workers
 
-SAMPLE = "sample.parquet"  # of a model directory
 FALLING = 0.01  # relative fall of the training loss from one window of steps to the next
 
 
@@ -49,7 +48,7 @@ def suited(
     data = data or Data(config.source, config.spec, config.run_config.cache_gib)
     start = warm_start_of(config)
     first = from_scratch or start is None
-    own = None if first else Identity(model_dir or config.model_dir).known()
+    own = None if first else ModelJson(model_dir or config.model_dir).read()
     earlier = own["chosen"] if own else start.chosen if start else None
     return RankingConfig.of(data, config.model, config.train, earlier)
 
@@ -61,18 +60,8 @@ def trained_estimator(config: Config) -> RankingEstimator:
     Raises:
         FunnelError: The model directory holds no checkpoint.
     """
-    known = Identity(config.model_dir).known()
-    if known is None:
-        raise FunnelError(
-            f"{config.model_dir / 'checkpoints'}: holds no checkpoint; run `funnel train` first"
-        )
-    ranking = RankingConfig(
-        config.spec,
-        config.model,
-        config.train,
-        Fitted.parse(known["fitted"], str(config.model_dir / "model.json")),
-        sample=config.model_dir / SAMPLE,
-    )
+    trained = RankingConfig.restored(config.model_dir)
+    ranking = replace(trained, spec=config.spec, model=config.model)  # as configured, or refused
     return RankingEstimator(
         ranking,
         config.model_dir,
@@ -104,7 +93,7 @@ class Run:
             self.ranking,
             self.model_dir,
             run_config,
-            anew=from_scratch,
+            start_over=from_scratch,
             warm_start=warm_start_of(config),
             held_out_input=self.held_out_input if self.ranking.held_out else None,
             warn=warn,
@@ -151,19 +140,7 @@ class Run:
         Returns:
             The step reached.
         """
-        step = self.estimator.train(self.train_input, steps=0).step
-        if worker() == 0 and self.ranking.sample is not None:
-            self._keep_sample(self.ranking.sample)
-        return step
-
-    def _keep_sample(self, sample: Path) -> None:
-        """Copies the raw rows that exports are checked with: an export reads the model directory
-        alone.
-        """
-        copy = self.model_dir / SAMPLE
-        if not copy.exists() or copy.read_bytes() != sample.read_bytes():
-            with files.replacing(copy) as temporary:
-                shutil.copyfile(sample, temporary)
+        return self.estimator.train(self.train_input, steps=0).step
 
     def train(self) -> Trained:
         """Trains to the configured step, and evaluates and publishes on the way as configured."""

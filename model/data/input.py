@@ -14,12 +14,14 @@ from features.fitted import Fitted
 from features.layouts import ArrayKey, array_keys, row_keys
 from features.manifest import read_manifest
 from features.spec import Spec
-from model.data.staging import RemoteDirectory, is_remote
+from model.data.remote_cache import RemoteDirectory, is_remote
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 READ_AT_ONCE = 4  # shards
-BLOCK = 8  # rows that are shuffled as one, at the cost of one
-BLOCKS = 1000  # fewer in the buffer would be too coarse: then each row is shuffled alone
+BLOCK = 8  # rows that are shuffled together, at the cost of one
+BLOCKS = (
+    1000  # with fewer in the buffer each row is shuffled by itself, since blocks are too coarse
+)
 COMPRESSION_TYPES = {"none": "", "gzip": "GZIP"}  # tf.data's names
 DTYPES = {"int64": tf.int64, "float": tf.float32, "bytes": tf.string}
 
@@ -27,9 +29,19 @@ DTYPES = {"int64": tf.int64, "float": tf.float32, "bytes": tf.string}
 class Data:
     """A preprocessed directory, checked against the spec and its own manifest.
 
-    It may be elsewhere, as s3://bucket/ads/data: see model.data.staging; at most `cache_gib` of
-    such copies are kept. Raises FunnelError when it is absent, was made with another spec, or lacks
-    bytes that its manifest lists.
+    Args:
+        source: its path, or the address of a remote one, as s3://bucket/ads/data; see
+            model.data.remote_cache.
+        spec: features, labels and tasks.
+        cache_gib: how much of remote directories is kept on this machine.
+
+    Raises:
+        FunnelError: it is absent, was made with another spec, lacks bytes that its manifest lists,
+            or a split is empty.
+
+    Example:
+        data = Data("runs/mine/data", spec)
+        input_fn = data.train_input(batch_size=4096, shuffle_buffer=10_000, seed=1)
     """
 
     def __init__(self, source: Path | str, spec: Spec, cache_gib: float = 50.0) -> None:
@@ -39,8 +51,10 @@ class Data:
         self.fitted = Fitted.load(self.directory / "fitted.json")
         if self.manifest["fingerprint"] != spec.fingerprint:
             raise FunnelError(
-                f"{source}: was made with another spec (fingerprint {self.manifest['fingerprint']}, the configuration's is "
-                f"{spec.fingerprint}): features or labels have changed; run `funnel preprocess` again"
+                f"{source}: was made with another spec (fingerprint "
+                f"{self.manifest['fingerprint']}, the configuration's is "
+                f"{spec.fingerprint}): features or labels have changed; run `funnel preprocess` "
+                "again"
             )
         for split in ("train", "eval"):
             self._check_shards(split)
@@ -51,24 +65,26 @@ class Data:
             size = path.stat().st_size if path.exists() else None
             if size != shard["bytes"]:
                 raise FunnelError(
-                    f"{path}: has {size} bytes, its manifest says {shard['bytes']}; preprocess again, or copy it whole"
+                    f"{path}: has {size} bytes, its manifest says {shard['bytes']}; preprocess "
+                    "again, or copy it whole"
                 )
         if not self.rows(split):
             raise FunnelError(
-                f"{self.directory}: its {split} split is empty; choose another split.eval and preprocess again"
+                f"{self.directory}: its {split} split is empty; choose another split.eval and "
+                "preprocess again"
             )
 
     @property
     def sample(self) -> Path:
-        """Raw rows, which an export is checked with."""
+        """A Parquet file of raw rows, with which an export is checked."""
         return self.directory / "sample.parquet"
 
     def rows(self, split: str) -> int:
         return sum(s["rows"] for s in self.manifest["shards"][split])
 
     def held_out(self, share: float) -> np.ndarray:
-        """How many rows of each training shard are held out: its first ones, which are those of the
-        smallest hash.
+        """How many rows of each training shard are held out: the first, which have the smallest
+        hashes.
         """
         return np.array(
             [math.ceil(share * shard["rows"]) for shard in self.manifest["shards"]["train"]],
@@ -78,9 +94,16 @@ class Data:
     def train_input(
         self, *, batch_size: int, shuffle_buffer: int, seed: int, held_out: float = 0.0
     ) -> InputFn:
-        """An input_fn of endless full batches, shuffled again each epoch. The files' rows are in
-        random order already: of large splits those that lie side by side are moved together. The
-        share `held_out` of the rows is left out.
+        """An input_fn of endless full batches, shuffled again in each epoch.
+
+        The rows of the files are in random order already; of large splits neighbors are shuffled
+        together.
+
+        Args:
+            batch_size: global; each worker reads its part.
+            shuffle_buffer: rows.
+            seed: of the shuffling.
+            held_out: the share of the rows that is left out.
         """
         block = BLOCK if min(shuffle_buffer, self.rows("train")) >= BLOCKS * BLOCK else 1
         skipped = self.held_out(held_out)
@@ -103,13 +126,17 @@ class Data:
         return input_fn
 
     def eval_input(self, *, batch_size: int) -> InputFn:
-        """An input_fn of every row of the eval split once, in order; the last batch may be smaller."""
+        """An input_fn of every row of the eval split, once and in order. The last batch may be
+        smaller.
+        """
         return lambda context: self._parsed(
             self._records(self._own(context, "eval")).batch(batch_size)
         )
 
     def held_out_input(self, *, batch_size: int, held_out: float) -> InputFn:
-        """An input_fn of the held-out training rows once, in order; the last batch may be smaller."""
+        """An input_fn of the held-out training rows, once and in order. The last batch may be
+        smaller.
+        """
 
         def input_fn(context: tf.distribute.InputContext) -> tf.data.Dataset:
             files = tf.data.Dataset.from_tensor_slices(
@@ -122,12 +149,13 @@ class Data:
         return input_fn
 
     def _own(self, context: tf.distribute.InputContext, split: str) -> list[str]:
-        """The files that this worker reads, fetched where they are elsewhere."""
+        """The files that this worker reads, copied to the cache if they are remote."""
         shards, workers = self.manifest["shards"][split], context.num_input_pipelines
         if len(shards) < workers:
             raise FunnelError(
-                f"{self.directory}: its {split} split has {len(shards)} shards for {workers} workers, each of which reads its own: "
-                f"preprocess with output.shards = {workers} or more"
+                f"{self.directory}: its {split} split has {len(shards)} shards for {workers} "
+                "workers, each of which reads its own: preprocess with output.shards = "
+                f"{workers} or more"
             )
         own = shards[context.input_pipeline_id :: workers]
         return (

@@ -1,37 +1,39 @@
-"""A process's place in its input, on disk: the state of its iterator behind a checksum."""
+"""The state of an input iterator on disk, behind a checksum."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from features.errors import FunnelError
+from features.files import replacing
 
-DIGEST = 32  # bytes of a SHA-256; TensorFlow checks its own files alone
+DIGEST = 32  # bytes of a SHA-256; TensorFlow checks only its own files
 
 
-def write(path: Path, batches: Any) -> None:
-    """Writes the place of the iterator `batches`, whole or not at all. Raises what TensorFlow or
-    the disk says.
+def write_iterator(path: Path, batches: Any) -> None:
+    """Writes the state of the iterator `batches`, whole or not at all. Raises the errors of
+    TensorFlow and of the disk.
     """
+    # The policy 2 fails where there is external state.
     state = tf.raw_ops.SerializeIterator(
         resource_handle=batches._iterator_resource, external_state_policy=2
-    )  # fails if there is any
+    )
     content = tf.io.serialize_tensor(state).numpy()
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(hashlib.sha256(content).digest())
         file.write(content)
-    os.replace(unfinished, path)
 
 
-def read(path: Path) -> bytes:
-    """What `move` takes. Raises OSError where there is none, ValueError where it is not what was
-    written.
+def read_iterator(path: Path) -> bytes:
+    """The state, as `restore_iterator` takes it.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: its checksum is wrong.
     """
     found = path.read_bytes()
     content = found[DIGEST:]
@@ -40,9 +42,11 @@ def read(path: Path) -> bytes:
     return content
 
 
-def move(batches: Any, content: bytes, checkpoint: str) -> None:
-    """Moves the iterator `batches` to the place that was read beside a checkpoint. Raises
-    FunnelError when it is one in another input.
+def restore_iterator(batches: Any, content: bytes, checkpoint: str) -> None:
+    """Restores the iterator `batches` to the state beside a checkpoint.
+
+    Raises:
+        FunnelError: the state belongs to another input.
     """
     try:
         tf.raw_ops.DeserializeIterator(
@@ -50,8 +54,9 @@ def move(batches: Any, content: bytes, checkpoint: str) -> None:
             serialized=tf.io.parse_tensor(content, tf.variant),
         )
     except tf.errors.OpError as error:
-        said = error.message.split("} ", 1)[-1].split(". ")[0]
+        reason = error.message.split("} ", 1)[-1].split(". ")[0]
         raise FunnelError(
-            f"{checkpoint}: its place is one in another input than input_fn's ({said}): a training goes on with the input, and the version "
-            "of TensorFlow, that it began with; give those, or another model directory, with warm_start to keep the weights"
+            f"{checkpoint}: the saved iterator state does not match input_fn ({reason}): a "
+            "training resumes with the input, and the version of TensorFlow, that it began "
+            "with; give those, or another model directory, with warm_start to keep the weights"
         ) from None

@@ -1,28 +1,38 @@
-"""Training with evaluations in between, and what follows from them."""
+"""Training with evaluations and exports in between."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import FunnelError
-from model.estimator.estimator import InputFn, RankingEstimator, Trained
+from features.files import write_text
+from model.data.input import InputFn
+from model.estimator.estimator import RankingEstimator
+from model.estimator.session import Ended, Trained
+from model.evaluation.conditions import Metrics
 from model.training.progress import Callback, Progress
 from model.training.workers import worker
 
-Metrics = dict[str, dict[str, float | None]]
-Exporter = Callable[
-    [RankingEstimator, Metrics, int, bool], Path | None
-]  # (estimator, metrics, step, at the end?) → what it published
+# (estimator, metrics, step, whether it is the end) → the published version, or None
+Exporter = Callable[[RankingEstimator, Metrics, int, bool], Path | None]
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """What is trained on and until which step; `callbacks` are told of every report."""
+    """What is trained on.
+
+    Args:
+        input_fn: makes the training batches.
+        max_steps: the step to train to.
+        callbacks: called at each report and with each evaluation's metrics.
+
+    Example:
+        TrainSpec(data.train_input(batch_size=4096, shuffle_buffer=10_000, seed=1), max_steps=1000)
+    """
 
     input_fn: InputFn
     max_steps: int
@@ -31,8 +41,16 @@ class TrainSpec:
 
 @dataclass(frozen=True)
 class EvalSpec:
-    """What is evaluated, every how many steps and at the end; `exporters` are called after each
-    evaluation, `callbacks` told its metrics.
+    """What is evaluated, and when.
+
+    Args:
+        input_fn: makes the batches of the evaluation.
+        every_steps: steps between evaluations; the last is at the end.
+        exporters: called after each evaluation, on worker 0 only.
+        callbacks: called with each evaluation's metrics.
+
+    Example:
+        EvalSpec(data.eval_input(batch_size=4096), every_steps=500, exporters=[exporter])
     """
 
     input_fn: InputFn
@@ -44,25 +62,38 @@ class EvalSpec:
 def train_and_evaluate(
     estimator: RankingEstimator, train_spec: TrainSpec, eval_spec: EvalSpec
 ) -> tuple[Trained, Metrics | None]:
-    """Trains to `max_steps` and evaluates on the way; returns how training ended and the last
-    metrics, None where a signal came first.
+    """Trains to `max_steps` and evaluates on the way.
 
-    A callback that returns True, at a report or at an evaluation, ends the training: the exporters
-    are then called for the end. After a signal nothing more is evaluated or exported: the run is to
-    go on later. One during an evaluation waits for it and its exporters. Of several workers the
-    first alone exports. An evaluation that was due at the checkpoint that training goes on from,
-    and that a killed process did not end, is made up first.
+    - A callback that returns True, at a report or at an evaluation, ends the training. The
+      exporters are then called for the end.
+    - A signal ends the training without an evaluation or an export, since the run is to resume
+      later. A signal during an evaluation waits for it and its exporters.
+    - An evaluation due at the restored checkpoint but not completed runs first.
+
+    Args:
+        estimator: the model.
+        train_spec: what is trained on.
+        eval_spec: what is evaluated.
+
+    Returns:
+        (how the training ended, the last metrics); None for the metrics where a signal came first.
+
+    Raises:
+        FunnelError: every_steps is less than 1, or as RankingEstimator.train.
+
+    Example:
+        trained, metrics = train_and_evaluate(estimator, train_spec, eval_spec)
     """
     if eval_spec.every_steps < 1:
         raise FunnelError(f"EvalSpec.every_steps = {eval_spec.every_steps}: must be at least 1")
-    every, metrics = eval_spec.every_steps, None
-    trained = estimator.train(
-        train_spec.input_fn, steps=0
-    )  # from which step it goes on is known once it is restored
+    every = eval_spec.every_steps
+    metrics: Metrics | None = None
+    # Restores the latest checkpoint: its step decides what is due.
+    trained = estimator.train(train_spec.input_fn, steps=0)
     evaluated, step = _Evaluated(estimator.model_dir / "evaluated.json"), trained.step
     due = step > 0 and (step % every == 0 or step >= train_spec.max_steps)
-    missed = estimator.agreed(due and evaluated.step < step)
-    evaluated.until(min(evaluated.step, step))  # those of later steps will be made again
+    missed = estimator.any_worker(due and evaluated.step < step)
+    evaluated.set(min(evaluated.step, step))  # later evaluations will run again
     while True:
         if not missed:
             until = min((step // every + 1) * every, train_spec.max_steps)
@@ -73,42 +104,37 @@ def train_and_evaluate(
             return trained, metrics
         step, metrics, missed = trained.step, estimator.evaluate(eval_spec.input_fn), False
         new = evaluated.step < step  # else nothing was left to train
-        asked = estimator.agreed(
-            new and _tell(trained.report, metrics, [*train_spec.callbacks, *eval_spec.callbacks])
-        )
-        ended = "callback" if asked and trained.ended == "steps" else trained.ended
+        callbacks = [*train_spec.callbacks, *eval_spec.callbacks]
+        stop = estimator.any_worker(new and _report(trained.report, metrics, callbacks))
+        ended: Ended = "callback" if stop and trained.ended == "steps" else trained.ended
         final = ended != "steps" or step >= train_spec.max_steps
         for exporter in eval_spec.exporters if worker() == 0 else ():
             exporter(estimator, metrics, step, final)
-        evaluated.until(step)
-        estimator.agreed(
-            False
-        )  # no worker goes, and takes the others down, while the first exports
+        evaluated.set(step)
+        # A barrier: a worker that ended while the chief exports would take it down.
+        estimator.any_worker(False)
         if final:
             return dataclasses.replace(trained, ended=ended), metrics
 
 
 class _Evaluated:
-    """Up to which step every evaluation has been told and exported: in a file that the first worker
-    writes, whole or not at all.
+    """The last step whose evaluation has been reported and exported, in a file that the chief
+    writes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.step = json.loads(path.read_text())["step"] if path.exists() else 0
 
-    def until(self, step: int) -> None:
+    def set(self, step: int) -> None:
         if step != self.step and worker() == 0:
-            unfinished = self.path.with_name(f".{self.path.name}")
-            unfinished.write_text(json.dumps({"step": step}) + "\n")
-            os.replace(unfinished, self.path)
+            write_text(self.path, json.dumps({"step": step}) + "\n")
         self.step = step
 
 
-def _tell(report: Progress, metrics: Metrics, callbacks: Sequence[Callback]) -> bool:
-    """Gives the metrics to the callbacks; whether one of them ends the training."""
+def _report(report: Progress, metrics: Metrics, callbacks: Sequence[Callback]) -> bool:
+    """Calls the callbacks with the metrics; whether one of them ends the training."""
     progress = dataclasses.replace(report, metrics=metrics)
-    asked = [
-        callback(progress) for callback in callbacks
-    ]  # all of them, even where the first ends the training
-    return any(asked)
+    # Every callback is called, even where the first ends the training.
+    stops = [callback(progress) for callback in callbacks]
+    return any(stops)

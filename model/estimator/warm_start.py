@@ -1,4 +1,4 @@
-"""To begin where another run ended: embedding rows by feature name, dense weights by name."""
+"""Warm start from another run: embedding rows by feature name, dense weights by name."""
 
 from __future__ import annotations
 
@@ -15,23 +15,30 @@ import tensorflow as tf
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
-from model.embedding import flat_columns, row_ranges
-from model.estimator.checkpoints import first_readable
-from model.estimator.identity import Identity, RankingConfig
-from model.wide import wide_ranges
+from model.embeddings.tables import flat_columns, row_ranges
+from model.embeddings.wide import wide_ranges
+from model.estimator.checkpoint_files import first_readable
+from model.estimator.model_json import ModelJson
+from model.estimator.ranking_config import RankingConfig
 
 REMEDY = "give another run's model directory, or start without"
-_TABLE = re.compile(
-    r"(slots/)?(?P<kind>embeddings_\d+|wide)/(?P<dim>\d+)(/|$)"
-)  # tables and their optimizer's slots
+# Tables and their optimizer's slots.
+_TABLE = re.compile(r"(slots/)?(?P<kind>embeddings_\d+|wide)/(?P<dim>\d+)(/|$)")
 NEVER = ("step",)  # the new run counts its own
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """The latest checkpoint of `model_dir`, another run's. Its feature statistics (moments, ranges,
-    boundaries, vocabularies) are kept, since trained weights mean something by them alone, unless
-    `refresh_statistics`.
+    """The latest checkpoint of another run, to start a new training from.
+
+    Args:
+        model_dir: the other run's model directory.
+        refresh_statistics: take the feature statistics (moments, ranges, boundaries, vocabularies)
+            of the new training split. By default those of the checkpoint are kept, since its
+            weights were trained with them.
+
+    Example:
+        RankingEstimator(config, "today/model", warm_start=WarmStart(Path("yesterday/model")))
     """
 
     model_dir: Path
@@ -39,7 +46,7 @@ class WarmStart:
 
     @cached_property
     def _known(self) -> dict[str, Any]:
-        known = Identity(self.model_dir).known()
+        known = ModelJson(self.model_dir).read()
         if known is None:
             raise self._nothing()
         return known
@@ -57,12 +64,12 @@ class WarmStart:
 
     @property
     def chosen(self) -> Mapping[str, float]:
-        """What suited the other run's rows where its configuration left it open."""
+        """What was chosen for the other run where its configuration left it open."""
         return self._known.get("chosen", {})
 
     def fitted(self, config: RankingConfig) -> Fitted:
-        """The new run's statistics: for features that both runs declare alike the checkpoint's,
-        else those of the new training split.
+        """The new run's statistics: the checkpoint's for features that both runs declare alike,
+        those of the new training split for all others.
         """
         if self.refresh_statistics:
             return config.fitted
@@ -88,8 +95,16 @@ class WarmStart:
         fitted: Fitted,
         warn: Callable[[str], None],
     ) -> None:
-        """Fills the variables of a new training, its optimizers' included. What cannot be filled
-        starts anew, and `warn` is told. Raises FunnelError where no checkpoint can be read.
+        """Fills the variables of a new training, including its optimizers'.
+
+        Args:
+            state: the variables by name. One that cannot be filled keeps its initial value.
+            spec: the new run's features.
+            fitted: the new run's statistics.
+            warn: receives a line for each variable or feature that cannot be filled.
+
+        Raises:
+            FunnelError: no checkpoint can be read.
         """
         rows = {
             name: self._row_map(spec, fitted, name, warn)
@@ -114,12 +129,13 @@ class WarmStart:
     def _row_map(
         self, spec: Spec, fitted: Fitted, name: str, warn: Callable[[str], None]
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        """(rows of the new feature, the old rows that they continue); None, and a line, where the
-        feature starts anew.
+        """(rows of the new feature, the old rows that they continue); None, and a warning, where
+        the feature cannot continue.
         """
         feature, old = spec.features[name], self.spec.features.get(name)
         if old is None or self.spec.owner(name) != name:
-            return warn(f"warm start: feature '{name}' is new: its embeddings start anew")
+            warn(f"warm start: feature '{name}' is new: its embeddings start from scratch")
+            return None
         mine, theirs = feature.rows_declaration(), old.rows_declaration()
         changed = [
             f"{key} was {theirs.get(key)} and is {mine.get(key)}"
@@ -127,23 +143,28 @@ class WarmStart:
             if mine.get(key) != theirs.get(key)
         ]
         if changed:
-            return warn(
-                f"warm start: feature '{name}' has changed ({', '.join(changed)}): its embeddings start anew"
+            warn(
+                f"warm start: feature '{name}' has changed ({', '.join(changed)}): its embeddings "
+                "start from scratch"
             )
+            return None
         new_ids, old_ids = fitted.vocabularies.get(name), self.old_fitted.vocabularies.get(name)
-        if new_ids is not None:
+        if new_ids is not None and old_ids is not None:
             _, here, there = np.intersect1d(new_ids, old_ids, return_indices=True)
             added = len(new_ids) - len(here)
             if added:
                 warn(
-                    f"warm start: {added} values of feature '{name}' are new: their embeddings start anew"
+                    f"warm start: {added} values of feature '{name}' are new: their embeddings "
+                    "start from scratch"
                 )
             return np.concatenate([[0, 1], here + 2]), np.concatenate([[0, 1], there + 2])
         count, before = fitted.table_rows(spec, name), self.old_fitted.table_rows(self.spec, name)
         if count != before or fitted.boundaries.get(name) != self.old_fitted.boundaries.get(name):
-            return warn(
-                f"warm start: the boundaries of feature '{name}' have moved: its embeddings start anew"
+            warn(
+                f"warm start: the boundaries of feature '{name}' have moved: its embeddings start "
+                "from scratch"
             )
+            return None
         return np.arange(count), np.arange(count)
 
     def _value(
@@ -156,7 +177,7 @@ class WarmStart:
         rows: Mapping[str, Any],
         warn: Callable[[str], None],
     ) -> np.ndarray | None:
-        """What a variable starts with; None where it keeps its own."""
+        """The value that a variable starts with; None where it keeps its own."""
         table = _TABLE.match(name)
         if table is not None:
             old = _read(reader, name) if _holds(reader, name) else None
@@ -167,16 +188,16 @@ class WarmStart:
                 else self._table(variable, old, spec, fitted, int(table["dim"]), rows, ranges)
             )
         if not _holds(reader, name):
-            return warn(f"warm start: {name} is new: it starts anew")
+            warn(f"warm start: {name} is new: it starts from scratch")
+            return None
         old = _read(reader, name)
         new = self._by_columns(variable, old, spec)
-        return (
+        if new is None:
             warn(
-                f"warm start: {name} was {list(old.shape)} and is {variable.shape.as_list()}: it starts anew"
+                f"warm start: {name} was {list(old.shape)} and is {variable.shape.as_list()}: it "
+                "starts from scratch"
             )
-            if new is None
-            else new
-        )
+        return new
 
     def _table(
         self,
@@ -200,8 +221,8 @@ class WarmStart:
         return value
 
     def _by_columns(self, variable: tf.Variable, old: np.ndarray, spec: Spec) -> np.ndarray | None:
-        """The old value; along an axis that is as long as the model's flat input, column by column
-        of the features' names.
+        """The old value. An axis as long as the model's flat input is filled column by column, by
+        the names of the features.
         """
         mine, theirs = flat_columns(spec), flat_columns(self.spec)
         shape = tuple(variable.shape)
@@ -224,8 +245,9 @@ class WarmStart:
 
 
 def _key(name: str) -> str:
-    """A variable's name in the checkpoint: TensorFlow escapes what separates."""
-    return f"state/variables_by_name/{name.replace('.', '..').replace('/', '.S')}/.ATTRIBUTES/VARIABLE_VALUE"
+    """A variable's key in the checkpoint, in which TensorFlow escapes separators."""
+    escaped = name.replace(".", "..").replace("/", ".S")
+    return f"state/variables_by_name/{escaped}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def _holds(reader: Any, name: str) -> bool:

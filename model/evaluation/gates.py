@@ -1,5 +1,5 @@
-"""What gates do over many rows: how they share out their mass among experts, and the symptoms of a
-mixture that mixes nothing.
+"""Gate utilization over a dataset: mean weights and entropy; warnings for collapsed gates and dead
+experts.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 COLLAPSED = 0.99  # of a gate's mass to one expert
 DEAD = 0.01  # of a gate's mass, in every gate that mixes the expert
 COLLAPSED_REMEDY = (
-    "compare the labels (funnel inspect: rates, correlations), bring the losses to one scale (log1p numbers, model.weighting), "
-    "or lower train.learning_rate"
+    "compare the labels (funnel inspect: rates, correlations), bring the losses to one scale "
+    "(log1p numbers, model.weighting), or lower train.learning_rate"
 )
 DEAD_REMEDY = "take fewer experts, lower train.learning_rate, or train from another train.seed"
 
@@ -20,7 +20,8 @@ DEAD_REMEDY = "take fewer experts, lower train.learning_rate, or train from anot
 class GateSums:
     """Sums over batches of each gate's distribution over experts and of its entropy.
 
-    `experts` {gate: the names of the n experts that it mixes}.
+    Args:
+        experts: {gate: the names of the n experts that it mixes}.
     """
 
     def __init__(self, experts: Mapping[str, list[str]]) -> None:
@@ -29,7 +30,7 @@ class GateSums:
         self._entropies = dict.fromkeys(self.experts, 0.0)
 
     def add(self, weights: Mapping[str, np.ndarray], rows: int) -> None:
-        """Distributions [B, n] by gate of one batch of so many rows."""
+        """Adds a batch of `rows` rows: each gate's distributions [B, n]."""
         for gate in self.experts:
             g = weights[gate].astype(np.float64)
             self._weights[gate] += g.sum(0)
@@ -37,8 +38,9 @@ class GateSums:
         self.rows += rows
 
     def summary(self) -> dict[str, dict]:
-        """By gate the mean weight of each expert, by its name, and the mean over rows of the
-        entropy −Σ_i g_i ln g_i, at most ln n.
+        """{gate: {"weights": {expert: mean weight}, "entropy": mean of −Σ_i g_i ln g_i}}.
+
+        The entropy is at most ln n.
         """
         return {
             gate: {
@@ -51,10 +53,14 @@ class GateSums:
         }
 
 
-def alarms(gates: Mapping[str, dict]) -> list[str]:
-    """A line with its remedy for each gate that gives one of its experts more than .99 of its mass,
-    and for each expert that gets less than .01 from every gate that mixes it; `gates` are what
-    GateSums.summary returns.
+def gate_warnings(gates: Mapping[str, dict]) -> list[str]:
+    """A line with its remedy for each collapsed gate and each dead expert.
+
+    A gate is collapsed where one expert gets more than .99 of its mass. An expert is dead where
+    every gate that mixes it gives it less than .01.
+
+    Args:
+        gates: what GateSums.summary returns.
     """
     found = []
     mixtures = {gate: one["weights"] for gate, one in gates.items() if len(one["weights"]) > 1}
@@ -62,8 +68,8 @@ def alarms(gates: Mapping[str, dict]) -> list[str]:
         expert, most = max(weights.items(), key=lambda item: item[1])
         if most > COLLAPSED:
             found.append(
-                f"gate {gate} gives {expert} {most:.3f} of its mass, more than {COLLAPSED}: the other experts do nothing for it; "
-                f"{COLLAPSED_REMEDY}"
+                f"gate {gate} gives {expert} {most:.3f} of its mass, more than {COLLAPSED}: "
+                f"it does not use the other experts; {COLLAPSED_REMEDY}"
             )
     shares: dict[str, list[float]] = {}
     for weights in mixtures.values():
@@ -72,6 +78,7 @@ def alarms(gates: Mapping[str, dict]) -> list[str]:
     for expert, own in shares.items():
         if max(own) < DEAD:
             found.append(
-                f"expert {expert} gets at most {max(own):.3f} of any gate's mass, less than {DEAD} of each: nobody uses it; {DEAD_REMEDY}"
+                f"expert {expert} gets at most {max(own):.3f} of any gate's mass, less than {DEAD}:"
+                f" no gate uses it; {DEAD_REMEDY}"
             )
     return found

@@ -1,16 +1,18 @@
-"""Health of a trained network: zero activations, dead units and embedding rows that training never
-changed, and warnings about them.
+"""Health of a trained network: collapsed gates, dead units and untouched embedding rows, with
+warnings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from model.evaluation.gates import GateSums, gate_warnings
 from model.layers.network import Activations
+from model.ranking import RankingModel
 
 SAME = 1e-6  # max − min of a dead unit's activations
 ZERO = 0.9  # of a layer's activations; HoME (Wang et al., KDD 2025) found more in experts of ReLU
@@ -24,11 +26,38 @@ UNTOUCHED_REMEDY = "give it fewer buckets, or train on more rows"
 
 
 class UnitSums(NamedTuple):
-    """Of each unit over the rows of a batch, [n, U]: how often it is 0, its minimum and maximum."""
+    """Per unit over the rows of a batch, [n, U]: how often it is 0, its minimum and maximum."""
 
-    zeros: tf.Tensor
-    least: tf.Tensor
-    most: tf.Tensor
+    zeros: Any
+    least: Any
+    most: Any
+
+
+def measure_health(model: RankingModel, batches: Iterable[dict[str, tf.Tensor]]) -> dict[str, Any]:
+    """How well a model uses its weights, from one pass over the rows of `batches`.
+
+    Returns:
+        {"gates": GateSums.summary, "layers": ActivationSums.summary, "embeddings":
+        RankingModel.untouched, "warnings": [a line each]}.
+    """
+    gates, layers = GateSums(model.gated_experts), ActivationSums(model.network_names)
+
+    @tf.function(autograph=False)
+    def observe(batch: dict[str, tf.Tensor]) -> tuple:
+        weights, activations = model.observe(batch["ids"], batch["dense"])
+        return weights, sum_units(activations)
+
+    for batch in batches:
+        weights, sums = tf.nest.map_structure(lambda t: t.numpy(), observe(batch))
+        gates.add(weights, len(batch["ids"]))
+        layers.add(sums, len(batch["ids"]))
+    found: dict[str, Any] = {
+        "gates": gates.summary(),
+        "layers": layers.summary(),
+        "embeddings": model.untouched(),
+    }
+    own = network_warnings(found["layers"], found["embeddings"])
+    return found | {"warnings": gate_warnings(found["gates"]) + own}
 
 
 def sum_units(activations: Activations) -> dict[tuple[str, int], UnitSums]:
@@ -46,8 +75,9 @@ def sum_units(activations: Activations) -> dict[tuple[str, int], UnitSums]:
 class ActivationSums:
     """UnitSums over batches, by hidden layer.
 
-    `names` {a block's path: the names of the networks that it computes side by side}; where a block
-    of several is not among them, they are expert_0, expert_1 …
+    Args:
+        names: {a block's path: the names of the networks that it computes side by side}. Networks
+            of a block that is not among them are expert_0, expert_1 …
     """
 
     def __init__(self, names: Mapping[str, list[str]]) -> None:
@@ -55,7 +85,7 @@ class ActivationSums:
         self._sums: dict[tuple[str, int], UnitSums] = {}
 
     def add(self, sums: Mapping[tuple[str, int], UnitSums], rows: int) -> None:
-        """What `sum_units` gave for a batch of so many rows."""
+        """Adds what `sum_units` returned for a batch of `rows` rows."""
         self.rows += rows
         for layer, (zeros, least, most) in sums.items():
             old = self._sums.get(layer, UnitSums(0, np.inf, -np.inf))
@@ -71,26 +101,30 @@ class ActivationSums:
         for (path, layer), sums in self._sums.items():
             dead = sums.most.astype(np.float64) - sums.least <= SAME  # [n, U]
             networks, units = dead.shape
-            for place, name in enumerate(self._names(path, networks)):
+            for index, name in enumerate(self._names(path, networks)):
                 found[f"{path}{name}/layer_{layer}"] = {
-                    "zero": float(sums.zeros[place].sum()) / (self.rows * units),
-                    "dead": float(dead[place].mean()),
+                    "zero": float(sums.zeros[index].sum()) / (self.rows * units),
+                    "dead": float(dead[index].mean()),
                     "units": units,
                 }
         return found
 
     def _names(self, path: str, networks: int) -> list[str]:
-        """What follows a block's path for each of its networks; nothing where there is only one."""
+        """What follows a block's path for each of its networks: "" where there is only one."""
         default = [f"expert_{i}" for i in range(networks)] if networks > 1 else []
         names = self.names.get(path.removesuffix("/deep"), default)  # deep: part of an expert
         return [f"/{name}" for name in names] or [""]
 
 
-def alarms(layers: Mapping[str, dict], embeddings: Mapping[str, dict]) -> list[str]:
-    """A line with its remedy for each layer with more than .9 of its activations 0 or more than .5
-    of its units dead, and for each feature with more than .9 of its rows, and more than 100,000 of
-    them, untouched. `layers` is what ActivationSums.summary returns, `embeddings` what
-    RankingModel.untouched does.
+def network_warnings(layers: Mapping[str, dict], embeddings: Mapping[str, dict]) -> list[str]:
+    """A line with its remedy for each layer and each feature that learns little.
+
+    A layer does where more than .9 of its activations are 0 or more than .5 of its units are dead;
+    a feature where more than .9 of its rows, and more than 100,000 rows, are untouched.
+
+    Args:
+        layers: what ActivationSums.summary returns.
+        embeddings: what RankingModel.untouched returns.
     """
     found = []
     for name, one in layers.items():

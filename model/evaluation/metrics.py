@@ -1,83 +1,82 @@
-"""How good predictions are: each task on its own sample space, each joint on all rows."""
+"""METRICS of each task on its own sample space and of each joint on all rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from sklearn import metrics as sk
 
 from features.errors import FunnelError
 from features.spec import Spec
-from model.objectives import entire_space, own_space
+from model.evaluation.conditions import Metrics
+from model.metrics import METRICS
+from model.metrics.base import Sample
+from model.metrics.ranking import auc
+from model.objectives.sample_spaces import entire_space, own_space
 
 Tenth = tuple[float, float, int]
-CLIP = 1e-7  # logloss of a float32 probability that rounded to 0 or 1
 
 
 def measure(p: np.ndarray, label: np.ndarray, threshold: float) -> dict[str, float | None]:
-    """AUC, logloss, calibration (mean prediction / mean label), and precision, recall and accuracy
-    at `threshold`.
+    """Every metric of a binary label, then the number of rows and the threshold.
 
-    p and label are [n]; what is undefined (one class only, nothing predicted positive) is None.
-    Raises FunnelError for NaN.
+    Args:
+        p: probabilities [n].
+        label: 0 and 1 [n].
+        threshold: a row is predicted positive where p reaches it.
+
+    Returns:
+        {metric: value}; None where it is undefined, as the AUC of labels that are all alike.
+
+    Raises:
+        FunnelError: a probability is not finite.
     """
-    _check_finite(p)
-    predicted, actual = p >= threshold, label == 1
-    hits, positives = int((predicted & actual).sum()), int(actual.sum())
-    both_classes = 0 < positives < len(label)
-    return {
-        "auc": float(sk.roc_auc_score(label, p)) if both_classes else None,
-        "logloss": float(
-            sk.log_loss(label, np.clip(p.astype(np.float64), CLIP, 1 - CLIP), labels=[0, 1])
-        )
-        if len(label)
-        else None,
-        "calibration": _ratio(float(p.sum(dtype=np.float64)), positives),
-        "precision": _ratio(hits, int(predicted.sum())),
-        "recall": _ratio(hits, positives),
-        "accuracy": float((predicted == actual).mean()) if len(label) else None,
-        "rows": len(label),
-        "threshold": threshold,
-    }
+    found = _compute("binary", Sample(p, label, threshold))
+    return found | {"rows": len(label), "threshold": threshold}
 
 
 def measure_number(y: np.ndarray, label: np.ndarray) -> dict[str, float | None]:
-    """Mean squared and mean absolute error, and calibration (mean prediction / mean label), of
-    predicted numbers y [n].
+    """Every metric of a numeric label, then the number of rows, from predictions y [n].
 
-    What is undefined (no rows, labels of 0 alone) is None. Raises FunnelError for NaN.
+    Raises:
+        FunnelError: a prediction is not finite.
     """
-    _check_finite(y)
-    y, label = y.astype(np.float64), label.astype(np.float64)
+    sample = Sample(y.astype(np.float64), label.astype(np.float64))
+    return _compute("number", sample) | {"rows": len(label)}
+
+
+def _compute(kind: Literal["binary", "number"], sample: Sample) -> dict[str, float | None]:
+    check_finite(sample.prediction)
     return {
-        "mse": float(((y - label) ** 2).mean()) if len(label) else None,
-        "mae": float(abs(y - label).mean()) if len(label) else None,
-        "calibration": _ratio(float(y.sum()), float(label.sum())),
-        "rows": len(label),
+        name: metric.compute(sample)
+        for name, metric in METRICS.items()
+        if metric.of in (kind, "both")
     }
 
 
-def _check_finite(scores: np.ndarray) -> None:
+def check_finite(scores: np.ndarray) -> None:
+    """Raises FunnelError where a score is NaN or infinite."""
     wrong = int((~np.isfinite(scores)).sum())
     if wrong:
         raise FunnelError(
-            f"{wrong} of {len(scores)} scores are not finite: training diverged; lower the learning rates"
+            f"{wrong} of {len(scores)} scores are not finite: training diverged; "
+            "lower the learning rates"
         )
-
-
-def _ratio(above: float, below: float) -> float | None:
-    return above / below if below else None
 
 
 def evaluate(
     spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, float | None]]:
-    """Metrics by task and joint, from scores {"p_<name>" or "y_<name>": [n]} and labels {name:
-    [n]}.
+) -> Metrics:
+    """Metrics by task and joint.
 
-    A joint's threshold is its chain's product; of one whose label is given outright, its task's.
+    A joint's threshold is the product of the thresholds along its chain. Where a task's label is
+    the joint label already, it is the task's own.
+
+    Args:
+        scores: {"p_<name>" of probabilities, "y_<name>" of numbers: [n]}.
+        labels: {name: [n]}, -1 where unknown.
     """
     thresholds = {task: declared.threshold for task, declared in spec.tasks.items()}
     thresholds |= {
@@ -96,8 +95,8 @@ def evaluate(
 def reliability(
     spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> dict[str, list[Tenth]]:
-    """By task and joint (mean prediction, mean label, rows) of each tenth of the rows, by
-    prediction.
+    """By task and joint: (mean prediction, mean label, rows) of each tenth of the rows, in the
+    order of their predictions.
     """
     tenths = {}
     for name, score, label in sample_spaces(spec, scores, labels):
@@ -113,11 +112,11 @@ def reliability(
 def sample_spaces(
     spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(name, scores, labels) of each task on its own sample space and each joint on all rows, where
-    the label is known.
+    """(name, scores, labels) of each task on its own sample space and of each joint on all rows;
+    rows with an unknown label are left out.
 
-    Of a task whose label is the joint's some funnels predict the joint alone: then it alone is
-    here.
+    Where a task's label is the joint label, some funnels predict the joint only. The task itself
+    is then left out.
     """
     for task, declared in spec.tasks.items():
         key = f"y_{task}" if predicts_number(spec, task) else f"p_{task}"
@@ -130,7 +129,7 @@ def sample_spaces(
 
 
 def predicts_number(spec: Spec, name: str) -> bool:
-    """Whether a task, not a joint, predicts the number that its label is."""
+    """Whether the name is that of a task (not of a joint) with a numeric label."""
     return name in spec.tasks and spec.labels[spec.tasks[name].label].is_number
 
 
@@ -142,9 +141,14 @@ def _chain_threshold(spec: Spec, task: str) -> float:
 
 
 def auc_entire_space(ids: list[bytes], p: np.ndarray, truth: pa.Table) -> float | None:
-    """AUC of p [n] against the drawn outcome `converts` of every impression, clicked or not.
+    """AUC of p [n] against the simulated outcome `converts` of every impression, clicked or not.
 
-    `truth` has impression_id and converts. Raises FunnelError when an id is not in it.
+    Args:
+        ids: the impressions' ids [n].
+        truth: a simulation's truth.parquet, with the columns impression_id and converts.
+
+    Raises:
+        FunnelError: the truth lacks an id, or a score is not finite.
     """
     converts = dict(
         zip(truth["impression_id"].to_pylist(), truth["converts"].to_pylist(), strict=True)
@@ -152,7 +156,8 @@ def auc_entire_space(ids: list[bytes], p: np.ndarray, truth: pa.Table) -> float 
     missing = next((i for i in ids if i.decode() not in converts), None)
     if missing is not None:
         raise FunnelError(
-            f"impression {missing.decode()!r} is not in the truth: evaluation.truth belongs to other logs"
+            f"impression {missing.decode()!r} is not in the truth: "
+            "evaluation.truth belongs to other logs"
         )
-    label = np.array([converts[i.decode()] for i in ids])
-    return measure(p, label, 0.5)["auc"]
+    check_finite(p)
+    return auc(Sample(p, np.array([converts[i.decode()] for i in ids])))

@@ -1,4 +1,8 @@
-"""How tasks depend on each other: one file for each architecture, and the dict of them."""
+"""How tasks depend on each other: one file for each funnel, and the dict of them.
+
+In: {head: representation}. Out: predictions of tasks and joints, and objectives. Imports layers and
+objectives, never a sharing.
+"""
 
 from model.funnels.aitm import AITM
 from model.funnels.base import Funnel

@@ -10,10 +10,12 @@ from pydantic import Field
 
 from features.errors import FunnelError
 from features.spec import Spec
-from model.base_rates import BaseRates, log_odds
-from model.funnels.base import Funnel, FunnelParams, check_chain
+from model.funnels.base import Funnel, FunnelParams
+from model.funnels.chain import check_chain
 from model.layers import MLP, Transfer
-from model.objectives import Labels, Objective, Prediction, from_logit, quotient
+from model.objectives.base_rates import BaseRates, log_odds
+from model.objectives.objective import Objective
+from model.objectives.predictions import Prediction, from_logit, probability, quotient
 
 
 class AITM(Funnel):
@@ -22,17 +24,20 @@ class AITM(Funnel):
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
-    | the first | its label | all rows with a known label | rows of the space | p_task |
-    | a later one, t | the joint label up to t | all rows where it is known | rows of the space | p_joint = ŷ_t; p_task = ŷ_t / ŷ_{t−1} |
+    | the first | its label | rows with a known label | the space | p_task |
+    | a later one, t | the joint up to t | rows with a known joint | the space | p_joint = ŷ_t |
     | calibrator_t | none | all rows | all rows | α·max(ŷ_t − ŷ_{t−1}, 0) |
 
-    p_task is cut at 1, where the calibrator has not yet put ŷ_t below ŷ_{t−1}. See the layer
-    Transfer. Xi et al., AITM, KDD 2021; α is `calibrator_weight`, .6 in the paper; the calibrator
-    is a penalty, so that α alone is its weight.
+    The denominator "the space" is the number of rows of the sample space. p_task = ŷ_t / ŷ_{t−1},
+    at most 1, which matters until the calibrator has brought ŷ_t below ŷ_{t−1}. α is
+    `calibrator_weight`, .6 in the paper. The calibrator is a penalty, so that only α weights it.
+    See the layer Transfer. Xi et al., AITM, KDD 2021.
     """
 
     class Params(FunnelParams):
         calibrator_weight: float = Field(0.6, ge=0)
+
+    params: Params
 
     def __init__(self, params: Params, spec: Spec) -> None:
         super().__init__(params, spec)
@@ -49,7 +54,8 @@ class AITM(Funnel):
         widths = {task: (params.units_of(task) or [0])[-1] for task in check_chain(spec, "aitm")}
         if 0 in widths.values() or len(set(widths.values())) > 1:
             raise FunnelError(
-                f"model.funnel.tower_units = {params.tower_units}: aitm attends to what towers give, so all end in the same number of units"
+                f"model.funnel.tower_units = {params.tower_units}: aitm attends to what towers "
+                "give, so all end in the same number of units"
             )
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
@@ -58,7 +64,7 @@ class AITM(Funnel):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         first, z = self.chain[0], {self.chain[0]: towers[self.chain[0]]}
         for before, task in itertools.pairwise(self.chain):
             z[task] = self.transfers[task](self.handed_on[task](z[before]), towers[task])
@@ -67,21 +73,18 @@ class AITM(Funnel):
             task: quotient(chains[task], chains[before])
             for before, task in itertools.pairwise(self.chain)
         }
-        return (
-            {first: chains[first]}
-            | tasks
-            | {self.spec.tasks[task].joint: chains[task] for task in tasks}
-        )
+        joints = {self.spec.tasks[task].joint or task: chains[task] for task in tasks}
+        return {first: chains[first]} | tasks | joints
 
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         return self.unweighted_joints(predictions)
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         steps = [self.joint_objective(task, predictions, labels) for task in self.chain]
         chains = {
-            task: tf.exp(predictions[self.spec.tasks[task].joint or task].log_p)
+            task: tf.exp(probability(predictions[self.spec.tasks[task].joint or task]).log_p)
             for task in self.chain
         }
         excess = {

@@ -1,9 +1,9 @@
-"""What every funnel is: towers, the predictions that they give, and the objectives that train them."""
+"""The base of funnels: towers, the predictions they make, and the objectives that train them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
@@ -11,26 +11,28 @@ from pydantic import Field
 
 from features.errors import FunnelError, nearest
 from features.spec import Spec
-from model.base_rates import BaseRates
 from model.layers import MLP
-from model.objectives import (
-    Labels,
-    Objective,
+from model.layers.params import HiddenUnits, NetworkParams
+from model.objectives.base_rates import BaseRates
+from model.objectives.objective import Objective, cross_entropy
+from model.objectives.predictions import (
     Prediction,
     Probability,
-    cross_entropy,
-    entire_space,
     from_logit,
     joint,
+    probability,
     quotient,
     unweighted,
 )
-from model.sharing.base import HiddenUnits, NetworkParams
+from model.objectives.sample_spaces import entire_space
 
 
 class FunnelParams(NetworkParams):
-    """Options that every funnel has: the hidden units of its towers, for all heads or by head, as
-    in { ctr = [64], cvr = [32] }.
+    """Options that every funnel has.
+
+    Args:
+        tower_units: the hidden units of the towers, for all heads or by head, as in
+            { ctr = [64], cvr = [32] }.
     """
 
     tower_units: HiddenUnits | Annotated[dict[str, HiddenUnits], Field(min_length=1)] = Field([64])
@@ -40,11 +42,16 @@ class FunnelParams(NetworkParams):
 
 
 class Funnel(keras.Layer):
-    """{head: [B, H]} → {name: Prediction}, a tower for each head; heads are the tasks unless a
-    funnel says otherwise.
+    """The base of funnels, {head: [B, H]} → {name: Prediction}, with a tower for each head.
 
-    Tasks with `given` are conditional on what comes before, and their joint is the product along
-    the chain. Predictions that are Hidden are for the objectives alone.
+    Heads are the tasks unless a subclass declares others. A task with `given` is conditional on
+    the tasks before it, and its joint is the product along the chain. A subclass declares its
+    options in `Params` and implements `objectives`; it may override `predict`, `starts` and
+    `unweighted`.
+
+    Args:
+        params: the options.
+        spec: features, labels and tasks.
     """
 
     Params: type[FunnelParams]
@@ -59,28 +66,30 @@ class Funnel(keras.Layer):
         self.outputs = {head: _output(head) for head in self.heads}
 
     @classmethod
-    def heads_of(cls, params: FunnelParams, spec: Spec) -> list[str]:
-        """The names of the representations that it reads."""
+    def heads_of(cls, params: Any, spec: Spec) -> list[str]:
+        """The names of the representations that the funnel reads."""
         return list(spec.tasks)
 
     @classmethod
-    def check(cls, params: FunnelParams, spec: Spec) -> None:
-        """Raises FunnelError for tasks that it cannot be built over."""
+    def check(cls, params: Any, spec: Spec) -> None:
+        """Raises FunnelError where the funnel cannot be built over these tasks."""
         heads = cls.heads_of(params, spec)
         if isinstance(params.tower_units, dict):
             for head in heads:
                 if head not in params.tower_units:
                     raise FunnelError(
-                        f"model.funnel.tower_units says nothing of '{head}': give units to each of {', '.join(heads)}"
+                        f"model.funnel.tower_units lacks '{head}': give units to each of "
+                        f"{', '.join(heads)}"
                     )
             for head in params.tower_units:
                 if head not in heads:
                     raise FunnelError(
-                        f"model.funnel.tower_units names '{head}', which is no head: {nearest(head, heads)}"
+                        f"model.funnel.tower_units names '{head}', which is not a head: "
+                        f"{nearest(head, heads)}"
                     )
 
     def build(self, representations_shape: object, wide_shape: object = None) -> None:
-        """Its parts are built where they are called."""
+        """Nothing: the parts are built by their first calls."""
 
     @property
     def heads(self) -> list[str]:
@@ -91,7 +100,7 @@ class Funnel(keras.Layer):
         representations: dict[str, tf.Tensor],
         wide: dict[str, tf.Tensor] | None = None,
         training: bool | None = None,
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         """`wide` {head: [B]} is added to the heads' logits."""
         return self.predict(
             {head: self.towers[head](representations[head]) for head in self.heads}, wide or {}
@@ -99,9 +108,12 @@ class Funnel(keras.Layer):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
-        """{head: its tower's output [B, T]} and what is added to its logit → tasks and joints by
-        name.
+    ) -> Mapping[str, Prediction]:
+        """The predictions of tasks and joints, by name.
+
+        Args:
+            towers: {head: its tower's output [B, T]}.
+            wide: {head: [B]}, added to its logit; {} without a wide part.
         """
         tasks = {head: from_logit(self.logit(head, towers, wide)) for head in self.heads}
         return tasks | self.joints(tasks)
@@ -109,7 +121,7 @@ class Funnel(keras.Layer):
     def logit(
         self, head: str, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
     ) -> tf.Tensor:
-        """The one number [B] of a head: what its tower ends in, and the wide part."""
+        """The logit, or number, [B] of a head: its output layer plus the wide part."""
         z = self.outputs[head](towers[head])[:, 0]
         return z + wide[head] if wide else z
 
@@ -118,7 +130,7 @@ class Funnel(keras.Layer):
         return {head: rates.logit(head) for head in self.heads}
 
     def start_at(self, rates: BaseRates) -> None:
-        """Sets the output biases, so that training begins at what the training split's rates say."""
+        """Sets the output biases so that training starts at the rates of the training split."""
         for head, start in self.starts(rates).items() if rates.outcomes else ():
             self.outputs[head].bias.assign([start])
 
@@ -135,66 +147,61 @@ class Funnel(keras.Layer):
         return tasks[task] if parent is None else joint(self._product(parent, tasks), tasks[task])
 
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
-        """What is served: the predictions with each task's `positive_weight` undone.
+        """The predictions as they are served: with each task's `positive_weight` undone.
 
-        Here a weight is in the cross-entropy of a task's own output; the joints are the products of
-        what is left.
+        Here the weight is in the cross-entropy of the task's own output; the joints are the
+        products of the results.
         """
         weights = {task: declared.positive_weight for task, declared in self.spec.tasks.items()}
         found = {
             n: unweighted(p, weights[n]) if n in weights and isinstance(p, Probability) else p
             for n, p in predictions.items()
         }
-        return found | self.joints(
-            {task: found[task] for task in weights if isinstance(found.get(task), Probability)}
-        )
+        tasks = {n: p for n, p in found.items() if n in weights and isinstance(p, Probability)}
+        return found | self.joints(tasks)
 
     def unweighted_joints(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
-        """The same where a weight is in the cross-entropy of a task's joint: a task is its joint
-        over the one before.
+        """`unweighted` where the weight is in the cross-entropy of a task's joint: the task is its
+        joint divided by the joint before it.
         """
         if all(declared.positive_weight == 1 for declared in self.spec.tasks.values()):
             return dict(predictions)
         chains = {
-            t: unweighted(predictions[d.joint or t], d.positive_weight)
+            t: unweighted(probability(predictions[d.joint or t]), d.positive_weight)
             for t, d in self.spec.tasks.items()
         }
-        parents = {task: self.spec.parent(task) for task in chains}
-        tasks = {
-            t: p if parents[t] is None else quotient(p, chains[parents[t]])
-            for t, p in chains.items()
-        }
-        return (
-            dict(predictions)
-            | tasks
-            | {d.joint: chains[t] for t, d in self.spec.tasks.items() if d.joint}
-        )
+        tasks = {}
+        for task, p in chains.items():
+            parent = self.spec.parent(task)
+            tasks[task] = p if parent is None else quotient(p, chains[parent])
+        joints = {d.joint: chains[t] for t, d in self.spec.tasks.items() if d.joint}
+        return {**predictions, **tasks, **joints}
 
     def joint_objective(
-        self, task: str, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, task: str, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> Objective:
         """The cross-entropy of a task's joint over all rows; of a task without one, its own."""
         declared = self.spec.tasks[task]
         name = declared.joint or task
         return cross_entropy(
             name,
-            predictions[name],
+            probability(predictions[name]),
             *entire_space(self.spec, task, labels),
             declared.positive_weight,
         )
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
-        """What is minimised, from predictions by name and labels [B] by name."""
-        raise TypeError(
-            f"{type(self).__name__} must say what it minimises: give it objectives(predictions, labels)"
-        )
+        """The objectives that are minimized, from predictions and labels [B] by name."""
+        raise TypeError(f"{type(self).__name__} must implement objectives(predictions, labels)")
 
     @classmethod
-    def trial(cls, params: FunnelParams, spec: Spec) -> list[tuple[Objective, set[str]]]:
-        """What `objectives` minimises, and the heads whose representations each reaches: read off a
-        graph that is never run, since to run anything would fix TensorFlow's devices.
+    def probe_objectives(cls, params: Any, spec: Spec) -> list[tuple[Objective, set[str]]]:
+        """Each objective, and the heads whose representations it reaches.
+
+        They are read off a graph that is never run: running anything would fix TensorFlow's
+        devices.
         """
         with tf.Graph().as_default():
             labels = {
@@ -214,49 +221,8 @@ class Funnel(keras.Layer):
 
 
 def _output(head: str) -> keras.layers.Dense:
-    """A head's logit. Its kernel begins at a tenth of Glorot's range, so that the first loss is
-    that of the bias alone.
+    """A head's output layer. Its kernel starts at a tenth of Glorot's range, so that the first loss
+    is close to that of the bias.
     """
     small = keras.initializers.VarianceScaling(0.01, mode="fan_avg", distribution="uniform")
     return keras.layers.Dense(1, dtype="float32", kernel_initializer=small, name=f"logit_{head}")
-
-
-def refuse_numbers(spec: Spec, funnel: str) -> None:
-    """Raises FunnelError when a task predicts a number: a product of probabilities has no place for
-    it.
-    """
-    for task, declared in spec.tasks.items():
-        if spec.labels[declared.label].is_number:
-            raise FunnelError(
-                f"model.funnel = '{funnel}' is of probabilities, but the label '{declared.label}' of task '{task}' is a number: "
-                "use funnel 'independent', or give the label at_least"
-            )
-
-
-def check_chain(spec: Spec, funnel: str, *, longest: int | None = None) -> list[str]:
-    """The tasks as one chain, each `given` the label of the one before. Raises FunnelError when
-    they form none of at least two.
-    """
-    refuse_numbers(spec, funnel)
-    first = [task for task in spec.tasks if spec.parent(task) is None]
-    if not any(task.given for task in spec.tasks.values()):
-        raise FunnelError(
-            f"model.funnel = '{funnel}' needs a chain of tasks, but none of {', '.join(spec.tasks)} has `given`; "
-            "declare one, as in cvr = { label = 'convert', given = 'click' }, or use funnel 'independent'"
-        )
-    chain = first[:1]
-    for _ in (
-        spec.tasks
-    ):  # no `while … :=`: escm2 asks inside the graph, where AutoGraph cannot follow it
-        chain += [task for task in spec.tasks if spec.parent(task) == chain[-1]][:1]
-    if len(chain) < len(spec.tasks):
-        left = next(task for task in spec.tasks if task not in chain)
-        raise FunnelError(
-            f"model.funnel = '{funnel}' needs its tasks in one chain, but {' → '.join(chain)} leaves out '{left}': "
-            "give each task but the first the label of the one before as `given`, or use funnel 'independent'"
-        )
-    if longest and len(chain) > longest:
-        raise FunnelError(
-            f"model.funnel = '{funnel}' is defined for chains of at most {longest} tasks, and these are {' → '.join(chain)}"
-        )
-    return chain

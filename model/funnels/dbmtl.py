@@ -8,10 +8,13 @@ import tensorflow as tf
 from pydantic import Field
 
 from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams, check_chain
+from model.funnels.base import Funnel, FunnelParams
+from model.funnels.chain import check_chain
 from model.layers import MLP
-from model.objectives import Labels, Objective, Prediction, cross_entropy, from_logit, own_space
-from model.sharing.base import Units
+from model.layers.params import Units
+from model.objectives.objective import Objective, cross_entropy
+from model.objectives.predictions import Prediction, from_logit, probability
+from model.objectives.sample_spaces import own_space
 
 
 class DBMTL(Funnel):
@@ -20,17 +23,20 @@ class DBMTL(Funnel):
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
-    | the first | its label | all rows with a known label | rows of the space | p_task |
-    | a later one | its label | rows whose given label is 1 | rows of the space | p_task and, as a product, p_joint |
+    | the first | its label | rows with a known label | the space | p_task |
+    | a later one | its label | rows whose given label is 1 | the space | p_task, p_joint |
 
-    What a later task is conditioned on are the hidden layers r of the tasks before it in the chain,
-    so that it can be asked of rows whose outcome is open. In a funnel a later step is 0 where an
-    earlier one is, so the factors of the likelihood are known there and the rest is each task's own
-    sample space. Wang et al., Deep Bayesian Multi-Target Learning for Recommender Systems, 2019.
+    The denominator "the space" is the number of rows of the sample space; p_joint is the product
+    along the chain. A later task is conditioned on the hidden layers r of the tasks before it, so
+    that rows with unknown outcomes can be scored. In a funnel a later step is 0 where an earlier
+    one is: those factors of the likelihood are known, and what remains is each task's own sample
+    space. Wang et al., Deep Bayesian Multi-Target Learning for Recommender Systems, 2019.
     """
 
     class Params(FunnelParams):
         relation_units: Units = Field([32])
+
+    params: Params
 
     def __init__(self, params: Params, spec: Spec) -> None:
         super().__init__(params, spec)
@@ -47,7 +53,7 @@ class DBMTL(Funnel):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         relations: dict[str, tf.Tensor] = {}
         for task in self.chain:
             relations[task] = self.relations[task](
@@ -57,12 +63,15 @@ class DBMTL(Funnel):
         return tasks | self.joints(tasks)
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         weights = {task: declared.positive_weight for task, declared in self.spec.tasks.items()}
         return [
             cross_entropy(
-                task, predictions[task], *own_space(self.spec, task, labels), weights[task]
+                task,
+                probability(predictions[task]),
+                *own_space(self.spec, task, labels),
+                weights[task],
             )
             for task in self.heads
         ]

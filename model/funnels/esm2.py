@@ -8,9 +8,11 @@ import tensorflow as tf
 
 from features.errors import FunnelError, nearest
 from features.spec import Spec
-from model.base_rates import BaseRates, log_odds
-from model.funnels.base import Funnel, FunnelParams, refuse_numbers
-from model.objectives import Labels, Objective, Prediction, either, from_logit, joint
+from model.funnels.base import Funnel, FunnelParams
+from model.funnels.chain import refuse_numbers
+from model.objectives.base_rates import BaseRates, log_odds
+from model.objectives.objective import Objective
+from model.objectives.predictions import Prediction, either, from_logit, joint
 
 
 class ESM2(Funnel):
@@ -19,10 +21,12 @@ class ESM2(Funnel):
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
-    | ctr: y₁ | click | all rows with a known label | rows of the space | p_ctr |
-    | action: y₂ | click and action | all rows where the joint label is known | rows of the space | p_action and its joint |
-    | cvr_action: y₃, cvr_other: y₄ | click and purchase | all rows where the joint label is known | rows of the space | p_cvr and p_ctcvr |
+    | ctr: y₁ | click | rows with a known label | the space | p_ctr |
+    | action: y₂ | click and action | rows with a known joint | the space | p_action, its joint |
+    | cvr_action: y₃ | click and purchase | rows with a known joint | the space | p_cvr, p_ctcvr |
+    | cvr_other: y₄ | the same | the same | the same | the same |
 
+    The denominator "the space" is the number of rows of the sample space.
     `action` names the task of the deterministic action (into the basket, to the wish list); it and
     the purchase are both `given` the click. Wen et al., Entire Space Multi-Task Modeling via
     Post-Click Behavior Decomposition, SIGIR 2020.
@@ -31,6 +35,8 @@ class ESM2(Funnel):
     class Params(FunnelParams):
         action: str | None = None
 
+    params: Params
+
     @classmethod
     def check(cls, params: Params, spec: Spec) -> None:
         refuse_numbers(spec, "esm2")
@@ -38,21 +44,24 @@ class ESM2(Funnel):
         children = [task for task in spec.tasks if spec.parent(task) == roots[0]]
         if len(roots) > 1 or len(children) != 2 or len(spec.tasks) != 3:
             raise FunnelError(
-                "model.funnel = 'esm2' needs three tasks: one of the click, and those of the action and of the purchase, both with "
-                f"the click's label as `given`; these are {', '.join(spec.tasks)}"
+                "model.funnel = 'esm2' needs three tasks: one of the click, and those of the "
+                "action and of the purchase, both with the click's label as `given`; these are "
+                f"{', '.join(spec.tasks)}"
             )
         if params.action not in children:
-            said = "says nothing" if params.action is None else f"= '{params.action}'"
+            value = "is not given" if params.action is None else f"= '{params.action}'"
             raise FunnelError(
-                f"model.funnel.action {said}: name the task of the action: {nearest(str(params.action), children)}"
+                f"model.funnel.action {value}: name the task of the action: "
+                f"{nearest(str(params.action), children)}"
             )
         heads = cls.heads_of(params, spec)
         for head in heads:
             if heads.count(head) > 1:
                 task = head if head in spec.tasks else params.action
                 raise FunnelError(
-                    f"tasks.{task}: model.funnel = 'esm2' gives each head its own tower, but those of {', '.join(spec.tasks)} are "
-                    f"{', '.join(heads)}, where '{head}' is twice: give the task another name"
+                    f"tasks.{task}: model.funnel = 'esm2' gives each head its own tower, but "
+                    f"those of {', '.join(spec.tasks)} are {', '.join(heads)}, where '{head}' is "
+                    "twice: give the task another name"
                 )
         super().check(params, spec)
 
@@ -69,13 +78,13 @@ class ESM2(Funnel):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         click, action, purchase = _roles(self.params, self.spec)
         y1, y2, y3, y4 = (from_logit(self.logit(head, towers, wide)) for head in self.heads)
         buys = either(y2, y3, y4)
         joints = {
-            self.spec.tasks[action].joint: joint(y1, y2),
-            self.spec.tasks[purchase].joint: joint(y1, buys),
+            self.spec.tasks[action].joint or action: joint(y1, y2),
+            self.spec.tasks[purchase].joint or purchase: joint(y1, buys),
         }
         return {click: y1, action: y2, purchase: buys} | joints
 
@@ -83,7 +92,7 @@ class ESM2(Funnel):
         return self.unweighted_joints(predictions)
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         return [
             self.joint_objective(task, predictions, labels)
@@ -93,9 +102,6 @@ class ESM2(Funnel):
 
 def _roles(params: ESM2.Params, spec: Spec) -> tuple[str, str, str]:
     """The tasks of the click, of the action and of the purchase."""
-    click = spec.parent(params.action)
-    return (
-        click,
-        params.action,
-        next(task for task in spec.tasks if task not in (click, params.action)),
-    )
+    action = params.action or ""  # `check` refuses a configuration without it
+    click = spec.parent(action) or ""
+    return click, action, next(task for task in spec.tasks if task not in (click, action))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import tensorflow as tf
+
 from features.spec import Spec
-from model.base_rates import BaseRates, log_odds
-from model.funnels.base import Funnel, FunnelParams, check_chain
-from model.objectives import Labels, Objective, Prediction
+from model.funnels.base import Funnel, FunnelParams
+from model.funnels.chain import check_chain
+from model.objectives.base_rates import BaseRates, log_odds
+from model.objectives.objective import Objective
+from model.objectives.predictions import Prediction
 
 
 class ESMM(Funnel):
@@ -16,10 +20,12 @@ class ESMM(Funnel):
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
-    | ctr | click | all rows with a known label | rows of the space | p_ctr |
-    | cvr | click and convert | all rows where the joint label is known | rows of the space | p_cvr and p_ctcvr |
+    | ctr | click | rows with a known label | the space | p_ctr |
+    | cvr | click and convert | rows with a known joint label | the space | p_cvr, p_ctcvr |
 
-    Ma et al., Entire Space Multi-Task Model, SIGIR 2018, eq. 2–3. A longer chain multiplies on.
+    The denominator "the space" is the number of rows of the sample space. In a longer chain each
+    further task multiplies its probability. Ma et al., Entire Space Multi-Task Model, SIGIR 2018,
+    eq. 2–3.
     """
 
     class Params(FunnelParams):
@@ -43,6 +49,6 @@ class ESMM(Funnel):
         return self.unweighted_joints(predictions)
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         return [self.joint_objective(task, predictions, labels) for task in self.heads]

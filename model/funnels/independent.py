@@ -8,21 +8,19 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from features.spec import Spec
-from model.base_rates import BaseRates, log_odds
 from model.funnels.base import Funnel, FunnelParams
-from model.objectives import (
-    Labels,
-    Objective,
+from model.objectives.base_rates import BaseRates, log_odds
+from model.objectives.objective import Objective, cross_entropy, huber, squared_error
+from model.objectives.predictions import (
     Prediction,
     Probability,
     Value,
-    cross_entropy,
     from_logit,
-    huber,
-    own_space,
-    squared_error,
+    number,
+    probability,
     unweighted,
 )
+from model.objectives.sample_spaces import own_space
 
 
 class Independent(Funnel):
@@ -30,13 +28,13 @@ class Independent(Funnel):
 
     | head | label | sample space | denominator | output |
     |---|---|---|---|---|
-    | a task | its label | all rows with a known label | rows of the space | p_task |
-    | a task with `given` | its label | rows whose given label is 1 | rows of the space | p_task and, as a product, p_joint |
-    | a task of a number | its label | the same, with or without `given` | rows of the space | y_task |
-    | a task declared `label_is_joint` | its label, which is the joint's | all rows with a known label | rows of the space | p_joint |
+    | a task | its label | rows with a known label | the space | p_task |
+    | with `given` | its label | rows whose given label is 1 | the space | p_task, p_joint |
+    | of a number | its label | the same, with or without `given` | the space | y_task |
+    | with `label_is_joint` | the joint label | rows with a known label | the space | p_joint |
 
-    The mean over the sample space is equation 9 of Tang et al., Progressive Layered Extraction,
-    RecSys 2020.
+    The denominator "the space" is the number of rows of the sample space, as in equation 9 of Tang
+    et al., Progressive Layered Extraction, RecSys 2020. p_joint is the product along the chain.
     """
 
     class Params(FunnelParams):
@@ -49,12 +47,13 @@ class Independent(Funnel):
             parent = spec.parent(task)
             if parent and spec.tasks[parent].label_is_joint and not spec.tasks[task].label_is_joint:
                 raise FunnelError(
-                    f"model.funnel = 'independent' predicts the joint of '{parent}', whose label is given outright, and has no "
-                    f"p_{parent} to multiply '{task}' with: declare '{task}' outright too, or use funnel 'esmm'"
+                    f"model.funnel = 'independent' predicts only the joint of '{parent}', whose "
+                    f"label is the joint label, and has no p_{parent} to multiply '{task}' with: "
+                    f"declare label_is_joint for '{task}' too, or use funnel 'esmm'"
                 )
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
-        """A task declared `label_is_joint` begins at its joint's rate."""
+        """A task declared `label_is_joint` starts at its joint's rate."""
         label_is_joint = {
             task: log_odds(rates.joint(task))
             for task, d in self.spec.tasks.items()
@@ -64,7 +63,7 @@ class Independent(Funnel):
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
-    ) -> dict[str, Prediction]:
+    ) -> Mapping[str, Prediction]:
         found: dict[str, Prediction] = {}
         for task in self.spec.tasks:
             logit = self.logit(task, towers, wide)
@@ -79,38 +78,41 @@ class Independent(Funnel):
     def unweighted(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         """The joint of a task declared `label_is_joint` is that task's own output."""
         label_is_joint = {
-            d.joint: d.positive_weight for d in self.spec.tasks.values() if d.label_is_joint
+            d.joint or task: d.positive_weight
+            for task, d in self.spec.tasks.items()
+            if d.label_is_joint
         }
         own = {
-            name: unweighted(predictions[name], weight) for name, weight in label_is_joint.items()
+            name: unweighted(probability(predictions[name]), weight)
+            for name, weight in label_is_joint.items()
         }
         return super().unweighted(predictions) | own
 
     def objectives(
-        self, predictions: Mapping[str, Prediction], labels: Mapping[str, Labels]
+        self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         return [self._objective(task, predictions[self._name(task)], labels) for task in self.heads]
 
     def _objective(
-        self, task: str, prediction: Prediction, labels: Mapping[str, Labels]
+        self, task: str, prediction: Prediction, labels: Mapping[str, tf.Tensor]
     ) -> Objective:
         declared, name = self.spec.tasks[task], self._name(task)
         if declared.label_is_joint:
             label = labels[declared.label]
-            return cross_entropy(name, prediction, label, label >= 0, declared.positive_weight)
+            p = probability(prediction)
+            return cross_entropy(name, p, label, label >= 0, declared.positive_weight)
         space = own_space(self.spec, task, labels)
         if not self._is_number(task):
-            return cross_entropy(name, prediction, *space, declared.positive_weight)
-        return (
-            huber(name, prediction, *space, declared.huber_delta)
-            if declared.loss == "huber"
-            else squared_error(name, prediction, *space)
-        )
+            return cross_entropy(name, probability(prediction), *space, declared.positive_weight)
+        y = number(prediction)
+        if declared.loss == "huber":
+            return huber(name, y, *space, declared.huber_delta)
+        return squared_error(name, y, *space)
 
     def _name(self, task: str) -> str:
         """What the task's head predicts."""
         declared = self.spec.tasks[task]
-        return declared.joint if declared.label_is_joint else task
+        return declared.joint or task if declared.label_is_joint else task
 
     def _is_number(self, task: str) -> bool:
         return self.spec.labels[self.spec.tasks[task].label].is_number

@@ -1,4 +1,7 @@
-"""The blocks that every architecture is made of, each a Keras layer that also works alone."""
+"""The blocks that every architecture is made of, each a Keras layer that also works alone.
+
+In and out: tensors. Imports no other room of model/.
+"""
 
 from model.layers.cross import CrossExperts
 from model.layers.cross_stitch import CrossStitch

@@ -1,4 +1,4 @@
-"""Linear combinations of what several networks give."""
+"""Learned linear combinations of the activations of several networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class CrossStitch(keras.Layer):
     """x̃_k = Σ_j α_kj x_j: the activations of K networks, combined by a learned matrix α [K, K];
     [B, K, U] → [B, K, U].
 
-    α starts with `own_share` on its diagonal and (1 − own_share) / (K − 1) beside it: a convex
+    α starts with `own_share` on its diagonal and (1 − own_share) / (K − 1) elsewhere: a convex
     combination, so that activations keep their order of magnitude. With `per_unit` every unit has
     an α of its own, as every channel has in the paper's networks, [K, K, U]. Misra et al.,
     Cross-stitch Networks for Multi-task Learning, CVPR 2016, eq. 1.

@@ -17,8 +17,8 @@ class Experts(Network):
     [B, n, I] → [B, n, units[−1]].
 
     Where all read the same input, the first layer of all is one matrix product with a kernel [I,
-    n·units[0]]. Every expert draws its own weights, scaled by its own fan-in and fan-out. See
-    Network for the options. `kernel_regularizer` takes the place of an L2.
+    n·units[0]]. Every expert has its own initial values, scaled by its own fan-in and fan-out. See
+    Network for the options. `kernel_regularizer` replaces an L2.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Experts(Network):
         self.prepare(count)
         self.count, self.kernel_regularizer = count, keras.regularizers.get(kernel_regularizer)
 
-    def build(self, shape: Sequence[int]) -> None:
+    def build(self, shape: Sequence[Any]) -> None:
         shared_input, width = len(shape) == 2, shape[-1]
         penalty = self.kernel_regularizer or self.regularizer
         self.kernels, self.biases = [], []
@@ -63,9 +63,7 @@ class Experts(Network):
         between: Callable[[int, tf.Tensor], tf.Tensor] | None = None,
         training: bool | None = None,
     ) -> tf.Tensor:
-        """`between`(l, h) replaces what layer l of all gave, [B, n, units[l]], by what is read
-        above it.
-        """
+        """`between`(l, h) maps the output [B, n, units[l]] of layer l to the input of the next."""
         h = x
         for layer in range(len(self.units)):
             h = self._layer(layer, h, bool(training))
@@ -115,8 +113,8 @@ def each_its_own(
     axis: int,
     kind: type[keras.Initializer] = keras.initializers.GlorotUniform,
 ) -> Callable:
-    """An initializer that draws `count` kernels of `shape` and joins them: one instance would
-    repeat its values.
+    """An initializer that joins `count` kernels of `shape`, each from its own Keras initializer: a
+    single instance would repeat its values.
     """
 
     def draw(_: Sequence[int], dtype: str | None = None) -> tf.Tensor:

@@ -14,7 +14,7 @@ from model.layers.network import Network
 
 @keras.saving.register_keras_serializable("funnel")
 class FMExperts(Network):
-    """n factorisation machines beside MLPs: f(x, v) = W x + P Σ_{i<j} v_i ⊙ v_j + MLP(x).
+    """n factorization machines beside MLPs: f(x, v) = W x + P Σ_{i<j} v_i ⊙ v_j + MLP(x).
 
     x [B, I] and the fields' embeddings v, one tensor [B, F_d, d] for each dimension d → [B, n,
     units[−1]]. With one output and P of ones it is y_FM + y_DNN of Guo et al., DeepFM, IJCAI 2017,

@@ -43,10 +43,10 @@ class Gate(Network):
 
 
 def mix(gates: Mapping[str, Gate], x: tf.Tensor, experts: tf.Tensor) -> dict[str, Mixed]:
-    """What each of several gates makes of the same x [B, I] and experts [B, n, H].
+    """The mixtures of several gates over the same x [B, I] and experts [B, n, H].
 
-    Gates without hidden layers share one product with x, and all of them one with the experts: both
-    are read once, not once a gate.
+    Gates without hidden layers share one product with x, and all gates share one with the experts,
+    so that both are read once.
     """
     for gate in gates.values():
         if not gate.built:

@@ -1,4 +1,4 @@
-"""The layers of a network, mixed."""
+"""A learned mixture of the layers of a network."""
 
 from __future__ import annotations
 

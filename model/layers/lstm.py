@@ -41,7 +41,8 @@ class LSTMExperts(Network):
         super().__init__(units, **kwargs)
         if units and every_step:
             raise ValueError(
-                f"every_step = True gives the states of LSTMs alone, but units = {list(units)} asks for an MLP above them"
+                f"every_step = True gives the states of LSTMs alone, but units = {list(units)} "
+                "asks for an MLP above them"
             )
         self.count, self.lstm_units, self.every_step = count, lstm_units, every_step
         self.deep = Experts(count, units, **self.options, name="deep") if units else None

@@ -1,4 +1,4 @@
-"""The plain network."""
+"""The multilayer perceptron."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of every network of dense layers, and what follows each of its matrix products."""
+"""The base of networks of dense layers: their options, and what follows each matrix product."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _observed: ContextVar[Activations | None] = ContextVar("observed", default=None)
 
 @contextmanager
 def observed() -> Iterator[Activations]:
-    """Collects the activations of every hidden layer that is called inside, before dropout and
-    residuals. Outside of it, as in training and serving, networks add no operation for this.
+    """Collects the activations of every hidden layer that is called inside the block, before
+    dropout and residuals. Outside of it, as in training and serving, this adds no operation.
     """
     found: Activations = {}
     token = _observed.set(found)
@@ -33,13 +33,17 @@ class Network(keras.Layer):
     """The base of blocks made of dense layers of `units`; each product is followed by
     dropout(activation(norm(h))).
 
-    `normalize`: "none"; "batch", Ioffe and Szegedy, Batch Normalization, ICML 2015, its moments
-    taken over the global batch; or "layer", γ ⊙ (h − μ) / √(σ² + ε) + β with the mean μ and the
-    variance σ² of a row's units in one network, Ba, Kiros and Hinton, Layer Normalization, 2016,
-    eq. 3–4. With either, β replaces the product's bias. `dropout`: the rate at which activations
-    are zeroed in training. `l2`: λ of λ·Σ w² over the kernels, among the layer's `losses`.
-    `residual`: a layer as wide as the one before adds what it read: h_l = f(h_{l−1}) + h_{l−1}
-    (He et al., CVPR 2016).
+    Args:
+        units: the widths of the layers.
+        activation: by Keras' name.
+        normalize: "none"; "batch", Ioffe and Szegedy, Batch Normalization, ICML 2015, with moments
+            over the global batch; or "layer", γ ⊙ (h − μ) / √(σ² + ε) + β with the mean μ and the
+            variance σ² of a row's units in one network, Ba, Kiros and Hinton, Layer Normalization,
+            2016, eq. 3–4. With either, β replaces the product's bias.
+        dropout: the rate at which activations are set to zero in training.
+        l2: λ of λ·Σ w² over the kernels, among the layer's `losses`.
+        residual: a layer as wide as the one before adds its input: h_l = f(h_{l−1}) + h_{l−1}, He
+            et al., CVPR 2016.
     """
 
     def __init__(
@@ -71,8 +75,8 @@ class Network(keras.Layer):
         return keras.regularizers.L2(self.l2) if self.l2 else None
 
     def prepare(self, networks: int = 1) -> None:
-        """Makes what `finish` needs; for blocks that compute products of their own, those of
-        `networks` side by side.
+        """Makes what `finish` needs, for blocks that compute their own products, of `networks`
+        networks side by side.
         """
         layers, self.networks = range(len(self.units)), networks
         self.activate = keras.activations.get(self.activation)
@@ -90,7 +94,7 @@ class Network(keras.Layer):
         return keras.layers.GroupNormalization(networks, name=name)
 
     def finish(self, layer: int, h: tf.Tensor, before: tf.Tensor | None) -> tf.Tensor:
-        """Applies to h [B, n·U], product number `layer`, what follows it; `before` is its input."""
+        """Applies what follows product `layer` to h [B, n·U]; `before` is the product's input."""
         h = self.norms[layer](h) if self.norms else h
         h = self.activate(h)
         if (found := _observed.get()) is not None:
@@ -104,9 +108,10 @@ class Network(keras.Layer):
 
 
 def add_bias(h: tf.Tensor, bias: tf.Tensor, *, training: bool) -> tf.Tensor:
-    """h [.., B, U] + bias [.., 1, U], or bias [U]. In training the bias' gradient is a product with
-    ones: a sum over rows takes one core several times as long. A graph that serves holds no such
-    gradient.
+    """h [.., B, U] + bias [.., 1, U], or bias [U].
+
+    In training the bias' gradient is a product with ones, since a sum over rows takes one core
+    several times as long. A serving graph does not contain this gradient.
     """
     return _with_product(h, bias) if training else _sum(h, bias)
 

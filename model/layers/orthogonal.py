@@ -12,11 +12,11 @@ import tensorflow as tf
 @keras.saving.register_keras_serializable("funnel")
 class Orthogonal(keras.Regularizer):
     """λ·Σ_k Σ_{s<t} ‖G_{k,s}ᵀ G_{k,t}‖²_F + l2·Σ w², the kernel G_k [I, U] of each of `count`
-    networks cut into `subspaces` by units.
+    networks split into `subspaces` by units.
 
     The kernel of all is [I, count·U] or [count, I, U]. Ruder et al., Latent Multi-task Architecture
     Learning, AAAI 2019, sec. 2, after Bousmalis et al., Domain Separation Networks, NIPS 2016. Zero
-    where units of different subspaces weigh their inputs orthogonally.
+    where the kernels of different subspaces are orthogonal.
     """
 
     def __init__(self, strength: float, count: int, subspaces: int, l2: float = 0.0) -> None:

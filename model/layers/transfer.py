@@ -1,4 +1,4 @@
-"""What one step of a funnel hands on to the next."""
+"""Information transfer from one step of a funnel to the next."""
 
 from __future__ import annotations
 

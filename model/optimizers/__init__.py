@@ -1,5 +1,6 @@
-"""How weights move: tables by rules that touch only a batch's rows, everything else by Keras'
-optimizers.
+"""Updates of weights: rules for tables, which touch only a batch's rows, and Keras' optimizers.
+
+In: gradients. Out: assignments of variables. Imports the embeddings' Table and features/ only.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ class Adagrad(Rule):
         initial_accumulator: float = Field(1.0, ge=0)
         epsilon: float = Field(1e-7, ge=0)
 
+    params: Params
+
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"accumulator": (dim, self.params.initial_accumulator)}
 

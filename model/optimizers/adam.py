@@ -23,6 +23,8 @@ class LazyAdam(Rule):
         beta_2: float = Field(0.999, ge=0, lt=1)
         epsilon: float = Field(1e-7, ge=0)
 
+    params: Params
+
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"moments": (2 * dim, 0.0)}
 

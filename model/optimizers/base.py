@@ -1,4 +1,4 @@
-"""What every rule for embedding tables is."""
+"""The base of rules, the optimizers of embedding tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Rows = tuple[tf.Tensor, ...]  # the slots of a batch's rows, each [n, width]
 
 
 class RuleParams(Settings):
-    """Options that every rule has: none but its name."""
+    """Options that every rule has: only its name."""
 
     name: str = ""
 
@@ -19,10 +19,10 @@ class Rule:
     """(rows w [n, dim], their slots, gradients g [n, dim], learning rate η, step t) → (new rows,
     new slots), elementwise.
 
-    Only rows of the batch come here, each once, g summed over its occurrences. A rule with
-    constants to compare a gradient with takes `sums`: g = B·∂L/∂w, B the rows of a batch and L its
-    mean loss, is what the examples' own gradients add up to, so a rare row's g does not shrink as
-    the batch grows. Without such a constant g = ∂L/∂w.
+    A rule sees only the rows of a batch, each once, with g summed over its occurrences. Where a
+    rule compares a gradient with a constant, as ε, `sums` is true: then g = B·∂L/∂w, the sum of the
+    examples' gradients, with B the rows of a batch and L its mean loss. So the g of a rare row does
+    not shrink as the batch grows. Otherwise g = ∂L/∂w.
     """
 
     Params: type[RuleParams] = RuleParams
@@ -38,5 +38,5 @@ class Rule:
     def __call__(
         self, w: tf.Tensor, slots: Rows, g: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
     ) -> tuple[tf.Tensor, Rows]:
-        """`rate` is a scalar or [n, 1]; `step` counts from 1, a float."""
-        raise TypeError(f"{type(self).__name__} must say how rows move: give it a __call__")
+        """`rate` is a scalar or [n, 1]; `step` is a float that counts from 1."""
+        raise TypeError(f"{type(self).__name__} must implement __call__")

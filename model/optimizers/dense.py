@@ -24,7 +24,10 @@ KINDS: dict[str, type[keras.Optimizer]] = {
     "sgd": keras.optimizers.SGD,
 }
 CLIPPED = "train.clip_norm bounds the norm of all gradients together: give that"
-AVERAGED = "averages of weights are neither evaluated nor exported: remove it, and let train.schedule lower the learning rate"
+AVERAGED = (
+    "averages of weights are neither evaluated nor exported: remove it, and let train.schedule "
+    "lower the learning rate"
+)
 REFUSED = {  # options of Keras that something else decides here, and what to do instead
     "learning_rate": "train.learning_rate and train.schedule decide it: give those",
     "clipnorm": CLIPPED,
@@ -34,7 +37,9 @@ REFUSED = {  # options of Keras that something else decides here, and what to do
     "ema_momentum": AVERAGED,
     "ema_overwrite_frequency": AVERAGED,
     "loss_scale_factor": "train.precision = 'float16' scales losses by itself: remove it",
-    "gradient_accumulation_steps": "a step takes the gradients of one batch: give a larger train.batch_size",
+    "gradient_accumulation_steps": (
+        "a step takes the gradients of one batch: give a larger train.batch_size"
+    ),
 }
 
 
@@ -65,7 +70,8 @@ class DenseParams(Settings):
         for key in options:
             if key not in _options(name):
                 raise ValueError(
-                    f"keras.optimizers.{KINDS[name].__name__} has no option '{key}': {nearest(key, _options(name))}"
+                    f"keras.optimizers.{KINDS[name].__name__} has no option '{key}': "
+                    f"{nearest(key, _options(name))}"
                 )
         _check_effect(name, options)
         return data
@@ -75,7 +81,7 @@ class DenseParams(Settings):
         is that of the configuration.
         """
         try:
-            return KINDS[self.name](**self.model_extra, learning_rate=1.0, name=self.name)
+            return KINDS[self.name](**(self.model_extra or {}), learning_rate=1.0, name=self.name)
         except (TypeError, ValueError) as error:
             raise FunnelError(
                 f"train.optimizer = {self.model_dump()}: Keras refuses its options ({error})"
@@ -101,12 +107,15 @@ def _check_effect(name: str, options: dict[str, Any]) -> None:
         )
     if name == "ftrl" and options.get("weight_decay"):
         raise ValueError(
-            f"weight_decay = {options['weight_decay']!r} does not make FTRL's weights decay, since each step computes "
-            f"them from its accumulators: give l2_regularization_strength"
+            f"weight_decay = {options['weight_decay']!r} does not make FTRL's weights decay, "
+            "since each step computes them from its accumulators: give "
+            "l2_regularization_strength"
         )
 
 
 def _options(name: str) -> list[str]:
-    """The options of Keras' class that may be given. (To make one would fix TensorFlow's devices.)"""
+    """The options of Keras' class that may be given, without making one, which would fix
+    TensorFlow's devices.
+    """
     known = inspect.signature(KINDS[name].__init__).parameters
     return [key for key in known if key not in (*REFUSED, "self", "name", "kwargs")]

@@ -1,4 +1,4 @@
-"""Follow the regularised leader."""
+"""Follow the regularized leader."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class FTRL(Rule):
         l1: float = Field(0.0, ge=0)
         l2: float = Field(0.0, ge=0)
         beta: float = Field(0.0, ge=0)
+
+    params: Params
 
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"accumulator": (dim, self.params.initial_accumulator), "linear": (dim, 0.0)}

@@ -10,8 +10,8 @@ START, GROW_AFTER = 2.0**15, 2000  # Micikevicius et al., Mixed Precision Traini
 
 
 class LossScale(tf.Module):
-    """The loss is multiplied by `value`, gradients are divided by it. A step whose gradients are
-    not finite is not taken and halves it; 2000 finite ones in a row double it.
+    """The loss is multiplied by `value`, and gradients are divided by it. A step whose gradients
+    are not finite is skipped and halves it; 2000 finite steps in a row double it.
     """
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class LossScale(tf.Module):
         return {"loss_scale/value": self.value, "loss_scale/finite_steps": self.finite_steps}
 
     @property
-    def least(self) -> tf.Tensor:
+    def at_minimum(self) -> tf.Tensor:
         """Whether it cannot be halved any further."""
         return self.value <= 1.0
 
     def advance(self, finite: tf.Tensor) -> None:
-        """Takes note of whether a step's gradients, of all replicas, were finite."""
+        """Updates the scale after a step; `finite`: whether the gradients of all replicas were."""
         steps = tf.where(finite, self.finite_steps + 1, 0)
         grown = tf.where(steps == GROW_AFTER, self.value * 2, self.value)
         self.value.assign(tf.where(finite, grown, tf.maximum(1.0, self.value / 2)))
@@ -38,5 +38,5 @@ class LossScale(tf.Module):
 
 
 def all_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Whether every number is finite: a sum is not where one is not."""
+    """Whether every number is finite: otherwise their sum is not."""
     return tf.math.is_finite(tf.add_n([tf.reduce_sum(t) for t in tensors]))

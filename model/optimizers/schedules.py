@@ -1,4 +1,4 @@
-"""The learning rate as a factor of the step."""
+"""Schedules: the factor of the learning rate at each step."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from features.settings import Settings
 
 
 class Warm(Settings):
-    """`warm_up_steps` W: before step W the factor below is multiplied by (t + 1)/W."""
+    """`warm_up_steps` W: before step W the factor is multiplied by (t + 1)/W."""
 
-    warm_up_steps: int = Field(0, ge=0)
+    warm_up_steps: int = Field(default=0, ge=0)
 
     def decay(self, t: tf.Tensor) -> tf.Tensor:
         return tf.ones_like(t)
@@ -55,8 +55,8 @@ class Cosine(Warm):
     alpha: float = Field(0.0, ge=0, le=1)
 
     def decay(self, t: tf.Tensor) -> tf.Tensor:
-        part = tf.minimum(t / self.decay_steps, 1.0)
-        return self.alpha + (1 - self.alpha) * (1 + tf.cos(math.pi * part)) / 2
+        done = tf.minimum(t / self.decay_steps, 1.0)
+        return self.alpha + (1 - self.alpha) * (1 + tf.cos(math.pi * done)) / 2
 
 
 Schedule = Annotated[Constant | Exponential | Cosine, Field(discriminator="name")]

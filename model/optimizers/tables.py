@@ -1,4 +1,4 @@
-"""Embedding tables moved by a rule, a batch's rows at a time. (Keras optimizers work on whole
+"""Updates embedding tables by a rule, a batch's rows at a time. (Keras' optimizers work on whole
 tables: keras#19992.)
 """
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.embedding import Table
+from model.embeddings.tables import Table
 from model.optimizers.base import Rule
 
 
@@ -24,17 +24,23 @@ class RowGradients(NamedTuple):
 
 def add_up(gradients: tf.IndexedSlices) -> RowGradients:
     """Sums the gradients of a row's occurrences."""
-    rows, place = tf.unique(gradients.indices)
-    return RowGradients(rows, tf.math.unsorted_segment_sum(gradients.values, place, tf.size(rows)))
+    rows, segments = tf.unique(gradients.indices)
+    sums = tf.math.unsorted_segment_sum(gradients.values, segments, tf.size(rows))
+    return RowGradients(rows, sums)
 
 
 class TableOptimizer(tf.Module):
     """Gathers a batch's rows with their slots, applies a rule, and writes them back: time and
     memory follow the batch.
 
-    `batch_size` B: the gradients of `apply` are of the mean over B rows, and a rule that takes sums
-    gets B times as much. `table_rates` and `learning_rates`, by table and by feature, multiply the
-    common rate. `l2` is by feature: λ adds 2·λ·w to what the rule gets for a row that is used.
+    Args:
+        rule: computes the updates.
+        tables: what it updates.
+        batch_size: B; gradients are of the mean over B rows, and a rule that takes sums gets them
+            multiplied by B.
+        table_rates: by table; they multiply the common learning rate.
+        learning_rates: by feature; they multiply it too.
+        l2: λ by feature; adds 2·λ·w to the gradient of each row that a batch reads.
     """
 
     def __init__(
@@ -68,8 +74,13 @@ class TableOptimizer(tf.Module):
         step: tf.Tensor,
         keep: tf.Tensor | None = None,
     ) -> None:
-        """Moves this replica's copy of each table; `gradients` are of all replicas. Where `keep` is
-        false nothing moves.
+        """Updates this replica's copy of each table.
+
+        Args:
+            gradients: of each table, summed over all replicas.
+            rate: the common learning rate.
+            step: counts from 1.
+            keep: where false, nothing is updated.
         """
         each = zip(self.tables, self.slots, self.table_rates, gradients, strict=True)
         for table, slots, table_rate, (rows, sums) in each:
@@ -90,14 +101,14 @@ class TableOptimizer(tf.Module):
                 )
 
     def _names(self, by_feature: Mapping[str, float], table: Table) -> bool:
-        return any(feature in by_feature for feature in table.begins)
+        return any(feature in by_feature for feature in table.row_offsets)
 
     def _by_feature(
         self, given: Mapping[str, float], table: Table, rows: tf.Tensor, default: float
     ) -> tf.Tensor:
-        """[n, 1]: what is given for the feature that owns each row."""
-        begins = tf.constant(list(table.begins.values()), tf.int64)
+        """The value given for the feature that owns each row, [n, 1]."""
+        begins = tf.constant(list(table.row_offsets.values()), tf.int64)
         owner = tf.searchsorted(begins, rows, side="right") - 1
         return tf.gather(
-            tf.constant([given.get(feature, default) for feature in table.begins]), owner
+            tf.constant([given.get(feature, default) for feature in table.row_offsets]), owner
         )[:, tf.newaxis]

@@ -1,4 +1,5 @@
-"""A trained model and raw rows → a version directory that TF Serving loads.
+"""Exports that TF Serving loads.
 
-Imports features/ and the network, never training, the estimator or the pipeline.
+In: a trained model and raw rows. Out: a version directory. Imports features/ and the network, never
+training, the estimator or the pipeline.
 """

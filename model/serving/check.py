@@ -1,4 +1,4 @@
-"""Asks the loaders that serve whether a SavedModel scores real rows as its checkpoint does."""
+"""Compares the scores of a SavedModel in the loaders that serve it with those of its checkpoint."""
 
 from __future__ import annotations
 
@@ -19,22 +19,25 @@ from features.errors import FunnelError
 from model.serving.requests import Inputs
 
 TOLERANCE = 1e-5
-LOADERS = {  # in the order in which they are asked
+LOADERS = {  # in the order in which they run
     "c_api": "TensorFlow's C API",
     "session": "the v1 loader with session.run",
     "python": "tf.saved_model.load",
 }
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # ends the key of a variable, in which .S stands for /
 PROCESS = Path(__file__).with_name("loaders")
-NOISE = re.compile(
-    r"[IWE]0000 |WARNING: All log"
-)  # TensorFlow's start-up lines, which nothing can silence
+# TensorFlow's start-up lines, which cannot be turned off.
+NOISE = re.compile(r"[IWE]0000 |WARNING: All log")
 
 
 @dataclass(frozen=True)
 class LoaderCheck:
-    """How far a loader's scores are from the checkpoint's, and the seconds it took; or why it was
-    not run.
+    """The result of one loader.
+
+    Args:
+        max_abs_difference: of its scores from the checkpoint's.
+        seconds: it took to load and score.
+        not_run: why it was not run; then the others are None.
     """
 
     max_abs_difference: float | None = None
@@ -44,8 +47,13 @@ class LoaderCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """What the loaders answered, by name, on so many `rows`; `start_seconds`: until TensorFlow was
-    there.
+    """The results of all loaders.
+
+    Args:
+        tensorflow: its version.
+        rows: how many rows were scored.
+        start_seconds: until TensorFlow was imported.
+        loaders: the results, by name.
     """
 
     tensorflow: str
@@ -54,7 +62,7 @@ class Check:
     loaders: dict[str, LoaderCheck]
 
     def summary(self) -> dict[str, Any]:
-        """For JSON; what does not apply is left out."""
+        """As JSON; what does not apply is left out."""
         loaders = {
             name: {key: value for key, value in asdict(loader).items() if value is not None}
             for name, loader in self.loaders.items()
@@ -69,20 +77,26 @@ class Check:
 
 
 def check_loaders(path: Path, inputs: Inputs, expected: Mapping[str, np.ndarray]) -> Check:
-    """Compares each loader's scores of every signature with the `expected` ones, {output: [rows]}.
+    """Compares each loader's scores of every signature with the expected ones.
 
-    Raises FunnelError where a loader fails, in its own words, or differs by more than 1e-5.
+    Args:
+        path: the SavedModel.
+        inputs: requests by signature.
+        expected: the checkpoint's scores, {output: [rows]}.
+
+    Raises:
+        FunnelError: a loader fails, with its own message, or differs by more than 1e-5.
     """
     started, *answers = ask_loaders(path, inputs)
     checks = {}
     for name, title in LOADERS.items():
-        answer = next(
+        answer: dict[str, Any] = next(
             (a for a in answers if a["loader"] == name),
             {"error": "its process ended without an answer"},
         )
         if "error" in answer:
-            said = "\n".join(filter(None, [answer["error"], unreadable_variable(path)]))
-            raise FunnelError(f"{path}: {title} fails, so it is not published:\n{said}")
+            message = "\n".join(filter(None, [answer["error"], unreadable_variable(path)]))
+            raise FunnelError(f"{path}: {title} fails, so it is not published:\n{message}")
         if "absent" in answer:
             checks[name] = LoaderCheck(not_run=answer["absent"])
         else:
@@ -98,9 +112,7 @@ def check_loaders(path: Path, inputs: Inputs, expected: Mapping[str, np.ndarray]
 def _difference(
     where: str, scores: Mapping[str, list[float]], expected: Mapping[str, np.ndarray]
 ) -> float:
-    """The largest difference. A float32 number has seven digits: where it is above 1, the
-    difference is in shares of it.
-    """
+    """The largest difference; relative to a number above 1, since a float32 has seven digits."""
     if set(scores) != set(expected):
         raise FunnelError(
             f"{where} returns {sorted(scores)}, the checkpoint {sorted(expected)}; not published"
@@ -109,22 +121,24 @@ def _difference(
     for name, values in scores.items():
         if np.shape(values) != expected[name].shape:
             raise FunnelError(
-                f"{where} returns {name} of shape {np.shape(values)}, the checkpoint {expected[name].shape}; not published"
+                f"{where} returns {name} of shape {np.shape(values)}, the checkpoint "
+                f"{expected[name].shape}; not published"
             )
         scale = np.maximum(1, np.abs(expected[name]))
         difference = float(np.max(np.abs(np.array(values) - expected[name]) / scale))
         if not difference <= TOLERANCE:
             raise FunnelError(
-                f"{where} differs in {name} from the checkpoint's by {difference:.2g} on {len(values)} rows, "
-                f"more than {TOLERANCE}; not published"
+                f"{where} differs in {name} from the checkpoint's by {difference:.2g} on "
+                f"{len(values)} rows, more than {TOLERANCE}; not published"
             )
         worst = max(worst, difference)
     return worst
 
 
 def unreadable_variable(path: Path) -> str | None:
-    """Names the first variable that its file does not hold whole: of a file that is cut short
-    loaders do not say which.
+    """Names the first variable that cannot be read; None where all can.
+
+    Loaders do not say which variable a truncated file lacks.
     """
     prefix, name = path / "variables" / "variables", None
     try:
@@ -139,10 +153,10 @@ def unreadable_variable(path: Path) -> str | None:
 
 
 def ask_loaders(path: Path, inputs: Inputs) -> list[dict[str, Any]]:
-    """What a process of loaders/ answers: its start, then each loader, until one crashes.
+    """The answers of a process of loaders/: its start, then each loader, until one crashes.
 
-    Nothing is left of it when this process is killed: it ends with the pipe that this one holds,
-    and writes no file.
+    The process ends when this one is killed, since it watches a pipe that this one holds. It
+    writes no file.
     """
     request = json.dumps({"path": str(path.resolve()), "inputs": inputs})
     lifeline, held = os.pipe()
@@ -157,12 +171,13 @@ def ask_loaders(path: Path, inputs: Inputs) -> list[dict[str, Any]]:
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode:
         ended = f"its process ended with {done.returncode}"
-        said = [line for line in done.stderr.strip().splitlines() if not NOISE.match(line)]
-        error = {"error": "\n".join([ended, *said[-5:]])}
+        message = [line for line in done.stderr.strip().splitlines() if not NOISE.match(line)]
+        error = {"error": "\n".join([ended, *message[-5:]])}
         if not answers:
             raise FunnelError(
-                f"{path}: cannot be checked in a fresh process, so it is not published:\n{error['error']}"
+                f"{path}: cannot be checked in a fresh process, so it is not "
+                f"published:\n{error['error']}"
             )
-        asked = list(LOADERS)[len(answers) - 1]
-        answers.append({"loader": asked} | error)
+        crashed = list(LOADERS)[len(answers) - 1]
+        answers.append({"loader": crashed} | error)
     return answers

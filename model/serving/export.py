@@ -1,6 +1,4 @@
-"""Checkpoint → a published version: a SavedModel whose scores the loaders that serve have shown to
-be the checkpoint's.
-"""
+"""Checkpoint → a published version, a SavedModel that loaders score like the checkpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +28,14 @@ from model.serving.saved_model import save
 
 @dataclass(frozen=True)
 class Export:
-    """A published version: its directory, its outputs' names, and what the loaders answered."""
+    """A published version.
+
+    Args:
+        path: its directory.
+        version: its number.
+        outputs: the names of its outputs.
+        check: the results of the loaders.
+    """
 
     path: Path
     version: int
@@ -41,17 +46,24 @@ class Export:
 def export(
     model: RankingModel, sample: Path, export_dir: Path, version: int | None = None
 ) -> Export:
-    """Writes export_dir/<version>/ (default: the unix time), checked with the raw rows of the
-    Parquet file `sample`.
+    """Writes export_dir/<version>/, once its scores are checked.
 
-    Raises FunnelError when the version exists, when its graph reads what no loader fills, or when a
-    loader fails or differs from the checkpoint by more than 1e-5; nothing is published then.
+    Args:
+        model: the model of a checkpoint.
+        sample: a Parquet file of raw rows to check the scores with.
+        export_dir: receives the version.
+        version: default: the unix time.
+
+    Raises:
+        FunnelError: the version exists, its graph reads what no loader fills, or a loader fails or
+            differs from the checkpoint by more than 1e-5. Nothing is published then.
     """
     version = version or int(time.time())
     final = export_dir / str(version)
     if final.exists():
         raise FunnelError(
-            f"{final}: exists already, and a published version is never overwritten; give another version, or remove it"
+            f"{final}: exists already, and a published version is never overwritten; give another "
+            "version, or remove it"
         )
     rows = expressible(model.spec, pq.read_table(sample))
     expected = checkpoint_scores(model, rows)
@@ -65,7 +77,7 @@ def export(
 
 
 def checkpoint_scores(model: RankingModel, sample: pa.Table) -> dict[str, np.ndarray]:
-    """The checkpoint's scores of raw rows, encoded as the pipeline encodes them."""
+    """The model's scores of raw rows, encoded as the pipeline encodes them."""
     columns = {name: sample[name].combine_chunks() for name in model.spec.columns}
     encoded = arrays.encode(model.spec, arrays.served(model.spec, columns))
     scores = model.scores(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
@@ -73,18 +85,18 @@ def checkpoint_scores(model: RankingModel, sample: pa.Table) -> dict[str, np.nda
 
 
 def _write_manifest(folder: Path, check: Check) -> None:
-    """assets.extra/manifest.json, which servers ignore: with what the version was checked."""
+    """Writes assets.extra/manifest.json, which servers ignore: how the version was checked."""
     folder.mkdir()
     (folder / "manifest.json").write_text(json.dumps(check.summary(), indent=1) + "\n")
 
 
 @contextmanager
 def _unfinished(final: Path) -> Iterator[Path]:
-    """Where a version is made: beside the others, but not an integer, so that TF Serving does not
-    see it.
+    """The directory in which a version is made. Its name is not an integer, so that TF Serving does
+    not see it.
 
-    Of several processes one at a time exports to a directory: whatever is unfinished there is of
-    one that was killed, and goes.
+    One process at a time exports to `final.parent`. So an unfinished version there was left by a
+    killed process, and is removed.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     unfinished, directory = (
@@ -103,8 +115,8 @@ def _unfinished(final: Path) -> Iterator[Path]:
 
 
 def _locked(directory: int) -> bool:
-    """Waits until the directory is this process's; False on a file system that locks no
-    directories, where two may export at once.
+    """Waits for the lock of the directory; False on a file system that cannot lock directories,
+    where two processes may export at once.
     """
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)

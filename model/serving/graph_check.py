@@ -1,11 +1,11 @@
-"""Whether loaders fill what a SavedModel's signatures read, asked of the written graph alone."""
+"""Checks in the written graph that loaders fill what the signatures of a SavedModel read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
@@ -26,11 +26,14 @@ Nodes = Mapping[str, NodeDef]
 
 
 def check_graph(path: Path) -> None:
-    """Raises FunnelError unless each variable and table that a signature reads is filled by the
-    restore op or the init op, and each that is restored is read.
+    """Checks the variables and tables of a SavedModel.
 
-    One that is read and not filled has no value in a server. One that is restored and not read is a
-    copy of another, or needs memory for nothing.
+    One that a signature reads and nothing fills has no value in a server. One that is restored and
+    not read is a copy of another, or wastes memory.
+
+    Raises:
+        FunnelError: a signature reads a variable or table that neither the restore op nor the init
+            op fills, or one is restored that no signature reads.
     """
     content = _meta_graph(path / "saved_model.pb")
     graph, signatures = content.graph_def, dict(content.signature_def)
@@ -39,12 +42,14 @@ def check_graph(path: Path) -> None:
     restored = set(_filled(graph, [content.saver_def.restore_op_name]))
     if unfilled := sorted(read - restored - set(_filled(graph, init))):
         raise FunnelError(
-            f"{path}: signatures read {', '.join(unfilled)}, which neither the restore op nor the init op fills, so a server "
-            "could not run them; let the saved root track the raw tf.Variable"
+            f"{path}: signatures read {', '.join(unfilled)}, which neither the restore op nor "
+            "the init op fills, so a server could not run them; let the saved root track the "
+            "raw tf.Variable"
         )
     if unread := sorted(restored - read):
         raise FunnelError(
-            f"{path}: {', '.join(unread)} is restored, but no signature reads it; let the saved root not track it"
+            f"{path}: {', '.join(unread)} is restored, but no signature reads it; let the saved "
+            "root not track it"
         )
 
 
@@ -92,21 +97,22 @@ def _called(node: NodeDef) -> Iterator[str]:
 
 
 def _resource(node: NodeDef) -> str | None:
-    """What a node makes a handle of: a variable or a table has a name that all sessions' nodes
-    share.
-    """
+    """The shared name of the variable or table that a node makes a handle of."""
     return (
         (node.attr["shared_name"].s.decode() or node.name) if "shared_name" in node.attr else None
     )
 
 
 def _made(graph: GraphDef, ends: Iterable[str]) -> set[str]:
-    """The variables and tables whose handles are made by what the ends depend on, in functions too."""
-    functions, found, entered = _functions(graph), set(), set()
+    """The variables and tables whose handles the ends depend on, also in functions."""
+    functions = _functions(graph)
+    found: set[str] = set()
+    entered: set[str] = set()
     left = _below(_named(graph.node), ends)
     while left:
         node = left.pop()
-        found |= {_resource(node)} - {None}
+        if (resource := _resource(node)) is not None:
+            found.add(resource)
         for name in set(_called(node)) - entered:
             entered.add(name)
             left += functions[name].values()
@@ -114,7 +120,7 @@ def _made(graph: GraphDef, ends: Iterable[str]) -> set[str]:
 
 
 def _filled(graph: GraphDef, ends: Iterable[str]) -> Iterator[str]:
-    """The variables and tables that are filled by what the ends depend on, in functions too."""
+    """The variables and tables that operations below the ends fill, also in functions."""
     functions, top = _functions(graph), _named(graph.node)
     arguments = {
         f.signature.name: [a.name for a in f.signature.input_arg] for f in graph.library.function

@@ -17,8 +17,8 @@ Inputs = dict[str, dict[str, dict[str, Any]]]  # {signature: {input: {"dtype", "
 
 
 def requests(spec: Spec, rows: pa.Table) -> Inputs:
-    """The rows as inputs of every signature, ready for JSON: bytes are {"b64": text}, as in TF
-    Serving's REST API.
+    """The rows as inputs of every signature, as JSON. Bytes are {"b64": text}, as in TF Serving's
+    REST API.
     """
     dtypes = {
         input_name(name): graph.DTYPES[raw_type].name
@@ -35,7 +35,7 @@ def requests(spec: Spec, rows: pa.Table) -> Inputs:
 
 
 def expressible(spec: Spec, rows: pa.Table) -> pa.Table:
-    """The rows that a request can hold: a missing integer or time has no value in a tensor (a
+    """The rows that a request can hold: a tensor has no value for a missing integer or time (a
     tf.Example leaves it out).
     """
     for name, raw_type in spec.request_columns.items():
@@ -43,8 +43,8 @@ def expressible(spec: Spec, rows: pa.Table) -> pa.Table:
             rows = rows.filter(pc.is_valid(rows[name]))
     if not len(rows):
         raise FunnelError(
-            "sample.parquet: every row lacks an integer or a time, so no request can be checked; declare dtype = 'string', "
-            "or leave out the time feature"
+            "sample.parquet: every row lacks an integer or a time, so no request can be checked; "
+            "declare dtype = 'string', or leave out the time feature"
         )
     return rows
 
@@ -56,20 +56,20 @@ def request_columns(spec: Spec, rows: pa.Table) -> dict[str, list]:
     columns = {}
     for name, raw_type in spec.request_columns.items():
         values = rows[name].to_pylist()
-        nothing = "" if raw_type in ("text", "texts") else float("nan")
+        missing = "" if raw_type in ("text", "texts") else float("nan")
         if raw_type in graph.LISTS:
             longest = max([len(v) for v in values if v] + [1])
             values = [
-                [nothing if one is None else one for one in v or []]
-                + [nothing] * (longest - len(v or []))
+                [missing if one is None else one for one in v or []]
+                + [missing] * (longest - len(v or []))
                 for v in values
             ]
-        columns[input_name(name)] = [nothing if v is None else v for v in values]
+        columns[input_name(name)] = [missing if v is None else v for v in values]
     return columns
 
 
 def raw_examples(spec: Spec, rows: pa.Table) -> list[bytes]:
-    """Raw rows as serialised tf.Examples; what is missing is left out."""
+    """Raw rows as serialized tf.Examples; missing values are left out."""
     return [
         tf.train.Example(features=_raw_features(spec, row)).SerializeToString()
         for row in rows.to_pylist()

@@ -1,4 +1,4 @@
-"""Model → SavedModel: signatures over raw columns, and nothing but what they read."""
+"""Model → SavedModel: signatures over raw columns, and only the variables that they read."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def save(model: RankingModel, path: Path) -> None:
     """Writes a SavedModel with the signatures `serving_default` and `examples`, and spec.json among
     its assets.
 
-    Its root tracks raw tf.Variables, under the names that checkpoints have, and vocabularies'
-    tables. A Keras variable is a copy of its own when it is saved: the graph would read the
+    Its root tracks raw tf.Variables, by the names that checkpoints use, and the tables of
+    vocabularies. A Keras variable is copied when it is saved, and the graph would read the
     original, which no loader restores (keras#20095).
     """
     assets = path / "assets"
@@ -45,7 +45,7 @@ def trace(model: RankingModel, vocabularies: graph.Vocabularies | None = None) -
     """
     spec = model.spec
 
-    # autograph would convert every function below, for nothing: 5.9 s a trace in place of 1.1
+    # autograph would convert every function below for nothing: a trace took 5.9 s instead of 1.1.
     @tf.function(autograph=False)
     def scores(ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
         return model.scores(ids, dense, vocabularies)
@@ -78,8 +78,8 @@ def variables_read(
 
 
 def _table(name: str, vocabulary: list[int], assets: Path) -> tf.lookup.StaticHashTable:
-    """A vocabulary's ids as written [V] → 0 … V − 1, −1 for any other id. The loader's init op
-    reads them from an asset.
+    """A table from the ids of a vocabulary [V] to 0 … V − 1, and −1 for any other id. The loader's
+    init op reads it from an asset.
     """
     path = assets / f"{name}.txt"
     np.savetxt(path, vocabulary, "%d")

@@ -1,4 +1,8 @@
-"""How tasks share a representation: one file for each architecture, and the dict of them."""
+"""How tasks share a representation: one file for each architecture, and the dict of them.
+
+In: Inputs, the embedded features. Out: {head: representation}. Imports layers and embeddings, never
+a funnel.
+"""
 
 from model.sharing.asymmetric import Asymmetric
 from model.sharing.base import Sharing

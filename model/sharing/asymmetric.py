@@ -1,4 +1,4 @@
-"""A bottom per task, and tasks that read others' bottoms."""
+"""A bottom for each task; tasks also read the bottoms of others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import tensorflow as tf
 from pydantic import Field
 
 from features.errors import FunnelError, nearest
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import Experts
-from model.sharing.base import Sharing, SharingParams, Units
+from model.layers.params import Units
+from model.sharing.base import Sharing, SharingParams
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -20,9 +21,9 @@ class Asymmetric(Sharing):
     it reads, concatenated.
 
     The asymmetric sharing of Tang et al., Progressive Layered Extraction, RecSys 2020, fig. 1 and
-    sec. 3: knowledge goes one way. Without `reads` a task reads the bottoms of all tasks before it,
-    as the later steps of a funnel may; with `reads`, a task that it does not name has its own
-    bottom alone. All bottoms read the same input and are computed together.
+    sec. 3: knowledge flows one way. Without `reads` a task reads the bottoms of all tasks before
+    it, as the later steps of a funnel may. With `reads`, a task that it does not name reads only
+    its own bottom. All bottoms read the same input and are computed together.
     """
 
     class Params(SharingParams):
@@ -32,10 +33,10 @@ class Asymmetric(Sharing):
         def reads_of(self, heads: list[str]) -> dict[str, list[str]]:
             """{head: the other heads whose bottoms it reads}."""
             if self.reads is None:
-                return {head: heads[:place] for place, head in enumerate(heads)}
+                return {head: heads[:index] for index, head in enumerate(heads)}
             return {head: self.reads.get(head, []) for head in heads}
 
-        def parts(self, heads: list[str]) -> list[set[str]]:
+        def head_groups(self, heads: list[str]) -> list[set[str]]:
             reads = self.reads_of(heads)
             return [
                 {reader for reader in heads if head in (reader, *reads[reader])} for head in heads
@@ -46,16 +47,21 @@ class Asymmetric(Sharing):
                 for name in (reader, *donors):
                     if name not in heads:
                         raise FunnelError(
-                            f"model.sharing.reads names '{name}', which is no head of the funnel: {nearest(name, heads)}"
+                            f"model.sharing.reads names '{name}', which is not a head of the "
+                            f"funnel: {nearest(name, heads)}"
                         )
                 if reader in donors:
                     raise FunnelError(
-                        f"model.sharing.reads lets '{reader}' read itself: name the others, its own bottom it always reads"
+                        f"model.sharing.reads lets '{reader}' read itself: name the others, its "
+                        "own bottom it always reads"
                     )
                 if len(set(donors)) < len(donors):
                     raise FunnelError(
-                        f"model.sharing.reads lets '{reader}' read {', '.join(donors)}: name each head once"
+                        f"model.sharing.reads lets '{reader}' read {', '.join(donors)}: name each "
+                        "head once"
                     )
+
+    params: Params
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
@@ -81,4 +87,4 @@ class Asymmetric(Sharing):
 
     @property
     def shared_in_last(self) -> list[bool]:
-        return [readers == set(self.heads) for readers in self.params.parts(self.heads)]
+        return [readers == set(self.heads) for readers in self.params.head_groups(self.heads)]

@@ -8,15 +8,17 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import Gate
-from model.sharing.base import ExpertParams, HiddenUnits, Sharing, make_experts, run_experts
+from model.layers.params import HiddenUnits
+from model.sharing.base import Sharing
+from model.sharing.experts import ExpertParams, make_experts, run_experts
 
-SHARED = "_shared"  # the group of the shared experts: no task may be called this
+SHARED = "_shared"  # the group of the shared experts; a task must not have this name
 
 
 class CGCParams(ExpertParams):
-    """Options of a sharing whose tasks have experts of their own beside the shared ones."""
+    """Options of a sharing with shared experts and experts of each task."""
 
     shared_experts: int = Field(2, ge=1)
     task_experts: int = Field(2, ge=1)
@@ -35,6 +37,8 @@ class CGC(Sharing):
 
     class Params(CGCParams):
         pass
+
+    params: Params
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
@@ -61,10 +65,10 @@ class CGC(Sharing):
 
 
 class Level(keras.Layer):
-    """One extraction network: {task or shared: Inputs} → ({task: [B, H]}, its gates' weights), and
-    shared unless it is the last.
+    """One extraction network: {group: Inputs} → ({group: [B, H]}, {gate: its distribution}).
 
-    On the first level all groups read the same inputs: their experts are computed together.
+    The groups are the tasks and SHARED; the last level returns no SHARED. On the first level all
+    groups read the same inputs, and their experts are computed together.
     """
 
     def __init__(

@@ -8,9 +8,10 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import CrossStitch, Experts
-from model.sharing.base import Sharing, SharingParams, Units
+from model.layers.params import Units
+from model.sharing.base import Sharing, SharingParams
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -28,13 +29,15 @@ class CrossStitchNetwork(Sharing):
         own_share: float = Field(0.9, ge=0, le=1)
         per_unit: bool = False
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
         self.networks = Experts(len(heads), params.units, **params.network, name="networks")
-        stitch = {"own_share": params.own_share, "per_unit": params.per_unit}
         self.stitches = [
-            CrossStitch(**stitch, name=f"stitch_{i}") for i in range(len(params.units))
+            CrossStitch(own_share=params.own_share, per_unit=params.per_unit, name=f"stitch_{i}")
+            for i in range(len(params.units))
         ]
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:

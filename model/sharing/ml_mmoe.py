@@ -8,10 +8,11 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import Gate
 from model.layers.gate import mix
-from model.sharing.base import Sharing, make_experts, run_experts
+from model.sharing.base import Sharing
+from model.sharing.experts import make_experts, run_experts
 from model.sharing.mmoe import MMoE
 
 
@@ -31,6 +32,8 @@ class MLMMoE(Sharing):
     class Params(MMoE.Params):
         levels: int = Field(2, ge=1)
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         above, last = [f"_expert_{i}" for i in range(self.params.experts)], self.params.levels - 1
@@ -40,7 +43,9 @@ class MLMMoE(Sharing):
         ]
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        read, mixtures, gates = inputs, {}, {}
+        read = inputs
+        mixtures: dict[str, tf.Tensor] = {}
+        gates: dict[str, tf.Tensor] = {}
         for level in self.levels:
             mixtures, weights = level(read, inputs.flat)
             gates |= weights
@@ -61,8 +66,8 @@ class MLMMoE(Sharing):
 
 
 class GatedLevel(keras.Layer):
-    """One level: what its experts read and the selector [B, W] → ({reader: its mixture [B, H]}, its
-    gates' weights).
+    """One level: what its experts read and the selector [B, W] → ({reader: its mixture [B, H]},
+    {gate: its distribution}).
     """
 
     def __init__(self, params: MLMMoE.Params, readers: list[str], *, level: int, name: str) -> None:

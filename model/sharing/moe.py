@@ -8,9 +8,11 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import Gate
-from model.sharing.base import ExpertParams, HiddenUnits, Sharing, make_experts, run_experts
+from model.layers.params import HiddenUnits
+from model.sharing.base import Sharing
+from model.sharing.experts import ExpertParams, make_experts, run_experts
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -27,6 +29,8 @@ class MoE(Sharing):
     class Params(ExpertParams):
         experts: int = Field(4, ge=2)
         gate_units: HiddenUnits = Field([])
+
+    params: Params
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)

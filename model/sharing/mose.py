@@ -9,10 +9,12 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from features.spec import Spec
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import Gate, LSTMExperts
 from model.layers.gate import mix
-from model.sharing.base import HiddenUnits, Sharing, SharingParams, check_sequences
+from model.layers.params import HiddenUnits
+from model.sharing.base import Sharing, SharingParams
+from model.sharing.experts import check_sequences
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -20,13 +22,15 @@ class MoSE(Sharing):
     """f^k(s_t) = Σ_i g^k(x)_i · f_i(f(s_t)), g^k(x) = softmax(W_gk x), h_k = [t^k(f^k(s_1), …,
     f^k(s_T)), x].
 
-    f, f_i and t^k are LSTMs: one below all, the experts, and a tower per task, over the behaviour
-    `sequences` joined step by step (default: all sequence features). A gate is computed once, not
-    at every step. Qin et al., Multitask Mixture of Sequential Experts for User Activity Streams,
-    KDD 2020. The paper forecasts the next step of a stream, so a sequence is all that it reads;
-    here an item is to be scored: the gates read x, all features of the row, and x stands beside the
-    last state of the task's LSTM in h_k, for the funnel's towers. With `gate_units` a gate has
-    hidden layers below its softmax; options of dense layers are theirs.
+    f, f_i and t^k are LSTMs over the behavior `sequences`, concatenated step by step (default: all
+    sequence features): one below all, the experts, and a tower for each task. A gate is computed
+    once, not at every step. Qin et al., Multitask Mixture of Sequential Experts for User Activity
+    Streams, KDD 2020.
+
+    The paper forecasts the next step of a stream, so it reads only a sequence. Here an item is
+    scored: the gates read x, all features of the row, and h_k holds x beside the last state of the
+    task's LSTM. With `gate_units` a gate has hidden layers below its softmax; the options of dense
+    layers apply to these.
     """
 
     class Params(SharingParams):
@@ -43,17 +47,20 @@ class MoSE(Sharing):
                     and getattr(self, name) != SharingParams.model_fields[name].default
                 ):
                     raise ValueError(
-                        f"{name} is for dense layers, and those of mose are its gates': give gate_units or leave it out"
+                        f"{name} is for dense layers, and those of mose are its gates': give "
+                        "gate_units or leave it out"
                     )
             return self
 
         def check(self, spec: Spec) -> None:
             check_sequences(spec, self.sequences, "mose")
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
-        lstm = {"lstm_units": params.lstm_units, "l2": params.l2}
+        lstm: dict[str, Any] = {"lstm_units": params.lstm_units, "l2": params.l2}
         self.bottom = LSTMExperts(1, [], **lstm, every_step=True, name="bottom")
         self.experts = LSTMExperts(params.experts, [], **lstm, every_step=True, name="experts")
         self.gates = {

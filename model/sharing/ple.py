@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.sharing.base import Sharing
 from model.sharing.cgc import SHARED, CGCParams, Level
 
@@ -27,6 +27,8 @@ class PLE(Sharing):
     class Params(CGCParams):
         levels: int = Field(2, ge=1)
 
+    params: Params
+
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         last = self.params.levels - 1
@@ -36,11 +38,12 @@ class PLE(Sharing):
         ]
 
     def share(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        states, gates = dict.fromkeys([*self.heads, SHARED], inputs), {}
+        states = dict.fromkeys([*self.heads, SHARED], inputs)
+        gates: dict[str, tf.Tensor] = {}
         for level in self.levels:
-            states, weights = level(states)
+            mixtures, weights = level(states)
             gates |= weights
-            states = {group: Inputs(state, {}, {}) for group, state in states.items()}
+            states = {group: Inputs(mixture, {}, {}) for group, mixture in mixtures.items()}
         return {head: states[head].flat for head in self.heads}, gates
 
     @property

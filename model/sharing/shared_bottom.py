@@ -8,9 +8,10 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import MLP
-from model.sharing.base import Sharing, SharingParams, Units
+from model.layers.params import Units
+from model.sharing.base import Sharing, SharingParams
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -19,6 +20,8 @@ class SharedBottom(Sharing):
 
     class Params(SharingParams):
         units: Units = Field([256, 128])
+
+    params: Params
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)

@@ -8,9 +8,10 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import MLP
-from model.sharing.base import Sharing, SharingParams, Units
+from model.layers.params import Units
+from model.sharing.base import Sharing, SharingParams
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -18,7 +19,7 @@ class SingleTask(Sharing):
     """h_k = f_k(x_k): every head has its own bottom network and, unless `share_embeddings`, its own
     embeddings x_k.
 
-    The baseline of every multi-task paper: what a task reaches alone.
+    The baseline of every multi-task paper: each task trained by itself.
     """
 
     class Params(SharingParams):
@@ -29,8 +30,10 @@ class SingleTask(Sharing):
         def shares_embeddings(self) -> bool:
             return self.share_embeddings
 
-        def parts(self, heads: list[str]) -> list[set[str]]:
+        def head_groups(self, heads: list[str]) -> list[set[str]]:
             return [{head} for head in heads]
+
+    params: Params
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)

@@ -1,4 +1,4 @@
-"""A network per task, whose subspaces and layers are mixed by learned weights."""
+"""A network for each task; learned coefficients mix their subspaces and layers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import keras
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from model.embedding import Inputs
+from model.embeddings.inputs import Inputs
 from model.layers import CrossStitch, Experts, LayerMixture, Orthogonal
-from model.sharing.base import Sharing, SharingParams, Units
+from model.layers.params import Units
+from model.sharing.base import Sharing, SharingParams
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -18,12 +19,16 @@ class Sluice(Sharing):
     """h̃_{k,l} = [Σ_{j,t} α_{ks,jt,l} h_{j,t,l} for s], h_k = Σ_l β_{k,l} h̃_{k,l}: subspaces mixed
     over tasks, then layers.
 
-    Each task's layer l, h_{k,l} = f_{k,l}(h̃_{k,l−1}), is cut into `subspaces` of equal width; α_l
-    [K·S, K·S] mixes the subspaces of all tasks, β_k [L] the layers of a task, which is why all
-    layers are equally wide. `orthogonality` is the weight of the penalty Σ ‖G_{k,1}ᵀ G_{k,2}‖²_F
-    that keeps a task's subspaces apart; see Orthogonal. Ruder et al., Sluice Networks, arXiv
-    1705.08142, in print as Latent Multi-task Architecture Learning, AAAI 2019. α starts with
-    `own_share` on its diagonal, β with it on the last layer, and the rest evenly spread.
+    - Each task's layer l, h_{k,l} = f_{k,l}(h̃_{k,l−1}), is split into `subspaces` of equal width.
+    - α_l [K·S, K·S] mixes the subspaces of all tasks. It starts with `own_share` on its diagonal
+      and the rest evenly spread.
+    - β_k [L] mixes the layers of a task, so all layers have the same width. It starts with
+      `own_share` on the last layer and the rest evenly spread.
+    - `orthogonality` is the weight of the penalty Σ ‖G_{k,1}ᵀ G_{k,2}‖²_F, which keeps a task's
+      subspaces apart; see Orthogonal.
+
+    Ruder et al., Sluice Networks, arXiv 1705.08142, in print as Latent Multi-task Architecture
+    Learning, AAAI 2019.
     """
 
     class Params(SharingParams):
@@ -36,13 +41,17 @@ class Sluice(Sharing):
         def _check_widths(self) -> Self:
             if len(set(self.units)) > 1:
                 raise ValueError(
-                    f"units = {self.units}: sluice sums the outputs of its layers, so give all the same width"
+                    f"units = {self.units}: sluice sums the outputs of its layers, so give all the "
+                    "same width"
                 )
             if self.units[0] % self.subspaces:
                 raise ValueError(
-                    f"units = {self.units[0]} does not divide into subspaces = {self.subspaces} of equal width"
+                    f"units = {self.units[0]} does not divide into subspaces = {self.subspaces} of "
+                    "equal width"
                 )
             return self
+
+    params: Params
 
     def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)

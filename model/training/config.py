@@ -1,6 +1,4 @@
-"""Training configuration: what decides a training's course (TrainConfig), and how it is run
-(RunConfig).
-"""
+"""Training configuration: TrainConfig decides the weights, RunConfig how the training is run."""
 
 from __future__ import annotations
 
@@ -12,25 +10,23 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from features.errors import FunnelError, nearest
 from features.settings import Settings
 from features.spec import Spec
-from model.config import entry_params
+from model.config import entry_params, named
 from model.optimizers import RULES
 from model.optimizers.base import Rule, RuleParams
 from model.optimizers.dense import DenseParams
 from model.optimizers.schedules import Constant, Schedule
 from model.training.precision import Precision
 
-RATES = {
-    "adagrad": 0.05,
-    "rowwise_adagrad": 0.05,
-    "ftrl": 0.05,
-    "lazy_adam": 0.001,
-    "sgd": 0.05,
-}  # of tables
+# The default learning rate of tables, by their optimizer.
+RATES = {"adagrad": 0.05, "rowwise_adagrad": 0.05, "ftrl": 0.05, "lazy_adam": 0.001, "sgd": 0.05}
 
 
 class TableOptions(Settings):
-    """What one feature's rows are trained with: a learning rate in the place of the common one, and
-    λ of λ·w² over the rows used.
+    """Training options of one feature's rows.
+
+    Args:
+        learning_rate: instead of the common one.
+        l2: λ of λ·w² over the rows that a batch reads.
     """
 
     learning_rate: float | None = Field(None, gt=0)
@@ -38,19 +34,34 @@ class TableOptions(Settings):
 
 
 class TrainConfig(Settings):
-    """What decides the course of a training; to resume with another is refused.
+    """What decides the weights of a training. A training cannot be resumed with other values.
 
-    `batch_size` is global: replicas share it out. Tables are trained by `embedding_optimizer` at
-    `embedding_learning_rate`, those of the wide part at `wide_learning_rate`, twice as much unless
-    given, and everything else by `optimizer`, one of Keras', at `learning_rate`; `schedule`
-    multiplies all. `scale_learning_rate` = "linear" multiplies them by the number of replicas,
-    "none", the default, leaves them: the batch is global, so more replicas alone change nothing.
-    `clip_norm` bounds the norm of all gradients together, after they were added up over replicas.
-    `features` gives single features a rate and an L2 of their own. `precision` and `xla`: see
-    model.training.precision. A batch size and a length that are left open follow from the number of
-    training rows: see model.training.defaults. With `early_stop` the share `held_out` of the
-    training rows is not trained on, and ends the training where its loss stops falling: see
-    model.estimator.early_stop.
+    What is left open follows from the number of training rows; see model.training.defaults.
+
+    Args:
+        batch_size: global; replicas share it out.
+        steps: how long to train; or
+        epochs: the same in passes over the training rows.
+        learning_rate: of the dense weights.
+        embedding_learning_rate: of the embedding tables; the default depends on their optimizer.
+        wide_learning_rate: of the wide part's tables; default: twice that of the embeddings.
+        optimizer: of the dense weights, one of Keras', with its options.
+        embedding_optimizer: of all tables, an entry of RULES with its options.
+        schedule: multiplies all learning rates, by the step.
+        scale_learning_rate: "linear" multiplies them by the number of replicas. "none", the
+            default, leaves them: the batch is global, so more replicas change nothing.
+        clip_norm: bounds the norm of all gradients together, summed over replicas.
+        features: options of single features.
+        precision: of matrix products; see model.training.precision.
+        xla: compiles the steps.
+        early_stop: holds out rows and ends the training where their loss stops falling; see
+            model.estimator.callbacks.held_out_loss.
+        held_out: the share of the training rows that is held out.
+        seed: of initial values and of shuffling.
+        shuffle_buffer: rows.
+
+    Example:
+        TrainConfig.parse({"batch_size": 4096, "epochs": 2, "optimizer": "adamw"})
     """
 
     batch_size: int | None = Field(None, ge=1)
@@ -60,7 +71,7 @@ class TrainConfig(Settings):
     embedding_learning_rate: float = Field(gt=0)
     wide_learning_rate: float = Field(gt=0)
     optimizer: DenseParams = DenseParams()
-    embedding_optimizer: SerializeAsAny[RuleParams] = Field({"name": "adagrad"})
+    embedding_optimizer: SerializeAsAny[RuleParams] = Field(named("adagrad"))
     schedule: Schedule = Constant()
     scale_learning_rate: Literal["none", "linear"] = "none"
     clip_norm: float | None = Field(None, gt=0)
@@ -75,7 +86,7 @@ class TrainConfig(Settings):
     @field_validator("optimizer", mode="before")
     @classmethod
     def _optimizer(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+        return named(value)
 
     @field_validator("embedding_optimizer", mode="before")
     @classmethod
@@ -85,13 +96,13 @@ class TrainConfig(Settings):
     @field_validator("schedule", mode="before")
     @classmethod
     def _schedule(cls, value: Any) -> Any:
-        value = {"name": value} if isinstance(value, str) else value
+        value = named(value)
         return {"name": "constant"} | value if isinstance(value, dict) else value
 
     @model_validator(mode="before")
     @classmethod
     def _table_rates(cls, data: Any) -> Any:
-        """The rates of tables that are left open follow from their optimizer."""
+        """Sets the learning rates of tables that are left open, by their optimizer."""
         if not isinstance(data, Mapping):
             return data
         optimizer = data.get("embedding_optimizer")
@@ -113,28 +124,33 @@ class TrainConfig(Settings):
     def _one_length(self) -> Self:
         if self.steps and self.epochs:
             raise ValueError(
-                f"steps = {self.steps} and epochs = {self.epochs} both say how long to train: give one of them"
+                f"steps = {self.steps} and epochs = {self.epochs} both say how long to train: give "
+                "one of them"
             )
         return self
 
     def check(self, spec: Spec) -> None:
-        """Raises FunnelError when `features` names what has no table of its own."""
+        """Raises FunnelError when `features` names a feature without a table of its own."""
         owners = [name for name in spec.embedded if spec.owner(name) == name]
         for name in self.features:
             if name in spec.embedded and name not in owners:
                 raise FunnelError(
-                    f"train.features.{name}: '{name}' shares the table of '{spec.owner(name)}'; give the options to that one"
+                    f"train.features.{name}: '{name}' shares the table of '{spec.owner(name)}'; "
+                    "give the options to that one"
                 )
             if name not in owners:
                 raise FunnelError(
-                    f"train.features names '{name}', which has no embedding table: {nearest(name, owners)}"
+                    f"train.features names '{name}', which has no embedding table: "
+                    f"{nearest(name, owners)}"
                 )
 
     def total_steps(self, rows: int) -> int:
-        """The number of steps for `rows` training rows; the batch size and the length must not be
-        open.
-        """
-        return self.steps or max(1, round(self.epochs * rows / self.batch_size))
+        """The number of steps for `rows` training rows; batch size and length must be set."""
+        if self.steps:
+            return self.steps
+        if self.epochs is None or self.batch_size is None:
+            raise FunnelError("train.epochs and train.batch_size are open: give them, or steps")
+        return max(1, round(self.epochs * rows / self.batch_size))
 
     @property
     def rule(self) -> Rule:
@@ -145,31 +161,37 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class RunConfig(Settings):
-    """How a training is run, which leaves its results alone.
+    """How a training is run. None of it changes the weights.
 
-    A checkpoint every `checkpoint_every` steps, and every `checkpoint_minutes` besides where given;
-    the latest `keep_checkpoints` stay. They are written beside the training, from a copy of all
-    variables, unless `async_checkpoints` is false: then nothing is copied and training waits. A
-    report every `log_every` steps. `cpu_devices` makes that many logical CPU devices and a replica
-    on each; without it all GPUs are used, or else one device. `tensorboard` writes events;
-    `profile` = [a, b] traces the steps a to b, both of them. Remote data is kept in at most
-    `cache_gib`.
+    Args:
+        cpu_devices: makes that many logical CPU devices, and a replica on each. Without it all
+            GPUs are used, or else one device.
+        checkpoint_every: steps between checkpoints.
+        checkpoint_minutes: minutes between checkpoints, besides.
+        keep_checkpoints: how many of the latest stay.
+        async_checkpoints: writes them from a copy of all variables while the training continues.
+            Without it nothing is copied, and the training waits.
+        log_every: steps between reports.
+        tensorboard: writes events for TensorBoard.
+        profile: [first, last], the steps to trace.
+        cache_gib: how much remote data is kept on this machine.
     """
 
-    cpu_devices: int | None = Field(None, ge=1)
+    cpu_devices: int | None = Field(default=None, ge=1)
     checkpoint_every: Positive = 1000
-    checkpoint_minutes: float | None = Field(None, gt=0)
+    checkpoint_minutes: float | None = Field(default=None, gt=0)
     keep_checkpoints: Positive = 3
     async_checkpoints: bool = True
     log_every: Positive = 100
     tensorboard: bool = True
     profile: tuple[int, int] | None = None
-    cache_gib: float = Field(50.0, gt=0)
+    cache_gib: float = Field(default=50.0, gt=0)
 
     @model_validator(mode="after")
     def _profile_forward(self) -> Self:
         if self.profile and not 1 <= self.profile[0] <= self.profile[1]:
             raise ValueError(
-                f"profile = {list(self.profile)}: must be [first step, last step], with 1 ≤ first ≤ last"
+                f"profile = {list(self.profile)}: must be [first step, last step], with 1 ≤ first "
+                "≤ last"
             )
         return self

@@ -1,4 +1,4 @@
-"""The training settings that follow from the data: what a configuration leaves open."""
+"""Training settings that a configuration leaves open, chosen for the number of rows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from features.errors import FunnelError
-from model.base_rates import BaseRates
+from model.objectives.base_rates import BaseRates
 from model.training.config import TrainConfig
 
-STEPS = 150  # an epoch's, about
-SMALLEST, LARGEST = 32, 4096  # batches
+STEPS = 150  # of an epoch, approximately
+SMALLEST, LARGEST = 32, 4096  # batch sizes
 FEWEST, MOST = 2, 8  # epochs
 EARLY_STOP_EPOCHS = 10.0  # at most, where the held-out loss ends a training
 ENOUGH = 100  # positives of a task among the held-out rows
@@ -22,9 +22,13 @@ RULE = {"steps": STEPS, "smallest": SMALLEST, "largest": LARGEST, "fewest": FEWE
 
 
 class Suited(NamedTuple):
-    """A training with nothing left open, and the share of its rows that is held out.
+    """A training with nothing left open.
 
-    `chosen`: what was open, and the `rows` that it was chosen for; `notes` say so in lines.
+    Args:
+        train: the settings.
+        held_out: the share of the training rows that is held out.
+        chosen: the settings that were open, and the `rows` that they were chosen for.
+        notes: a line about each choice, for the user.
     """
 
     train: TrainConfig
@@ -58,39 +62,50 @@ def suited(
     largest_table: int,
     earlier: Mapping[str, float] | None = None,
 ) -> Suited:
-    """`train` with what suits `rows` training rows where it leaves something open:
-    docs/defaults.md.
+    """Fills in what `train` leaves open; see docs/defaults.md.
 
-    `count_held_out` gives the rows of a held-out share. `largest_table` is the number of rows of
-    the largest embedding table. `earlier` is what was chosen for the run of a warm start: it is
-    kept, since its weights were trained so. Raises FunnelError for a batch larger than the data,
-    and where a task is to be calibrated on too few positives.
+    Args:
+        train: the settings of the configuration.
+        rows: the number of training rows.
+        rates: the counts of labels.
+        count_held_out: gives the number of rows of a held-out share.
+        largest_table: the number of rows of the largest embedding table.
+        earlier: what was chosen for the run of a warm start; it is kept, since its weights were
+            trained with it.
+
+    Raises:
+        FunnelError: the batch is larger than the data, or a task is to be calibrated on too few
+            positives.
     """
-    notes, calibrated = (
-        [],
-        [task for task, declared in rates.spec.tasks.items() if declared.calibrate],
-    )
+    notes: list[str] = []
+    calibrated = [task for task, declared in rates.spec.tasks.items() if declared.calibrate]
     few = _few_positives(rates, count_held_out(train.held_out) / rows)
     for task in calibrated:
         if task in few:
             raise FunnelError(
-                f"tasks.{task}.calibrate = '{rates.spec.tasks[task].calibrate}': the held-out rows hold about {few[task]} "
-                f"positives, fewer than {ENOUGH}: raise train.held_out = {train.held_out:g}, or leave calibrate out"
+                f"tasks.{task}.calibrate = '{rates.spec.tasks[task].calibrate}': the held-out "
+                f"rows hold about {few[task]} positives, fewer than {ENOUGH}: raise "
+                f"train.held_out = {train.held_out:g}, or leave calibrate out"
             )
     if train.early_stop and few:
         task, count = min(few.items(), key=lambda item: item[1])
         notes.append(
-            f"early_stop: the held-out rows would hold about {count} positives of '{task}', fewer than {ENOUGH}: training ends by epochs"
+            f"early_stop: the held-out rows would hold about {count} positives of '{task}', fewer "
+            f"than {ENOUGH}: training ends by epochs"
         )
         train = train.model_copy(update={"early_stop": False})
     held_out = train.held_out if train.early_stop or calibrated else 0.0
     trained = rows - (count_held_out(held_out) if held_out else 0)
     found = _open(train, trained, epochs(rates.rarest(), largest_table))
-    kept = {key: earlier[key] for key in found if key in (earlier or {})}
+    earlier = earlier or {}
+    kept = {key: earlier[key] for key in found if key in earlier}
     if found:
         notes.append(f"for {trained:,} training rows: {_shown(found | kept)}")
     if kept:
-        were = f"warm start: {_shown(kept)} were chosen for {earlier['rows']:,} training rows and are kept"
+        were = (
+            f"warm start: {_shown(kept)} were chosen for {earlier['rows']:,} training rows and are "
+            "kept"
+        )
         notes.append(
             were
             if kept.items() <= found.items()
@@ -108,8 +123,9 @@ def _open(train: TrainConfig, rows: int, length: int) -> dict[str, float]:
     """What the rule gives for the settings that are left open; `length` in epochs."""
     if train.batch_size is not None and train.batch_size > rows:
         raise FunnelError(
-            f"train.batch_size = {train.batch_size} is larger than the {rows:,} training rows, so a row would be in one "
-            f"batch several times; set at most {rows}, or leave it out and get {batch_size(rows)}"
+            f"train.batch_size = {train.batch_size} is larger than the {rows:,} training rows, "
+            f"so a row would be in one batch several times; set at most {rows}, or leave it out "
+            f"and get {batch_size(rows)}"
         )
     found: dict[str, float] = {} if train.batch_size else {"batch_size": batch_size(rows)}
     if train.steps is None and train.epochs is None:
@@ -118,8 +134,8 @@ def _open(train: TrainConfig, rows: int, length: int) -> dict[str, float]:
 
 
 def _few_positives(rates: BaseRates, share: float) -> dict[str, int]:
-    """The tasks of which fewer than ENOUGH positives are to be expected in that share of the
-    training rows, and how many.
+    """{task: expected positives} of the tasks with fewer than ENOUGH positives in that share of the
+    training rows.
     """
     binary = [
         task

@@ -1,4 +1,4 @@
-"""SIGTERM as a wish, to be granted between two steps."""
+"""SIGTERM as a request to stop, looked at between two steps."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import Any, ClassVar, Self
 
 
 class Interrupts:
-    """While it is entered, the first SIGTERM sets `asked`; a second one ends the process. One
-    inside another has been asked what the outer has, before too. Elsewhere than in the main thread
-    signals cannot be taken.
+    """While it is entered, the first SIGTERM sets `requested`; a second one ends the process.
 
-    `at_once` is raised by a signal in place of the wish, for as long as it is set: where nothing is
-    lost by ending anywhere.
+    Nested instances share the outermost one's state. No-op outside the main thread, where Python
+    takes no signals. `at_once`, while it is set, is raised by the signal instead: for work that
+    loses nothing by ending anywhere.
     """
 
     _outermost: ClassVar[Interrupts | None] = None
@@ -27,16 +26,16 @@ class Interrupts:
         self._before: Any = None
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         return Interrupts._outermost is not None and Interrupts._outermost._signalled
 
     def __enter__(self) -> Self:
         if Interrupts._outermost is None and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._ask)
+            self._before = signal.signal(signal.SIGTERM, self._request)
             Interrupts._outermost = self
         return self
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if self.at_once is not None:
             raise self.at_once
@@ -50,9 +49,10 @@ class Interrupts:
 
 @contextlib.contextmanager
 def while_waiting() -> Iterator[None]:
-    """For the start of several workers: TensorFlow takes SIGTERM for itself, which is given back
-    afterwards, and waits for the others where Python takes no signals, so that SIGINT ends the
-    process.
+    """Restores the handlers of signals after the start of several workers.
+
+    TensorFlow replaces the handler of SIGTERM. It also waits for the other workers where Python
+    handles no signals, so SIGINT ends the process meanwhile.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

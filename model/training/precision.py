@@ -1,6 +1,4 @@
-"""In what numbers a step computes, and whether XLA compiles it: the fastest that leaves results
-alone, unless told.
-"""
+"""Selects compute precision and XLA."""
 
 from __future__ import annotations
 
@@ -24,8 +22,12 @@ POLICIES = {
 
 @dataclass(frozen=True)
 class Mode:
-    """`precision` of matrix products; weights and tables are float32 always. `reason` says why it
-    was chosen.
+    """How a step is computed.
+
+    Args:
+        precision: of matrix products; weights and tables are always float32.
+        xla: whether XLA compiles the step.
+        reason: why it was selected.
     """
 
     precision: str
@@ -37,9 +39,11 @@ class Mode:
 
 
 def choose(precision: Precision, xla: bool) -> Mode:
-    """What "auto" stands for on this machine: bfloat16 where it multiplies in it (AVX512-BF16, AMX,
-    or a GPU of compute capability 8.0), else float32. XLA is for those who ask: on a processor it
-    has no products in bfloat16, and is no faster in float32.
+    """Selects the mode of this machine.
+
+    "auto" is bfloat16 where the machine has bfloat16 products (AVX512-BF16, AMX, or a GPU of
+    compute capability 8.0), else float32. XLA is used only where it is configured: on a processor
+    it has no bfloat16 products, and in float32 it is not faster.
     """
     if precision != "auto":
         return Mode(precision, xla, "as configured")
@@ -50,7 +54,7 @@ def choose(precision: Precision, xla: bool) -> Mode:
 
 
 def _bfloat16() -> str:
-    """What multiplies in bfloat16 here; "" where nothing does."""
+    """What computes bfloat16 products on this machine; "" where nothing does."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get(
@@ -75,7 +79,7 @@ def _bfloat16() -> str:
 
 @contextlib.contextmanager
 def policy(precision: str) -> Iterator[None]:
-    """Layers made inside compute in `precision`; their weights are float32."""
+    """Layers made inside the block compute in `precision`; their weights are float32."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(POLICIES[precision])
     try:

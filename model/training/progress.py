@@ -1,27 +1,34 @@
-"""What callbacks are told while a model trains."""
+"""Reports of a training's progress, as callbacks receive them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from model.training.trainer import Stretch, Trainer
+from model.training.trainer import StepsResult, Trainer
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A report of `step`: rates and shares are of the time since the last one, losses means over a
-    full window of steps.
+    """A report at `step`. Rates and shares cover the time since the last report; losses are means
+    over a full window of steps.
 
-    `losses` are before their weights; `learning_rates`, {"dense", "tables"}, are those of the next
-    step; `waiting` is the share of the time spent waiting for input; `touched` counts the distinct
-    rows that the last batch read of each table, and `entropies` are its gates' means, in nats.
-    `metrics`, by task and joint, are given by an evaluation alone.
+    Args:
+        step: the step reached.
+        total: the step to train to.
+        losses: of each objective, before its weight.
+        weights: of each objective.
+        learning_rates: {"dense", "tables"} of the next step.
+        rows_per_second: since the last report.
+        waiting: the share of the time spent waiting for input.
+        seconds_left: estimated from the pace since the last report.
+        touched: the distinct rows that the last batch read of each embedding table.
+        entropies: the mean entropy of each gate on the last batch, in nats.
+        metrics: by task and joint; only at an evaluation.
     """
 
     step: int
@@ -37,12 +44,14 @@ class Progress:
     metrics: dict[str, dict[str, float | None]] | None = None
 
 
-Callback = Callable[[Progress], bool | None]  # True ends the training after this step
-UNTIMED = 10  # steps of the first stretch, when nothing is known of their time
+# Called with each report; True ends the training after this step. A callback may have the attribute
+# `cuts`, steps at which it wants a report, and the method watch(trainer), called before the first.
+Callback = Callable[[Progress], bool | None]
+UNTIMED = 10  # steps of the first run of steps, when their pace is unknown
 
 
 class Reporter:
-    """Adds up what stretches of steps tell until the next report, due `every` so many steps.
+    """Adds up the results of runs of steps until the next report, due `every` so many steps.
 
     A report of fewer steps gives the mean losses over the window before as well.
     """
@@ -50,14 +59,12 @@ class Reporter:
     def __init__(self, trainer: Trainer, total: int, every: int = 1) -> None:
         self.trainer, self.total, self.every, self.step = trainer, total, every, trainer.reached
         self.losses: dict[str, float] = {}
-        self._pace: float | None = None  # seconds a step, of the last stretch
-        self._batch = None
-        self._before = (
-            np.zeros(len(trainer.objectives)),
-            0,
-        )  # of the window before: Σ losses over its steps, and their number
+        self._pace: float | None = None  # seconds a step, in the last run
+        self._batch: Any = None
+        # Of the window before: the sum of the losses over its steps, and their number.
+        self._before = (np.zeros(len(trainer.objectives)), 0)
         self._clear()
-        self.last = self._report(
+        self.last = self._progress(
             rows_per_second=0.0, waiting=0.0, seconds_left=None, touched={}, entropies={}
         )
 
@@ -65,50 +72,52 @@ class Reporter:
         self._since, self._begun = self.step, time.perf_counter()
         self._sums, self._waited, self._counted = np.zeros(len(self.trainer.objectives)), 0.0, 0
 
-    def add(self, stretch: Stretch, reached: int, seconds: float) -> None:
-        """A stretch that ended at step `reached`."""
+    def add(self, result: StepsResult, reached: int, seconds: float) -> None:
+        """Adds a run of steps that ended at step `reached`."""
         steps = reached - self.step
         if steps:
-            self._sums += stretch.losses.numpy() * steps
-            self._waited += float(stretch.waited)
+            self._sums += result.losses.numpy() * steps
+            self._waited += float(result.waited)
             self._counted += steps
-            self._batch, self._pace = stretch.last, seconds / steps
+            self._batch, self._pace = result.last, seconds / steps
         self.step = reached
 
-    def within(self, seconds: float) -> int:
-        """How many steps take about that long: at least one."""
+    def steps_within(self, seconds: float) -> int:
+        """How many steps take about that long, at least one."""
         return UNTIMED if self._pace is None else max(1, int(seconds / self._pace))
 
-    def tell(self, callbacks: Sequence[Callback]) -> bool:
-        """Calls the callbacks with the report of what was added since the last one; whether one of
-        them ends the training.
+    def report(self, callbacks: Sequence[Callback]) -> bool:
+        """Calls the callbacks with what was added since the last report.
+
+        Returns:
+            Whether one of them ends the training.
         """
         if not self._counted:
             return False
         trainer, seconds = self.trainer, time.perf_counter() - self._begun
         sums, steps = self._sums, self._counted
-        if (
-            steps < self.every
-        ):  # the last window, or one that a checkpoint or an evaluation cut short
+        if steps < self.every:  # the last window, or one that a checkpoint or an evaluation cut off
             sums, steps = sums + self._before[0], steps + self._before[1]
         self.losses = dict(zip(trainer.objectives, (sums / steps).tolist(), strict=True))
         self._before = self._sums, self._counted
         pace = seconds / (self.step - self._since)
         touched, entropies = trainer.observe(self._batch)
-        self.last = self._report(
-            rows_per_second=trainer.config.batch_size / pace,
+        self.last = self._progress(
+            rows_per_second=trainer.batch_size / pace,
             waiting=min(1.0, self._waited / seconds),
             seconds_left=pace * (self.total - self.step),
             touched=touched,
             entropies=entropies,
         )
-        asked = [
-            callback(self.last) for callback in callbacks
-        ]  # all of them, even where the first ends the training
+        # Every callback is called, even where the first ends the training.
+        stops = [callback(self.last) for callback in callbacks]
         self._clear()
-        return any(asked)
+        return any(stops)
 
-    def _report(self, **told: Any) -> Progress:
+    def _progress(self, **measured: Any) -> Progress:
         trainer = self.trainer
-        rates = {"weights": trainer.objective_weights, "learning_rates": trainer.learning_rates}
-        return Progress(step=self.step, total=self.total, losses=self.losses, **rates, **told)
+        rates: dict[str, Any] = {
+            "weights": trainer.objective_weights,
+            "learning_rates": trainer.learning_rates,
+        }
+        return Progress(step=self.step, total=self.total, losses=self.losses, **rates, **measured)

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.spec import Spec
 from model.config import ModelConfig
-from model.optimizers.dense import optimizer_state
-from model.optimizers.loss_scale import LossScale, all_finite
-from model.optimizers.tables import RowGradients, TableOptimizer, add_up
+from model.optimizers.tables import add_up
 from model.ranking import RankingModel
+from model.training.collectives import SUM, sum_over_replicas
 from model.training.config import TrainConfig
-from model.training.gradients import Backward, Batch, Losses, Weighed
+from model.training.gradients import Backward, Batch, Losses, ObjectiveIndex
 from model.training.precision import choose, policy
+from model.training.updates import Updates
 from model.training.workers import workers
 from model.weighting import WEIGHTING
 
-SUM = tf.distribute.ReduceOp.SUM
 
-
-class Stretch(NamedTuple):
-    """What n steps tell: the mean losses [J], whether all gradients were finite, the seconds spent
-    waiting for input, the last batch.
+class StepsResult(NamedTuple):
+    """Outputs of a run of n steps: the mean losses [J], whether all gradients were finite, the
+    seconds spent waiting for input, and the last batch.
     """
 
     losses: tf.Tensor
@@ -37,7 +33,19 @@ class Stretch(NamedTuple):
 
 
 class Trainer(tf.Module):
-    """A model, its optimizers and its steps, on every replica of a strategy."""
+    """A model, its optimizers and its steps, on every replica of a strategy.
+
+    Args:
+        spec: features, labels and tasks.
+        model: the architecture.
+        train: optimizers and batches; its batch size must not be open.
+        fitted: the statistics that the features need.
+        strategy: the devices.
+
+    Raises:
+        FunnelError: the batch size is open or does not divide evenly among the replicas, or the
+            configuration does not fit the features.
+    """
 
     def __init__(
         self,
@@ -51,306 +59,195 @@ class Trainer(tf.Module):
         train.check(spec)
         self.spec, self.config, self.strategy = spec, train, strategy
         self.replicas = strategy.num_replicas_in_sync
-        if train.batch_size is None:
-            raise FunnelError(
-                "train.batch_size is open: give it, or make the configuration with RankingConfig.of, which knows the rows"
-            )
-        if train.batch_size % self.replicas:
-            raise FunnelError(
-                f"train.batch_size = {train.batch_size} is global and must divide evenly among {self.replicas} replicas: "
-                f"set {_multiples_near(train.batch_size, self.replicas)}"
-            )
+        self.batch_size = _batch_size(train, self.replicas)
         self.mode = choose(train.precision, train.xla)
         with strategy.scope(), policy(self.mode.precision):
             self.model = RankingModel(spec, model, fitted, train.seed)
-            weighed = Weighed(self.model.objectives)
-            self.weighting = WEIGHTING[model.weighting.name](model.weighting, weighed.names)
+            index = ObjectiveIndex(self.model.objectives)
+            self.weighting = WEIGHTING[model.weighting.name](model.weighting, index.names)
             self.step_number = tf.Variable(
                 0,
                 dtype=tf.int64,
                 trainable=False,
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             )
-            self.optimizer = train.optimizer.make()
-            self.optimizer.learning_rate = _Rate(self._dense_rate)
-            self.optimizer.build(self._dense)
-            self.table_optimizer = self._table_optimizer()
-            self.loss_scale = LossScale() if self.mode.precision == "float16" else None
-        self.objectives = weighed.all
+            self.updates = Updates(
+                train,
+                self.model,
+                self.weighting.trained,
+                step=self.step_number,
+                replicas=self.replicas,
+                float16=self.mode.precision == "float16",
+                xla=self.mode.xla and self.replicas == 1,
+            )
+        self.objectives = index.all
         self.backward = Backward(
-            self.model, weighed, self.weighting, self.loss_scale, self.replicas, xla=self.mode.xla
+            self.model,
+            index,
+            self.weighting,
+            self.updates.loss_scale,
+            self.replicas,
+            xla=self.mode.xla,
         )
-        self.steps = tf.function(
-            self._steps
-        )  # of this trainer alone: another one's would count as tracing it again
-        if self.mode.xla and self.replicas == 1:
-            self._apply_dense = tf.function(self._apply_dense, jit_compile=True, autograph=False)
-
-    def _table_optimizer(self) -> TableOptimizer:
-        train, common = self.config, self.config.embedding_learning_rate
-        wide = train.wide_learning_rate / common
-        return TableOptimizer(
-            train.rule,
-            self.model.tables,
-            batch_size=train.batch_size,
-            table_rates=[
-                wide if name.startswith("wide/") else 1.0 for name in self.model.named_tables
-            ],
-            learning_rates={
-                name: o.learning_rate / common
-                for name, o in train.features.items()
-                if o.learning_rate
-            },
-            l2={name: o.l2 for name, o in train.features.items() if o.l2},
-        )
-
-    @property
-    def _dense(self) -> list[keras.Variable]:
-        """What the dense optimizer trains."""
-        return [*self.model.weights, *self.weighting.trained]
+        # Made for this trainer: on the class, another trainer would count as tracing it again.
+        self.steps = tf.function(self._steps)
 
     @property
     def state(self) -> dict[str, tf.Variable]:
-        """The model's variables and, beside them, the optimizers', the weighting's and the step:
-        what a checkpoint holds.
+        """What a checkpoint holds: the variables of the model, the optimizers and the weighting,
+        and the step.
         """
-        of_tables = zip(self.model.named_tables, self.table_optimizer.slots, strict=True)
-        slots = {f"slots/{table}/{name}": v for table, own in of_tables for name, v in own.items()}
         weighting = {f"weighting/{name}": v for name, v in self.weighting.state.items()}
-        scale = self.loss_scale.state if self.loss_scale else {}
-        optimizer = {f"optimizer/{name}": v for name, v in optimizer_state(self.optimizer).items()}
-        return self.model.state | slots | weighting | scale | optimizer | {"step": self.step_number}
+        return self.model.state | self.updates.state | weighting | {"step": self.step_number}
 
     @property
     def reached(self) -> int:
-        """The steps taken."""
+        """The number of steps taken."""
         return int(self.step_number.numpy())
 
     @property
     def objective_weights(self) -> dict[str, float]:
-        """What each objective weighs now, a penalty 1."""
-        return dict(
-            zip(
-                self.objectives,
-                self.backward.weighed.weights(self.weighting.current()).numpy().tolist(),
-                strict=True,
-            )
-        )
+        """The current weight of each objective; 1 of a penalty."""
+        weights = self.backward.index.expand(self.weighting.current()).numpy().tolist()
+        return dict(zip(self.objectives, weights, strict=True))
 
     @property
     def learning_rates(self) -> dict[str, float]:
-        """Those of the next step."""
-        return {
-            "dense": float(self._dense_rate()),
-            "tables": float(self._factor() * self.config.embedding_learning_rate),
-        }
+        """{"dense", "tables"} of the next step."""
+        updates = self.updates
+        return {"dense": float(updates.dense_rate()), "tables": float(updates.table_rate())}
 
-    def _factor(self) -> tf.Tensor:
-        """What the schedule and the number of replicas make of the learning rates."""
-        return self.config.schedule(self.step_number) * (
-            self.replicas if self.config.scale_learning_rate == "linear" else 1
-        )
-
-    def _dense_rate(self) -> tf.Tensor:
-        return self._factor() * self.config.learning_rate
-
-    def _steps(self, batches: Iterator[Batch], count: tf.Tensor) -> Stretch:
+    def _steps(self, batches: Any, count: tf.Tensor) -> StepsResult:
         """Takes `count` steps; the losses are means over them, before the objectives' weights.
 
         It stops where the input of a process ends, and after a step whose losses or gradients are
         not finite.
         """
-        totals, waited, taken = (
-            tf.zeros([len(self.objectives)]),
-            tf.zeros([], tf.float64),
-            tf.zeros([]),
-        )
-        finite = tf.constant(True)
-        batch = {
-            name: tf.zeros([0, *like.shape[1:]], like.dtype)
-            for name, like in batches.element_spec.items()
-        }
-        shapes = {
-            name: tf.TensorShape([None, *like.shape[1:]])
-            for name, like in batches.element_spec.items()
-        }
+        totals, taken = tf.zeros([len(self.objectives)]), tf.zeros([])
+        waited, finite = tf.zeros([], tf.float64), tf.constant(True)
+        spec = batches.element_spec
+        batch = {name: tf.zeros([0, *like.shape[1:]], like.dtype) for name, like in spec.items()}
+        shapes = {name: tf.TensorShape([None, *like.shape[1:]]) for name, like in spec.items()}
         for _ in tf.range(count):
             tf.autograph.experimental.set_loop_options(shape_invariants=[(batch, shapes)])
-            asked = tf.timestamp()
-            with tf.control_dependencies([asked]):  # nothing else orders the clock and the input
-                found = (
-                    batches.get_next_as_optional()
-                )  # next() would raise beside a step that no tensor makes wait for it
+            wait_started = tf.timestamp()
+            # Nothing else orders the clock and the input. next() would raise beside a step that no
+            # tensor makes wait for it.
+            with tf.control_dependencies([wait_started]):
+                found = batches.get_next_as_optional()
                 present = found.has_value()
             with tf.control_dependencies([present]):
-                waited += tf.timestamp() - asked
-            if not (
-                present
-                if workers() == 1
-                else self._sum(tf.cast(present, tf.float32)) == self.replicas
-            ):
+                waited += tf.timestamp() - wait_started
+            if not self._on_all_workers(present):
                 break
             batch = found.get_value()
             taken += 1
-            told = self.strategy.run(self.step, args=(batch,))
-            losses, bad = self.strategy.experimental_local_results(told)[0]
+            per_replica = self.strategy.run(self.step, args=(batch,))
+            losses, bad = self.strategy.experimental_local_results(per_replica)[0]
             totals, finite = totals + losses, bad == 0
             if not (finite and tf.reduce_all(tf.math.is_finite(totals))):
                 break
-        return Stretch(tf.math.divide_no_nan(totals, taken), finite, waited, batch)
+        return StepsResult(tf.math.divide_no_nan(totals, taken), finite, waited, batch)
 
-    @tf.function(autograph=False)
-    def _observe(
-        self, ids: tf.Tensor, dense: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        places = zip(
-            self.model.named_tables, self.model.places(self.model.read(ids, dense)), strict=True
-        )
-        touched = {
-            n: tf.size(tf.unique(tf.reshape(p, [-1]))[0])
-            for n, p in places
-            if n.startswith("embeddings_")
-        }
-        gates = {
-            name: tf.cast(g, tf.float32) for name, g in self.model.gate_weights(ids, dense).items()
-        }
-        return touched, {
-            name: -tf.reduce_mean(tf.reduce_sum(tf.math.xlogy(g, g), 1))
-            for name, g in gates.items()
-        }
+    def _on_all_workers(self, present: tf.Tensor) -> tf.Tensor:
+        if workers() == 1:
+            return present
+        return sum_over_replicas(self.strategy, tf.cast(present, tf.float32)) == self.replicas
 
-    def observe(self, batch: Batch) -> tuple[dict[str, int], dict[str, float]]:
-        """Of a batch: the distinct rows that it reads of each embedding table, and the mean entropy
-        of each gate, in nats.
-        """
-        touched, entropies = self._observe(batch["ids"], batch["dense"])
-        return {n: int(t) for n, t in touched.items()}, {
-            name: float(e) for name, e in entropies.items()
-        }
-
-    def any_worker(self, wish: bool) -> bool:
-        """Whether a process of the training wishes it: all of them must take the same decision."""
-        return wish if workers() == 1 else bool(self._most(tf.constant(wish, tf.int32)))
-
-    def barrier(self) -> None:
-        """Waits for all processes of the training."""
-        self.any_worker(False)
-
-    @tf.function
-    def _most(self, wish: tf.Tensor) -> tf.Tensor:
-        return self._sum(tf.cast(wish, tf.float32))
-
-    def _sum(self, value: tf.Tensor) -> tf.Tensor:
-        """Over all replicas."""
-        sums = self.strategy.run(
-            lambda: tf.distribute.get_replica_context().all_reduce(SUM, tf.identity(value))
-        )
-        return self.strategy.experimental_local_results(sums)[0]
-
-    # which took 7 of the 11 seconds before a process' first step
+    # Converting it took 7 of the 11 seconds before a process' first step.
     @tf.autograph.experimental.do_not_convert
     def step(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """One step of one replica on its slice of the batch; returns the global losses
-        [objectives], and on how many replicas gradients were not finite: a relu may turn NaN into
-        0, and the loss show nothing. float16 skips such steps, and expects them until its scale is
-        at its least.
+        """One step of one replica on its slice of the batch.
 
-        Gradients are added up over replicas, then looked at (clipped, checked), then applied.
+        Gradients are added up over replicas, then clipped and checked, then applied.
+
+        Returns:
+            The global losses [objectives], and on how many replicas gradients were not finite: a
+            relu may turn NaN into 0, so that the loss does not show it.
         """
-        replica = tf.distribute.get_replica_context()
-        batch = self._slice(batch, replica)
-        (losses, present), tables, gradients = self.gradients(batch)
-        present = self.backward.weighed.of(present)
-        own = self.weighting.trained_gradients(
-            self.backward.weighed.of(losses), present, self.replicas
-        )
+        replica, index = tf.distribute.get_replica_context(), self.backward.index
+        (losses, present), tables, gradients = self.gradients(self._slice(batch, replica))
+        present = index.select(present)
+        own = self.weighting.trained_gradients(index.select(losses), present, self.replicas)
         tables = [add_up(t) for t in (replica.all_reduce(SUM, tables) if tables else [])]
-        final = self.loss_scale.least if self.loss_scale else tf.constant(True)
-        factor, finite = self._clip(tables, [*gradients, *own], replica)
-        if factor is not None:
-            tables = [RowGradients(rows, sums * factor) for rows, sums in tables]
-            gradients, own = [g * factor for g in gradients], [g * factor for g in own]
-        rate, number = (
-            self._factor() * self.config.embedding_learning_rate,
-            tf.cast(self.optimizer.iterations + 1, tf.float32),
-        )
-        self.table_optimizer.apply(tables, rate, number, keep=finite)
-        self._apply_dense([*gradients, *own], finite)
-        bad = tf.cast(final & ~(all_finite(gradients) if finite is None else finite), tf.float32)
+        bad = self.updates.apply(tables, gradients, own)
         losses, bad = replica.all_reduce(SUM, [losses, bad])
-        self.weighting.advance(self.backward.weighed.of(losses), present)
+        self.weighting.advance(index.select(losses), present)
         self.step_number.assign_add(1)
         return losses, bad
 
-    def _clip(
-        self,
-        tables: list[RowGradients],
-        dense: list[tf.Tensor],
-        replica: tf.distribute.ReplicaContext,
-    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-        """(the factor that brings the norm of all gradients down to clip_norm, whether all are
-        finite), None where nobody asks.
-        """
-        if self.config.clip_norm is None and self.loss_scale is None:
-            return None, None
-        whole = [*(sums for _, sums in tables), *replica.all_reduce(SUM, dense)]
-        factor, finite = None, None
-        if self.loss_scale is not None:
-            finite = all_finite(whole)
-            self.loss_scale.advance(finite)
-        if self.config.clip_norm is not None:
-            factor = tf.minimum(
-                1.0, tf.math.divide_no_nan(self.config.clip_norm, tf.linalg.global_norm(whole))
-            )
-        return factor, finite
-
-    def _apply_dense(self, gradients: list[tf.Tensor], finite: tf.Tensor | None) -> None:
-        """Keras' optimizer adds up the replicas' gradients itself. Where they are not `finite` it
-        is undone.
-        """
-        variables = (
-            [v.value for v in [*self._dense, *self.optimizer.variables]]
-            if finite is not None
-            else []
-        )
-        before = [tf.identity(v) for v in variables]
-        self.optimizer.apply(gradients, self._dense)
-        for variable, value in zip(variables, before, strict=True):
-            tf.raw_ops.AssignVariableOp(
-                resource=variable.handle, value=tf.where(finite, variable.read_value(), value)
-            )
-
     def gradients(self, batch: Batch) -> tuple[Losses, list[tf.IndexedSlices], list[tf.Tensor]]:
-        """This replica's share of the losses and of the gradients, of tables and dense weights; see
-        Backward.
+        """This replica's share of the losses and of the gradients, of tables and of dense weights;
+        see Backward.
         """
         return self.backward(batch)
 
     def _slice(self, batch: Batch, replica: tf.distribute.ReplicaContext) -> Batch:
         """This replica's rows of what its process read."""
-        own = self.replicas // workers()
-        if own == 1:
+        per_replica = self.replicas // workers()
+        if per_replica == 1:
             return batch
-        size = self.config.batch_size // self.replicas
-        start = (replica.replica_id_in_sync_group % own) * size
+        size = self.batch_size // self.replicas
+        start = (replica.replica_id_in_sync_group % per_replica) * size
         return {name: tensor[start : start + size] for name, tensor in batch.items()}
 
+    @tf.function(autograph=False)
+    def _observe(
+        self, ids: tf.Tensor, dense: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        row_ids = self.model.row_ids(self.model.read(ids, dense))
+        touched = {
+            name: tf.size(tf.unique(tf.reshape(rows, [-1]))[0])
+            for name, rows in zip(self.model.named_tables, row_ids, strict=True)
+            if name.startswith("embeddings_")
+        }
+        entropies = {}
+        for name, weights in self.model.gate_weights(ids, dense).items():
+            g = tf.cast(weights, tf.float32)
+            entropies[name] = -tf.reduce_mean(tf.reduce_sum(tf.math.xlogy(g, g), 1))
+        return touched, entropies
 
-def _multiples_near(size: int, parts: int) -> str:
-    """The nearest sizes that can be shared out."""
-    return " or ".join(
-        str(near) for near in (size // parts * parts, (size // parts + 1) * parts) if near
-    )
+    def observe(self, batch: Batch) -> tuple[dict[str, int], dict[str, float]]:
+        """What a batch shows of the model.
+
+        Returns:
+            (the distinct rows that it reads of each embedding table, the mean entropy of each gate
+            in nats).
+        """
+        touched, entropies = self._observe(batch["ids"], batch["dense"])
+        return (
+            {name: int(count) for name, count in touched.items()},
+            {name: float(entropy) for name, entropy in entropies.items()},
+        )
+
+    def any_worker(self, flag: bool) -> bool:
+        """Whether the flag is set on any worker, so that all take the same decision. Every worker
+        must call it.
+        """
+        return flag if workers() == 1 else bool(self._sum(tf.constant(flag, tf.int32)))
+
+    def barrier(self) -> None:
+        """Waits for all workers."""
+        self.any_worker(False)
+
+    @tf.function
+    def _sum(self, flag: tf.Tensor) -> tf.Tensor:
+        return sum_over_replicas(self.strategy, tf.cast(flag, tf.float32))
 
 
-class _Rate(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate as the trainer's own step says: the optimizer's count of updates may come
-    from an earlier run.
-    """
-
-    def __init__(self, rate: Any) -> None:
-        super().__init__()
-        self._rate = rate
-
-    def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        return self._rate()
+def _batch_size(train: TrainConfig, replicas: int) -> int:
+    """The global batch size. Raises FunnelError where replicas cannot share it out."""
+    size = train.batch_size
+    if size is None:
+        raise FunnelError(
+            "train.batch_size is open: give it, or make the configuration with RankingConfig.of, "
+            "which knows the number of rows"
+        )
+    if size % replicas:
+        below = size // replicas * replicas
+        near = " or ".join(str(n) for n in (below, below + replicas) if n)
+        raise FunnelError(
+            f"train.batch_size = {size} is global and must divide evenly among {replicas} "
+            f"replicas: set {near}"
+        )
+    return size

@@ -1,4 +1,7 @@
-"""What each objective weighs in the loss: one file for each way, and the dict of them."""
+"""Weights of objectives in the loss: one file for each weighting, and the dict of them.
+
+In: losses and gradients of the objectives. Out: their weights. Imports features/ only.
+"""
 
 from model.weighting.base import Weighting
 from model.weighting.decay import Decay

@@ -1,4 +1,4 @@
-"""What every weighting is: the factor that each objective's loss has in what is minimised."""
+"""The base of weightings, which give each objective's loss its weight."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ from features.errors import FunnelError, nearest
 from features.settings import Settings
 
 NonNegative = Annotated[float, Field(ge=0)]
-Gradients = list[
-    list[tf.Tensor]
-]  # of each objective with respect to each shared weight, added up over replicas
+# By objective and shared weight, summed over replicas.
+Gradients = list[list[tf.Tensor]]
 
 
 class WeightingParams(Settings):
-    """Options that every weighting has: none but its name."""
+    """Options that every weighting has: only its name."""
 
     name: str = ""
 
     def check(self, objectives: list[str]) -> None:
-        """Raises FunnelError when an option names what is no objective."""
+        """Raises FunnelError when an option does not fit the objectives."""
 
 
 class Weighting(tf.Module):
-    """w_1 … w_K for the objectives by name: Σ w_k·L_k is minimised, L_k the loss over the whole
-    batch of all replicas.
+    """The base of weightings: w_1 … w_K by objective. Σ w_k·L_k is minimized, L_k the loss over the
+    whole batch of all replicas.
 
-    A penalty is none of the objectives: it weighs 1. Variables of `state` are kept in checkpoints;
-    `advance` moves them on after each step.
+    Penalties are not among the objectives; their weight is 1. A subclass declares its options in
+    `Params` and implements `current`. The variables of `state` are kept in checkpoints; `advance`
+    updates them after each step.
+
+    Args:
+        params: the options.
+        objectives: the names of the K objectives.
     """
 
     Params: type[WeightingParams]
-    of_gradients = (
-        False  # whether it looks at each objective's own gradient: as many backward passes more
-    )
-    # whether those are with respect to the last layer that all heads share, not to all that several
-    # objectives reach
-    of_last_layer = False
-    of_nonnegative = False  # whether no loss may be negative
-    # whether weights that one objective alone reaches, and tables, take 1 in the place of what
-    # `balance` gives
-    for_shared_alone = False
+    # Needs per-objective gradients: one extra backward pass each. Then `balance` is implemented.
+    needs_task_gradients = False
+    # Those gradients are with respect to the last layer that all heads share, not to all dense
+    # weights that several objectives reach.
+    uses_last_shared_layer = False
+    needs_nonnegative_losses = False
+    # The weights of `balance` apply to shared dense weights only; elsewhere the weight is 1.
+    shared_weights_only = False
 
     def __init__(self, params: WeightingParams, objectives: list[str]) -> None:
         super().__init__()
@@ -56,58 +58,62 @@ class Weighting(tf.Module):
 
     @property
     def trained(self) -> list[tf.Variable]:
-        """Variables that the optimizer of the dense weights trains, with the gradients of
-        `trained_gradients`.
-        """
+        """Variables that the dense optimizer trains with the gradients of `trained_gradients`."""
         return []
 
     def trained_gradients(
         self, losses: tf.Tensor, present: tf.Tensor, replicas: int
     ) -> list[tf.Tensor]:
-        """This replica's share of the gradients of `trained`, from its share of the losses [K], and
-        which have rows in the batch [K].
+        """This replica's share of the gradients of `trained`.
+
+        Args:
+            losses: [K], this replica's share.
+            present: [K], whether an objective has a row in the batch.
+            replicas: how many there are.
         """
         return []
 
     def current(self) -> tf.Tensor:
         """The weights [K] of the next step, or of the last one where they follow from gradients."""
-        raise TypeError(
-            f"{type(self).__name__} must say what its objectives weigh: give it current()"
-        )
+        raise TypeError(f"{type(self).__name__} must implement current()")
 
     def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
-        """Where `of_gradients`: the weights [K] from the gradients of shared weights and the losses
-        [K] of all replicas.
+        """The weights [K] of this step, where `needs_task_gradients`.
 
-        An objective without a row in the batch has the gradient 0.
+        Args:
+            gradients: 0 of an objective without a row in the batch.
+            losses: [K], of all replicas.
         """
-        raise TypeError(
-            f"{type(self).__name__} must say how gradients are balanced: give it balance(gradients, losses)"
-        )
+        raise TypeError(f"{type(self).__name__} must implement balance(gradients, losses)")
 
     def advance(self, losses: tf.Tensor, present: tf.Tensor) -> None:
-        """Takes note of a step whose losses [K], of all replicas, were these; those without a row
-        in the batch are not `present` [K].
+        """Updates `state` after a step.
+
+        Args:
+            losses: [K], of all replicas.
+            present: [K], whether an objective has a row in the batch.
         """
-        return  # AutoGraph cannot read a body of a docstring alone, and says so
+        return  # AutoGraph warns that it cannot convert a body of only a docstring
 
     def _kept(self, value: tf.Tensor, name: str) -> tf.Variable:
-        """A variable that every replica assigns the same value to."""
+        """A variable to which every replica assigns the same value."""
         return tf.Variable(
             value, trainable=False, name=name, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
         )
 
 
 def by_name(given: Mapping[str, float], objectives: list[str], default: float = 1.0) -> tf.Tensor:
-    """[K], in the order of the objectives."""
+    """What is given for each objective, [K]."""
     return tf.constant([given.get(name, default) for name in objectives], tf.float32)
 
 
 def check_names(given: Mapping[str, float], objectives: list[str], option: str) -> None:
+    """Raises FunnelError when an option names something that is not an objective."""
     for name in given:
         if name not in objectives:
             raise FunnelError(
-                f"model.weighting.{option} names '{name}', which is no objective: {nearest(name, objectives)}"
+                f"model.weighting.{option} names '{name}', which is not an objective: "
+                f"{nearest(name, objectives)}"
             )
 
 

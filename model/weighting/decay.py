@@ -1,4 +1,4 @@
-"""Weights that shrink as training goes on."""
+"""Weights that decay with the step."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class Decay(Weighting):
         def check(self, objectives: list[str]) -> None:
             check_names(self.weights, objectives, "weights")
             check_names(self.gamma, objectives, "gamma")
+
+    params: Params
 
     def __init__(self, params: Params, objectives: list[str]) -> None:
         super().__init__(params, objectives)

@@ -12,17 +12,19 @@ class DWA(Weighting):
     """w_k(t) = K · softmax_k(r_k(t) / T), r_k(t) = L_k(t − 1) / L_k(t − 2): a loss that falls
     slowly weighs more.
 
-    t counts periods of `period` steps, whose mean losses, over the batches with rows of the
-    objective, are compared; until two are over all weights are 1. Liu, Johns and Davison,
-    End-to-End Multi-Task Learning with Attention, CVPR 2019, where a period is an epoch; T is
-    `temperature`.
+    t counts periods of `period` steps. Their mean losses, over the batches with rows of the
+    objective, are compared; all weights are 1 until two periods are over. T is `temperature`. Liu,
+    Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019, where a period is
+    an epoch.
     """
 
-    of_nonnegative = True  # ratios of losses say how fast they fall only where both are positive
+    needs_nonnegative_losses = True  # else a ratio of losses does not say how fast they fall
 
     class Params(WeightingParams):
         period: int = Field(100, ge=1)
         temperature: float = Field(2.0, gt=0)
+
+    params: Params
 
     def __init__(self, params: Params, objectives: list[str]) -> None:
         super().__init__(params, objectives)

@@ -1,4 +1,4 @@
-"""Weights that stay."""
+"""Constant weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from model.weighting.base import NonNegative, Weighting, WeightingParams, by_nam
 
 
 class Fixed(Weighting):
-    """w_k as given, 1 where not."""
+    """w_k as configured, 1 by default."""
 
     class Params(WeightingParams):
         weights: dict[str, NonNegative] = Field({})
 
         def check(self, objectives: list[str]) -> None:
             check_names(self.weights, objectives, "weights")
+
+    params: Params
 
     def current(self) -> tf.Tensor:
         return by_name(self.params.weights, self.objectives)

@@ -9,24 +9,28 @@ from model.weighting.base import Gradients, Weighting, WeightingParams
 
 
 class GradNorm(Weighting):
-    """w moves down the gradient of Σ_k |G_k − mean(G)·r_k^a|, G_k = ‖∇_W w_k L_k‖, and is scaled to
+    """w descends the gradient of Σ_k |G_k − mean(G)·r_k^a|, G_k = ‖∇_W w_k L_k‖, and is scaled to
     the sum K.
 
-    W is the last layer of the representation that all tasks share, never an embedding table; of a
-    kernel that holds tasks' own experts too, the part of the shared ones. r_k = (L_k / L_k(0)) /
-    mean_j (L_j / L_j(0)) is the inverse rate at which task k learns, a the `asymmetry`. The target
-    is held fixed, so ∂/∂w_k = sign(G_k − target_k)·‖∇_W L_k‖. L_k(0) is the loss on the first batch
-    with rows of the task; a task whose gradient is 0, as without a row, is left out. Chen et al.,
-    GradNorm, ICML 2018.
+    - W is the last layer of the representation that all tasks share, never an embedding table. Of
+      a kernel that also holds tasks' own experts, it is the part of the shared ones.
+    - r_k = (L_k / L_k(0)) / mean_j (L_j / L_j(0)) is the inverse training rate of task k, and a
+      the `asymmetry`. L_k(0) is the loss on the first batch with rows of the task.
+    - The target is held constant, so ∂/∂w_k = sign(G_k − target_k)·‖∇_W L_k‖.
+    - A task whose gradient is 0, as without a row, is left out.
+
+    Chen et al., GradNorm, ICML 2018.
     """
 
-    of_gradients = True
-    of_last_layer = True
-    least = 1e-3  # no step may turn a weight negative
+    needs_task_gradients = True
+    uses_last_shared_layer = True
+    minimum = 1e-3  # no step may turn a weight negative
 
     class Params(WeightingParams):
         asymmetry: float = Field(1.5, ge=0)
         learning_rate: float = Field(0.025, gt=0)
+
+    params: Params
 
     def __init__(self, params: Params, objectives: list[str]) -> None:
         super().__init__(params, objectives)
@@ -41,7 +45,7 @@ class GradNorm(Weighting):
         return self.weights.read_value()
 
     def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
-        """Returns the weights of this step, and moves them for the next."""
+        """Returns the weights of this step, and updates them for the next."""
         norms = tf.stack([tf.linalg.global_norm(own) for own in gradients])  # ‖∇_W L_k‖
         first, weights = (
             tf.where((self.first > 0) | (norms == 0), self.first, losses),
@@ -52,7 +56,7 @@ class GradNorm(Weighting):
         target = mean_over(weights * norms, norms > 0) * rates**self.params.asymmetry
         moved = tf.maximum(
             weights - self.params.learning_rate * tf.sign(weights * norms - target) * norms,
-            self.least,
+            self.minimum,
         )
         self.weights.assign(moved * len(self.objectives) / tf.reduce_sum(moved))
         self.first.assign(first)
@@ -60,6 +64,6 @@ class GradNorm(Weighting):
 
 
 def mean_over(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
-    """The mean of the values [K] that are counted [K]; 0 without any."""
+    """The mean of the values [K] where `counted` [K] is true; 0 without any."""
     share = tf.cast(counted, tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(share * values), tf.reduce_sum(share))

@@ -16,27 +16,29 @@ from model.weighting.base import (
     gram,
 )
 
-# objectives: 2¹² − 1 systems of 13 equations take some 40 ms of two cores, one objective more twice
-# that
+# Objectives: 2¹² − 1 systems of 13 equations take about 40 ms of two cores; each further objective
+# doubles that.
 MOST = 12
-RIDGE = 1e-12  # of each gradient's own square
+RIDGE = 1e-12  # relative to each gradient's own square
 
 
 class Pareto(Weighting):
     """w = argmin ‖Σ w_k g_k‖² over w_k ≥ c_k, Σ w_k = 1: the multiple-gradient descent algorithm,
     MGDA.
 
-    g_k is the gradient of L_k with respect to the dense weights that more than one objective
-    reaches; the weights that it gives apply to all. A kernel that holds several tasks' own experts
-    counts whole: where an objective does not reach, its gradient is 0, and what one alone reaches
-    adds to its norm. An objective without a row in the batch is left out. Solved exactly, see
-    `least_norm`, for at most 12 objectives. Désidéri, Comptes Rendus Mathématique 350, 2012; Sener
-    and Koltun, Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018, eq. 3; with the
-    bounds c = `at_least`, Lin et al., A Pareto-Efficient Algorithm for Multiple Objective
-    Optimization (PE-LTR), RecSys 2019.
+    - g_k is the gradient of L_k with respect to the dense weights that more than one objective
+      reaches. The weights w apply everywhere.
+    - A kernel that holds several tasks' own experts counts as one. Where an objective does not
+      reach, its gradient is 0. The part that only one objective reaches adds to its norm.
+    - An objective without a row in the batch is left out.
+    - The problem is solved exactly, by `least_norm`, for at most 12 objectives.
+
+    Désidéri, Comptes Rendus Mathématique 350, 2012; Sener and Koltun, Multi-Task Learning as
+    Multi-Objective Optimization, NeurIPS 2018, eq. 3; with the bounds c = `at_least`, Lin et al., A
+    Pareto-Efficient Algorithm for Multiple Objective Optimization (PE-LTR), RecSys 2019.
     """
 
-    of_gradients = True
+    needs_task_gradients = True
 
     class Params(WeightingParams):
         at_least: dict[str, NonNegative] = Field({})
@@ -45,13 +47,17 @@ class Pareto(Weighting):
             check_names(self.at_least, objectives, "at_least")
             if sum(self.at_least.values()) > 1:
                 raise FunnelError(
-                    f"model.weighting.at_least sums to {sum(self.at_least.values()):g}, and all weights to 1: lower the bounds"
+                    f"model.weighting.at_least sums to {sum(self.at_least.values()):g}, and all "
+                    "weights to 1: lower the bounds"
                 )
             if len(objectives) > MOST:
                 raise FunnelError(
-                    f"model.weighting = 'pareto' weighs at most {MOST} objectives, since its cost doubles with "
-                    f"each, and there are {len(objectives)}: choose another weighting, as 'gradnorm', or fewer tasks"
+                    f"model.weighting = 'pareto' weighs at most {MOST} objectives, since its "
+                    f"cost doubles with each, and there are {len(objectives)}: choose another "
+                    "weighting, as 'gradnorm', or fewer tasks"
                 )
+
+    params: Params
 
     def __init__(self, params: Params, objectives: list[str]) -> None:
         super().__init__(params, objectives)
@@ -75,14 +81,13 @@ def least_norm(products: tf.Tensor, bounds: tf.Tensor) -> tf.Tensor:
     """argmin wᵀMw over w ≥ c, Σ w = 1, for M [K, K] of inner products and bounds c [K], float64:
     [K].
 
-    w = c + u. Were the support S of u known, u would solve M_SS u + λ = −(M c)_S, Σ u = 1 − Σ c.
-    All 2^K − 1 supports are solved at once, negative u cut to 0, and the best u is taken. Gradients
-    are scaled to length 1 first, so that their sizes may differ by any factor, and RIDGE added to
-    each square: it makes every system regular, halves the weight between equal gradients, and
-    raises wᵀMw by at most RIDGE · Σ w_k² M_kk.
-
-    A gradient of 0 gets the weight 0: it would win. So does one that is not finite, whose step is
-    not taken.
+    - w = c + u. For a known support S of u, u solves M_SS u + λ = −(M c)_S, Σ u = 1 − Σ c. All
+      2^K − 1 supports are solved at once, negative u are set to 0, and the best u is taken.
+    - Gradients are first scaled to length 1, so that their sizes may differ by any factor.
+    - RIDGE is added to each square: it makes every system regular, halves the weight between equal
+      gradients, and raises wᵀMw by at most RIDGE · Σ w_k² M_kk.
+    - A gradient of 0 gets the weight 0, since it would win. So does one that is not finite, whose
+      step is not taken.
     """
     diagonal = tf.linalg.diag_part(products)
     there = (diagonal > 0) & tf.math.is_finite(diagonal)

@@ -12,23 +12,25 @@ class PCGrad(Weighting):
     """g_k ← g_k − (g_k · g_j / ‖g_j‖²)·g_j for each j, in random order, with which it conflicts,
     g_k · g_j < 0; then Σ_k g_k.
 
-    g are the gradients of the dense weights that more than one objective reaches. What a projection
-    gives is a combination of the original gradients, Σ_j c_j g_j, whose c follow from their inner
-    products alone. A kernel that holds several tasks' own experts counts whole: where an objective
-    does not reach, its gradient is 0, and what one alone reaches adds to its norm and takes its c.
-    Weights that one objective reaches keep its gradient; embedding tables keep the plain sum, since
-    two objectives' gradients of a row meet only where a batch has it, and a projection would touch
-    the rows of both. Yu et al., Gradient Surgery for Multi-Task Learning, NeurIPS 2020, algorithm
-    1.
+    - g are the gradients of the dense weights that more than one objective reaches. A projection
+      is a combination of the original gradients, Σ_j c_j g_j, whose c follow from their inner
+      products.
+    - A kernel that holds several tasks' own experts counts as one. Where an objective does not
+      reach, its gradient is 0. The part that only one objective reaches adds to its norm.
+    - Weights that one objective reaches keep its gradient.
+    - Embedding tables keep the plain sum: two objectives' gradients of a row meet only where a
+      batch has it, and a projection would touch the rows of both.
+
+    Yu et al., Gradient Surgery for Multi-Task Learning, NeurIPS 2020, algorithm 1.
     """
 
-    of_gradients = True
-    for_shared_alone = (
-        True  # what `balance` gives applies to the shared dense weights; all others take 1
-    )
+    needs_task_gradients = True
+    shared_weights_only = True
 
     class Params(WeightingParams):
         seed: int = Field(1, ge=0)
+
+    params: Params
 
     def __init__(self, params: Params, objectives: list[str]) -> None:
         super().__init__(params, objectives)
@@ -58,8 +60,11 @@ class PCGrad(Weighting):
 
 
 def surgery(products: tf.Tensor, orders: list[tf.Tensor]) -> tf.Tensor:
-    """c [K] with Σ_k projected g_k = Σ_j c_j g_j, from the inner products [K, K]; orders[k] [K] is
-    that of the projections of g_k.
+    """c [K] with Σ_k projected g_k = Σ_j c_j g_j.
+
+    Args:
+        products: the inner products [K, K].
+        orders: orders[k] [K] is the order in which g_k is projected.
     """
     total = tf.zeros([len(orders)])
     for k, order in enumerate(orders):

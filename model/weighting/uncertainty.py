@@ -12,12 +12,11 @@ class Uncertainty(Weighting):
     """Σ e^{−s_k}·L_k + s_k/2, s_k = log σ_k² learned with the network: w_k = e^{−s_k}, s_k = 0 at
     first.
 
-    Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018,
-    which this is for cross-entropies; a squared error has a factor ½ there, which only moves its s
-    by log 2.
+    Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018, for
+    cross-entropies. A squared error has a factor ½ there, which only shifts its s by log 2.
     """
 
-    of_nonnegative = True  # a negative loss would draw its s down for ever
+    needs_nonnegative_losses = True  # a negative loss would decrease its s without bound
 
     class Params(WeightingParams):
         pass

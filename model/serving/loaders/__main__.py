@@ -8,10 +8,11 @@ import sys
 import time
 from typing import Any
 
-import c_api
-import python_loaders
-from inputs import arrays
-from isolation import block_imports, end_with_parent
+# Found on the path of the process: this folder.
+import c_api  # type: ignore[import-not-found]
+import python_loaders  # type: ignore[import-not-found]
+from inputs import arrays  # type: ignore[import-not-found]
+from isolation import block_imports, end_with_parent  # type: ignore[import-not-found]
 
 
 def by_c_api(path: str, inputs: python_loaders.Inputs) -> python_loaders.Scores:

@@ -1,4 +1,4 @@
-"""What keeps the process apart: no project, no Keras, and no life after its parent's."""
+"""Isolates the process: it cannot import the project or Keras, and it ends with its parent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ KERAS = ("keras", "tf_keras")
 
 
 def block_imports() -> None:
-    """Importing the project or Keras fails from here on, installed or not: a server has neither."""
-    sys.modules.update(dict.fromkeys((*PROJECT, *KERAS)))
+    """Makes importing the project or Keras fail from here on, since a server has neither."""
+    for name in (*PROJECT, *KERAS):
+        sys.modules[name] = None  # type: ignore[assignment]  # None is how imports are blocked
 
 
 def end_with_parent(lifeline: int) -> None:
-    """Ends this process when the last writer of the pipe `lifeline` is gone, however it went."""
+    """Ends this process when the last writer of the pipe `lifeline` has ended, for any reason."""
 
     def watch() -> None:
         os.read(lifeline, 1)

@@ -1,37 +1,33 @@
-"""Ends a training where the loss of held-out training rows stops falling, with the weights it had
-there.
-"""
+"""Early stopping by the loss of held-out training rows, restoring the weights it was lowest at."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from model.estimator.checkpoints import tracked
+from features.files import write_text
+from model.estimator.checkpoint_files import tracked
 from model.ranking import RankingModel
 from model.training.progress import Progress
 from model.training.trainer import Trainer
 
 AN_EPOCH = 4  # evaluations
-PATIENCE = 3  # of them without a lower loss
+PATIENCE = 3  # evaluations without a lower loss
 
 
 class HeldOutLoss:
-    """Σ_k w_k·L_k over the rows of a dataset, L_k the mean of objective k over its denominator's
-    rows.
-    """
+    """Σ_k w_k·L_k over a dataset, L_k the mean of objective k over the rows of its denominator."""
 
     def __init__(self, model: RankingModel) -> None:
         self.model = model
-        self._sums = tf.function(self._sums, autograph=False)
+        self._traced_sums = tf.function(self._sums, autograph=False)
 
     def _sums(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """[objectives, 2]: Σ of the losses and of the rows."""
+        """[objectives, 2]: the sums of the losses and of the rows."""
         predictions = self.model(batch["ids"], batch["dense"])
         objectives = self.model.funnel.objectives(predictions, batch)
         return tf.stack(
@@ -39,20 +35,27 @@ class HeldOutLoss:
         )
 
     def __call__(self, dataset: tf.data.Dataset, weights: Mapping[str, float]) -> float:
-        losses, rows = sum(self._sums(batch).numpy().astype(np.float64) for batch in dataset).T
+        losses, rows = sum(
+            self._traced_sums(batch).numpy().astype(np.float64) for batch in dataset
+        ).T
         means = np.divide(losses, rows, out=np.zeros_like(losses), where=rows > 0)
         names = [objective.name for objective in self.model.objectives]
         return float(sum(weights[name] * mean for name, mean in zip(names, means, strict=True)))
 
 
 class EarlyStop:
-    """A callback: every `every` steps it computes the loss of the rows of `dataset`, Σ_k w_k·L_k as
-    the training minimizes it.
+    """Callback: ends the training after PATIENCE evaluations without a lower held-out loss.
 
-    After PATIENCE evaluations without a lower one it ends the training. Then, and at step `last`,
-    the variables become those of the lowest loss, which `folder` keeps: best.index and best.data of
-    all variables, losses.jsonl of all evaluations, so that a training that was killed goes on as it
-    would have.
+    The loss is that which the training minimizes. At the end the variables become those of the
+    lowest loss. `folder` keeps them in best.index and best.data, and all losses in losses.jsonl,
+    so that a killed and resumed training ends with the same weights.
+
+    Args:
+        folder: receives the files.
+        dataset: makes the held-out rows' batches.
+        every: steps between evaluations.
+        last: the step at which the training ends anyway.
+        say: receives one line about the result.
     """
 
     def __init__(
@@ -64,19 +67,14 @@ class EarlyStop:
         last: int,
         say: Callable[[str], None],
     ) -> None:
-        self.folder, self.dataset, self.every, self.last, self.say = (
-            folder,
-            dataset,
-            every,
-            last,
-            say,
-        )
+        self.folder, self.dataset, self.every = folder, dataset, every
+        self.last, self.say = last, say
         self.cuts = (*range(every, last, every), last)
         self.losses: dict[int, float] = {}
         self._trainer: Trainer | None = None
 
     def watch(self, trainer: Trainer) -> None:
-        """Takes note of the trainer, and of the losses up to the step that it resumes from."""
+        """Notes the trainer, and the losses up to the step that it resumes from."""
         if trainer is not self._trainer:
             self._trainer, self._loss = trainer, HeldOutLoss(trainer.model)
         log = self.folder / "losses.jsonl"
@@ -88,7 +86,7 @@ class EarlyStop:
     @property
     def best(self) -> int:
         """The step of the lowest loss."""
-        return min(self.losses, key=self.losses.get)
+        return min(self.losses, key=lambda step: self.losses[step])
 
     def __call__(self, progress: Progress) -> bool:
         step = progress.step
@@ -115,16 +113,14 @@ class EarlyStop:
         self.folder.mkdir(parents=True, exist_ok=True)
         if lowest:
             self._checkpoint.write(str(self.folder / "best"))
-        lines = "".join(
-            json.dumps({"step": s, "loss": value}) + "\n" for s, value in self.losses.items()
-        )
-        unfinished = self.folder / ".losses.jsonl"
-        unfinished.write_text(lines)
-        os.replace(unfinished, self.folder / "losses.jsonl")
+        lines = (json.dumps({"step": s, "loss": value}) + "\n" for s, value in self.losses.items())
+        write_text(self.folder / "losses.jsonl", "".join(lines))
 
     @property
     def _checkpoint(self) -> tf.train.Checkpoint:
-        """Of all that a checkpoint holds but the step, which goes on."""
+        """All that a checkpoint holds except the step, which is not turned back."""
+        if self._trainer is None:
+            raise RuntimeError("EarlyStop.watch(trainer) must be called before its first report")
         return tf.train.Checkpoint(
             state=tracked({name: v for name, v in self._trainer.state.items() if name != "step"})
         )

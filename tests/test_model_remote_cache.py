@@ -23,11 +23,11 @@ from model_data import (
 )
 
 from features.errors import FunnelError
-from model.data import staging
+from model.data import remote_cache
 from model.data.input import Data
-from model.data.staging import GIB, RemoteDirectory, is_remote
+from model.data.remote_cache import GIB, RemoteDirectory, is_remote
 from model.estimator.estimator import RankingEstimator
-from model.estimator.identity import RankingConfig
+from model.estimator.ranking_config import RankingConfig
 
 SPEC = make_spec()
 URI = "s3://logs/ads/data"
@@ -106,7 +106,8 @@ def test_a_shard_unlike_its_manifest_is_refused_and_not_kept(remote):
     data = Data(URI, SPEC)
     with pytest.raises(
         FunnelError,
-        match=rf"{URI}/{shard}: its sha256 is [0-9a-f]{{64}}, its manifest says .*; upload it again",
+        match=rf"{URI}/{shard}: its sha256 is [0-9a-f]{{64}}, its manifest says .*; "
+        "upload it again",
     ):
         ids(data)
     assert not (data.directory / shard).exists()
@@ -140,13 +141,13 @@ def test_what_the_manifest_no_longer_names_makes_room(tmp_path, remote):
     folder = RemoteDirectory(URI, 1).directory
     (folder / "eval/.part-00002-of-00003.tfrecord.999").write_bytes(b"of a process that was killed")
     named = json.loads((later / "manifest.json").read_text())["shards"]["eval"]
-    held = sum((folder / name).stat().st_size for name in staging.SMALL) + sum(
+    held = sum((folder / name).stat().st_size for name in remote_cache.SMALL) + sum(
         shard["bytes"] for shard in named
     )
     data = Data(URI, SPEC, cache_gib=held / GIB)
     ids(data)
     files = {path.name for path in folder.rglob("*") if path.is_file()}
-    assert files == {".lock", *staging.SMALL} | {
+    assert files == {".lock", *remote_cache.SMALL} | {
         name for n in range(3) for name in (shard_name(n), f"{shard_name(n)}.sha256")
     }
 
@@ -164,16 +165,15 @@ def test_what_another_process_may_read_stays(tmp_path, remote):
     with pytest.raises(FunnelError, match=r"raise train\.cache_gib"):
         ids(data)
     assert all(path.exists() for path in before)
-    assert (
-        staging._lock(reader.directory, fcntl.LOCK_EX | fcntl.LOCK_NB) is None
-    )  # and is still held
+    with pytest.raises(BlockingIOError):  # and is still held
+        remote_cache._lock(reader.directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_two_that_stage_at_once_keep_the_bound_together(tmp_path, remote, monkeypatch):
     upload(remote, tmp_path / "data", "other")
     one, other = (RemoteDirectory(uri, 1) for uri in (URI, "s3://logs/other"))
     shards = json.loads((one.directory / "manifest.json").read_text())["shards"]["train"]
-    wanted, held = sum(shard["bytes"] for shard in shards), staging._size(one.directory.parent)
+    wanted, held = sum(shard["bytes"] for shard in shards), remote_cache._size(one.directory.parent)
     one.cache_gib = other.cache_gib = (held + 1.5 * wanted) / GIB  # room for one of them
     begun, go, copy = threading.Event(), threading.Event(), one._copy
 
@@ -193,14 +193,15 @@ def test_two_that_stage_at_once_keep_the_bound_together(tmp_path, remote, monkey
         assert len(first.result()) == len(shards)
         with pytest.raises(FunnelError, match=r"raise train\.cache_gib"):
             second.result()
-    assert staging._size(one.directory.parent) <= one.cache_gib * GIB
+    assert remote_cache._size(one.directory.parent) <= one.cache_gib * GIB
 
 
 def test_what_is_in_use_stays_and_the_error_says_what_helps(remote):
     data = Data(URI, SPEC, cache_gib=shard_bytes(Data(URI, SPEC)) / 2 / GIB)
     with pytest.raises(
         FunnelError,
-        match=r"raise train.cache_gib, or read in place with tensorflow-io \(requirements-tfio.txt\)",
+        match=r"raise train.cache_gib, or read in place with tensorflow-io \(requirements-"
+        r"tfio.txt\)",
     ):
         ids(data)
     assert data.sample.exists()
@@ -215,11 +216,12 @@ def test_a_directory_that_is_removed_while_it_is_opened_is_made_again(tmp_path, 
             shutil.rmtree(directory)
         return locks[-1]
 
-    take = staging._lock
-    monkeypatch.setattr(staging, "_lock", removed_at_first)
-    held = staging._hold(folder)
+    take = remote_cache._lock
+    monkeypatch.setattr(remote_cache, "_lock", removed_at_first)
+    held = remote_cache._hold(folder)
     assert (len(locks), held) == (2, locks[1])
-    assert take(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) is None
+    with pytest.raises(BlockingIOError):
+        take(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_full_cache_says_so(tmp_path, remote, monkeypatch):

@@ -1,4 +1,4 @@
-"""The wide part: a linear model of the features, beside the towers."""
+"""The wide part: a linear model of the features beside the towers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import tensorflow as tf
 from features.fitted import Fitted
 from features.kinds.base import Embedding
 from features.spec import Spec
-from model.embedding import Columns, Embeddings, Table, pool, row_ranges
+from model.embeddings.inputs import Columns, pool
+from model.embeddings.tables import Embeddings, Table, row_ranges
 
 
 class Wide(tf.Module):
     """wide_head = Σ_f mean over the present values i of f of w_head[f, i] + Σ_n v_head[n]·x_n,
     added to the head's logit.
 
-    One number for each head of the funnel and id, bucket or number, all from 0: Cheng et al., Wide
-    & Deep Learning for Recommender Systems, DLRS 2016. w lies in a table [rows, heads] for each
-    dimension of embeddings, whose rows are those of the embeddings: a batch reads and updates the
-    same. A feature that shares another's embeddings has rows of its own here, after them: what an
-    item of a history says is not what the candidate says.
+    w and v start at 0. Cheng et al., Wide & Deep Learning for Recommender Systems, DLRS 2016.
+    w lies in a table [rows, heads] for each dimension of embeddings, with the same rows, so that a
+    batch reads and updates the same ones. A feature that shares another's embeddings has rows of
+    its own here, after them: an item in a history means something else than the candidate.
     """
 
     def __init__(
@@ -33,31 +33,29 @@ class Wide(tf.Module):
         self.tables: dict[str, Table] = {}
         self.offsets: dict[str, np.ndarray] = {}  # added to the rows of the embeddings
         for dim in embeddings.tables:
-            begins, total = wide_ranges(spec, fitted, int(dim))
+            row_offsets, total = wide_ranges(spec, fitted, int(dim))
             own = [
-                np.full(f.slots, begins[n] - begins[spec.owner(n)], np.int64)
+                np.full(f.slots, row_offsets[n] - row_offsets[spec.owner(n)], np.int64)
                 for n, f in embeddings.members(dim).items()
             ]
             self.offsets[dim] = np.concatenate(own)
             self.tables[dim] = Table(
-                tf.Variable(tf.zeros([total, len(heads)]), name=f"wide_{dim}"), begins
+                tf.Variable(tf.zeros([total, len(heads)]), name=f"wide_{dim}"), row_offsets
             )
         options = {"use_bias": False, "kernel_initializer": "zeros", "dtype": "float32"}
         self.numbers = (
             keras.layers.Dense(len(heads), **options, name="wide") if spec.numeric else None
         )
 
-    def places(self, places: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """The rows of each table that a batch reads [B, E of its dimension], from those of the
-        embeddings.
-        """
+    def row_ids(self, embedded: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The rows that a batch reads of each table, from the `row_ids` of the embeddings."""
         return [
             own + o if o.any() else own
-            for own, o in zip(places, self.offsets.values(), strict=True)
+            for own, o in zip(embedded, self.offsets.values(), strict=True)
         ]
 
     def __call__(self, columns: Columns, found: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-        """`found`: what each table has at its `places`, [B, E, heads] → {head: [B]}."""
+        """`found`: the rows of each table at its `row_ids`, [B, E, heads] → {head: [B]}."""
         terms = [self.numbers(columns.numbers)] if self.numbers else []
         for dim, values in zip(self.tables, found, strict=True):
             members, rows = self.embeddings.members(dim), self.embeddings.own(columns, dim)
@@ -66,21 +64,21 @@ class Wide(tf.Module):
 
 
 def wide_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], int]:
-    """Where the rows of each feature of this dimension begin in the wide part's table, and how many
-    rows that has.
+    """(the first row of each feature in the wide part's table of this dimension, the number of rows
+    of the table).
     """
-    begins, total = row_ranges(spec, fitted, dim)
+    row_offsets, total = row_ranges(spec, fitted, dim)
     for name, feature in spec.embedded.items():
-        if feature.dim == dim and name not in begins:
-            begins[name], total = total, total + fitted.table_rows(spec, name)
-    return begins, total
+        if feature.dim == dim and name not in row_offsets:
+            row_offsets[name], total = total, total + fitted.table_rows(spec, name)
+    return row_offsets, total
 
 
 def _terms(
     members: dict[str, Embedding], values: tf.Tensor, rows: tf.Tensor, columns: Columns
 ) -> list[tf.Tensor]:
-    """[B, heads] of the single features together, and of each list; values [B, E, heads], rows [B,
-    E].
+    """[B, heads] of the single-valued features together, and of each list, from values
+    [B, E, heads] and rows [B, E].
     """
     lengths = [feature.slots for feature in members.values()]
     single = np.repeat([not feature.is_list for feature in members.values()], lengths)

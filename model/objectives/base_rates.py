@@ -1,4 +1,4 @@
-"""What the training split's labels alone say of each task: where its output begins."""
+"""Base rates of the training split's labels, at which the outputs of tasks start."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import numpy as np
 
 from features.fitted import Outcome
 from features.spec import Spec
-from model.objectives import entire_space, own_space
+from model.objectives.sample_spaces import entire_space, own_space
 
-NEVER = 1e-6  # a probability stays so far from 0 and 1, in the logit
+NEVER = 1e-6  # keeps a probability from 0 and 1, in the logit
 
 
 class BaseRates:
-    """The constant predictions that minimize the objectives over the training split, from
-    `outcomes`, its counts of labels.
+    """The constant predictions that minimize the objectives over the training split.
 
-    Of a cross-entropy whose positives weigh v that is v·P / (v·P + N), P and N the rows of either
-    label, each counted with its weight; of a squared error the mean. Where P or N is 0 both get
-    half a row more. Without outcomes nothing is known, and every logit is 0.
+    For a cross-entropy whose positives have the weight v this is v·P / (v·P + N), with P and N the
+    sums of sample weights of either label; for a squared error it is the mean. Where P or N is 0,
+    half a row is added to both. Without outcomes every logit is 0.
+
+    Args:
+        spec: labels and tasks.
+        outcomes: the counts of labels over the training split.
     """
 
     def __init__(self, spec: Spec, outcomes: Sequence[Outcome]) -> None:
@@ -32,24 +35,22 @@ class BaseRates:
         }
 
     def own(self, task: str) -> float:
-        """Of a task on its own sample space."""
+        """The rate of a task on its own sample space."""
         return self._rate(task, *own_space(self.spec, task, self._states))
 
     def joint(self, task: str) -> float:
-        """Of a task's joint over all rows; of a task without one, its own."""
+        """The rate of a task's joint over all rows; without a joint, its own rate."""
         return self._rate(task, *entire_space(self.spec, task, self._states))
 
     def mean(self, task: str) -> float:
-        """Of a number on its own sample space; 0 where that is empty."""
+        """The mean of a number on its own sample space; 0 where that is empty."""
         _, mask = own_space(self.spec, task, self._states)
         totals = np.array([o.totals[self.spec.tasks[task].label] for o in self.outcomes])
         rows = self._weights[mask].sum()
         return float(totals[mask].sum() / rows) if rows else 0.0
 
     def logit(self, task: str) -> float:
-        """Where the output of a task trained on its own sample space begins: its log-odds, or its
-        mean.
-        """
+        """The initial output of a task trained on its own sample space: its log-odds, or mean."""
         if not self.outcomes:
             return 0.0
         is_number = self.spec.labels[self.spec.tasks[task].label].is_number
@@ -74,7 +75,7 @@ class BaseRates:
         return int(min(counts, default=0))
 
     def warnings(self) -> list[str]:
-        """A line for each task whose rate the training split cannot tell."""
+        """A line for each task that has only one class in the training split."""
         found = []
         for task, declared in self.spec.tasks.items():
             label, mask = own_space(self.spec, task, self._states)
@@ -86,9 +87,10 @@ class BaseRates:
             ]
             if lacking:
                 found.append(
-                    f"task '{task}' has no {' and no '.join(lacking)} row among the {sum(counts.values())} training rows "
-                    f"of its sample space: it begins at p = {self.own(task):.2g} and cannot learn; check labels."
-                    f"{declared.label} and its window, or train on more days"
+                    f"task '{task}' has no {' and no '.join(lacking)} row among the "
+                    f"{sum(counts.values())} training rows of its sample space: it begins at p = "
+                    f"{self.own(task):.2g} and cannot learn; check labels.{declared.label} and "
+                    "its window, or train on more days"
                 )
         return found
 
@@ -100,8 +102,10 @@ class BaseRates:
 
 
 def log_odds(p: float) -> float:
-    """ln(p / (1 − p)). Of a quotient p above 1, whose labels form no chain, 0: near a probability
-    of 1 nothing would be learned.
+    """ln(p / (1 − p)).
+
+    A quotient p above 1 comes from labels that do not form a chain. It gives 0, since near a
+    probability of 1 nothing would be learned.
     """
     p = min(max(p, NEVER), 1 - NEVER) if p <= 1 else 0.5
     return math.log(p) - math.log1p(-p)

@@ -1,5 +1,5 @@
-"""Preprocessed directories elsewhere (s3://, gs://, hdfs://): copied into a bounded cache, or read
-in place by tensorflow-io.
+"""Remote preprocessed directories (s3://, gs://, hdfs://): copied into a bounded cache, or read in
+place by tensorflow-io.
 """
 
 from __future__ import annotations
@@ -49,34 +49,44 @@ def cache_root() -> Path:
 
 
 class RemoteDirectory:
-    """The local copy of a remote preprocessed directory; FunnelError where it cannot be had.
+    """The local copy of a remote preprocessed directory.
 
-    `directory` holds the small files, fetched anew each time, and the shards that `stage` was asked
-    for. The cache keeps whole directories; those used longest ago make room, but none that a
-    process has open, and what the manifest no longer names. One process at a time copies.
+    `directory` holds the small files, which are copied whenever it is opened, and the shards that
+    `stage` was called with. When the cache is full, files that the manifest no longer names are
+    removed, and then the least recently used directories, never one in use. One process at a time
+    copies shards.
+
+    Args:
+        uri: the remote directory.
+        cache_gib: how much the cache may hold.
+
+    Raises:
+        FunnelError: a file cannot be read, or the disk is full.
     """
 
     def __init__(self, uri: str, cache_gib: float) -> None:
         self.uri, self.cache_gib = uri.rstrip("/"), cache_gib
         self.in_place = importlib.util.find_spec("tensorflow_io") is not None
         if self.in_place:
-            import tensorflow_io  # noqa: F401  its import teaches tf.io.gfile and tf.data the schemes
-        name = f"{urlsplit(uri).path.strip('/').replace('/', '-')}-{hashlib.sha256(self.uri.encode()).hexdigest()[:12]}"
-        self.directory = cache_root() / name
+            # Its import registers the schemes with tf.io.gfile and tf.data.
+            import tensorflow_io  # type: ignore[import-not-found]  # noqa: F401
+
+        path, digest = urlsplit(uri).path.strip("/"), hashlib.sha256(self.uri.encode()).hexdigest()
+        self.directory = cache_root() / f"{path.replace('/', '-')}-{digest[:12]}"
         self._lock = _hold(self.directory)  # as long as this object lives
         (self.directory / ".lock").touch()  # used last
         for file in SMALL:
             self._copy(file)
 
     def stage(self, shards: Shards) -> list[str]:
-        """Paths of shards as tf.data opens them: copied, and checked against the manifest, unless
+        """Paths of shards for tf.data. They are copied, and checked against the manifest, unless
         they are read in place.
         """
         shards = list(shards)
         if self.in_place:
             return [f"{self.uri}/{shard['file']}" for shard in shards]
         if not all(self._has(shard) for shard in shards):
-            # Two at once would each count on the room that is left, and copy what both want twice.
+            # Two processes at once would count on the same free space, and copy shards twice.
             with _lock(self.directory.parent, fcntl.LOCK_EX):
                 missing = [shard for shard in shards if not self._has(shard)]
                 self._make_room(sum(shard["bytes"] for shard in missing))
@@ -87,8 +97,8 @@ class RemoteDirectory:
         return [str(self.directory / shard["file"]) for shard in shards]
 
     def _has(self, shard: Mapping[str, Any]) -> bool:
-        """Whether a checked copy is there: its name carries the checksum where the content may have
-        changed since.
+        """Whether a checked copy is there. Its checksum is stored beside it, since a shard of the
+        same name may have changed.
         """
         path = self.directory / shard["file"]
         noted = path.with_name(f"{path.name}.sha256")
@@ -100,7 +110,7 @@ class RemoteDirectory:
         )
 
     def _copy(self, file: str, sha256: str | None = None) -> None:
-        """Fetches a file, which appears whole or not at all."""
+        """Copies a file, which appears whole or not at all. Several processes may do so at once."""
         path = self.directory / file
         beside, digest = path.with_name(f".{path.name}.{os.getpid()}"), hashlib.sha256()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,18 +121,21 @@ class RemoteDirectory:
                     target.write(chunk)
             if sha256 not in (None, digest.hexdigest()):
                 raise FunnelError(
-                    f"{self.uri}/{file}: its sha256 is {digest.hexdigest()}, its manifest says {sha256}; upload it again"
+                    f"{self.uri}/{file}: its sha256 is {digest.hexdigest()}, its manifest says "
+                    f"{sha256}; upload it again"
                 )
             beside.rename(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise FunnelError(
-                    f"{self.directory}: no space is left for {file}: free some, or set FUNNEL_CACHE elsewhere"
+                    f"{self.directory}: no space is left for {file}: free some, or set "
+                    "FUNNEL_CACHE elsewhere"
                 ) from None
             raise FunnelError(
-                f"{self.uri}/{file}: cannot be read ({error}). Remote data is staged by pyarrow.fs (s3://, gs://, hdfs:// and their "
-                "usual credentials; AWS_ENDPOINT_URL for a server of your own) into $FUNNEL_CACHE, or read in place where tensorflow-io "
-                "is installed (requirements-tfio.txt)"
+                f"{self.uri}/{file}: cannot be read ({error}). Remote data is staged by "
+                "pyarrow.fs (s3://, gs://, hdfs:// and their usual credentials; "
+                "AWS_ENDPOINT_URL for a server of your own) into $FUNNEL_CACHE, or read in "
+                "place where tensorflow-io is installed (requirements-tfio.txt)"
             ) from None
         finally:
             beside.unlink(missing_ok=True)
@@ -136,8 +149,8 @@ class RemoteDirectory:
         return filesystem.open_input_stream(f"{path}/{file}")
 
     def _make_room(self, wanted: int) -> None:
-        """Removes what is stale here, then unused directories, the one used longest ago first,
-        until `wanted` bytes more fit.
+        """Frees space for `wanted` bytes: removes stale files here, then unused directories, the
+        least recently used first.
         """
         root, bound = self.directory.parent, self.cache_gib * GIB
         if _size(root) + wanted > bound:
@@ -150,20 +163,24 @@ class RemoteDirectory:
         for other in others:
             if sum(sizes.values()) + wanted <= bound:
                 break
-            if lock := _lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(other)
-                lock.close()
-                del sizes[other]
+            try:
+                lock = _lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # in use
+                continue
+            shutil.rmtree(other)
+            lock.close()
+            del sizes[other]
         held = sum(sizes.values())
         if held + wanted > bound:
             raise FunnelError(
-                f"{self.uri}: {wanted / GIB:.2f} GiB more are to be staged, and {root} may hold {self.cache_gib:g} GiB, of which "
-                f"{held / GIB:.2f} are in use: raise train.cache_gib, or read in place with tensorflow-io (requirements-tfio.txt)"
+                f"{self.uri}: {wanted / GIB:.2f} GiB more are to be staged, and {root} may hold "
+                f"{self.cache_gib:g} GiB, of which {held / GIB:.2f} are in use: raise "
+                "train.cache_gib, or read in place with tensorflow-io (requirements-tfio.txt)"
             )
 
     def _remove_stale(self) -> None:
-        """Removes what the manifest no longer names, and what a killed process left, unless another
-        process may read it.
+        """Removes files that the manifest no longer names, and those that a killed process left,
+        unless another process may read them.
         """
         shards = json.loads((self.directory / "manifest.json").read_text())["shards"]
         files = [shard["file"] for split in shards.values() for shard in split if self._has(shard)]
@@ -175,8 +192,8 @@ class RemoteDirectory:
 
 
 def _hold(directory: Path) -> IO[str]:
-    """The directory, made if need be, and its shared lock. Another process may remove both in
-    between: then once more.
+    """Makes the directory if needed, and takes its shared lock. Repeats where another process
+    removed both in between.
     """
     while True:
         directory.mkdir(parents=True, exist_ok=True)
@@ -189,20 +206,26 @@ def _hold(directory: Path) -> IO[str]:
             continue
 
 
-def _lock(directory: Path, how: int) -> IO[str] | None:
-    """The directory's lock, held until the file is closed; None where another process has it."""
+def _lock(directory: Path, how: int) -> IO[str]:
+    """The directory's lock, held until the file is closed.
+
+    Raises:
+        BlockingIOError: `how` has LOCK_NB, and another process holds the lock.
+    """
     file = (directory / ".lock").open("a")
     try:
         fcntl.flock(file, how)
     except BlockingIOError:
         file.close()
-        return None
+        raise
     return file
 
 
 def _only_holder(lock: IO[str]) -> bool:
-    """Whether nobody else holds this shared lock. While the cache's lock is held, under which alone
-    a directory is removed: it is let go of in between.
+    """Whether no other process holds this shared lock.
+
+    The lock is released in between. So call it only while holding the cache's lock, without which
+    no process removes a directory.
     """
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

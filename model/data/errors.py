@@ -1,0 +1,28 @@
+"""Errors of tf.data as FunnelErrors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import tensorflow as tf
+
+from features.errors import FunnelError
+from model.data.id_check import BAD_ID
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns tf.data's errors about out-of-range ids and damaged files into a FunnelError."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = BAD_ID.search(error.message)
+        if found is None:
+            raise
+        raise FunnelError(found.group()) from None
+    except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
+        raise FunnelError(
+            f"the input cannot be read: {error.message.splitlines()[0]}; preprocess again, "
+            "or copy the files again"
+        ) from None

@@ -1,0 +1,139 @@
+"""The files of checkpoints: which there are, which can be read, and which are left over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import tensorflow as tf
+
+from features.errors import FunnelError
+from features.files import write_text
+
+NAME = "ckpt"
+# Ends a complete index: the magic number of LevelDB's table format, in which TensorFlow writes it.
+TABLE_END = 0xDB4775248B80FB57.to_bytes(8, "little")
+READ_ERRORS = (tf.errors.OpError, OSError, ValueError, AssertionError, LookupError)
+
+
+def listed(directory: Path) -> list[str]:
+    """The checkpoints of a directory, the oldest first: those in TensorFlow's list and, since that
+    file may be lost, those found there.
+
+    A partially written checkpoint is ignored: its index, which is written last, is truncated, and
+    the list does not name it.
+    """
+    try:
+        state = tf.train.get_checkpoint_state(str(directory))
+    except READ_ERRORS:
+        state = None
+    names = {Path(path).name for path in (state.all_model_checkpoint_paths if state else [])}
+    names |= {path.stem for path in directory.glob(f"{NAME}-*.index") if _is_complete(path)}
+    own = [name for name in names if name.removeprefix(f"{NAME}-").isdecimal()]
+    return [str(directory / name) for name in sorted(own, key=step_of)]
+
+
+def _is_complete(index: Path) -> bool:
+    """Whether an index was written to its end."""
+    try:
+        with index.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - len(TABLE_END)))
+            return file.read() == TABLE_END
+    except FileNotFoundError:  # another process trains here and has removed it
+        return False
+
+
+def first_readable(
+    directory: Path,
+    read: Callable[[str], None],
+    warn: Callable[[str], None],
+    remedy: str = "train from scratch with --force",
+) -> str | None:
+    """Reads the newest checkpoint that can be read.
+
+    Args:
+        directory: the checkpoints.
+        read: reads a checkpoint by its path, or raises one of READ_ERRORS.
+        warn: receives a line for each checkpoint that cannot be read.
+        remedy: ends the error.
+
+    Returns:
+        The checkpoint that was read; None where there is none.
+
+    Raises:
+        FunnelError: none can be read.
+    """
+    paths, reason = listed(directory), ""
+    for path in reversed(paths):
+        try:
+            read(path)
+            return path
+        except READ_ERRORS as error:
+            reason = str(error).splitlines()[0][:200]
+            warn(f"{path} cannot be read ({reason}): taking the one before")
+    if paths:
+        raise FunnelError(
+            f"{directory}: none of its {len(paths)} checkpoints can be read ({reason}); {remedy}"
+        )
+    return None
+
+
+def read_into(state: Mapping[str, tf.Variable], path: str, *, partly: bool = False) -> None:
+    """Reads variables by name. With `partly` the checkpoint may hold more."""
+    status = tf.train.Checkpoint(state=tracked(state)).restore(path)
+    if partly:
+        status.assert_existing_objects_matched().expect_partial()
+    else:
+        status.assert_consumed()
+
+
+def tracked(state: Mapping[str, tf.Variable]) -> tf.Module:
+    """Variables by name, for a checkpoint to track: the names that Keras gives them depend on what
+    the process made before.
+    """
+    holder = tf.Module()
+    holder.variables_by_name = dict(state)
+    return holder
+
+
+def step_of(path: str) -> int:
+    return int(path.rsplit("-", 1)[1])
+
+
+def write_list(directory: Path) -> None:
+    """Writes TensorFlow's list of the checkpoints again.
+
+    Its manager forgets checkpoints that an old list lacks, or whose times another clock gave.
+    TensorFlow's own writer of the list is deprecated, and says so whenever it is called.
+    """
+    paths = [Path(path) for path in listed(directory)]
+    if not paths:
+        return
+    indices = [path.with_name(path.name + ".index") for path in paths]
+    times = [index.stat().st_mtime if index.exists() else 1.0 for index in indices]
+    lines = [
+        f'model_checkpoint_path: "{paths[-1].name}"',
+        *(f'all_model_checkpoint_paths: "{path.name}"' for path in paths),
+    ]
+    lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
+    write_text(directory / "checkpoint", "\n".join(lines) + "\n")
+
+
+def remove_unlisted(directory: Path, paths: list[str], newest: int) -> None:
+    """Removes the files of steps up to `newest` that belong to none of the checkpoints `paths`.
+
+    Those are iterator states of removed checkpoints and partially written files. It must not run
+    while a checkpoint is being written: then a temporary folder of TensorFlow's was left by a
+    killed process.
+    """
+    steps = {step_of(path) for path in paths}
+    for path in directory.glob(f"{NAME}-*"):
+        number = path.name.removeprefix(f"{NAME}-").split(".")[0].split("_")[0]
+        if (
+            number.isdecimal()
+            and int(number) <= newest
+            and (int(number) not in steps or path.name.endswith("_temp"))
+        ):
+            tf.io.gfile.rmtree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
