@@ -183,11 +183,11 @@ def test_sigterm_ends_with_a_checkpoint_and_the_command_to_go_on(folder):
     process.terminate()
     out, err = process.communicate()
     assert process.returncode == 0, err
-    said = out.splitlines()[-1]
-    step = int(said.split("training was ended at step ")[1].split()[0])
+    message = out.splitlines()[-1]
+    step = int(message.split("training was ended at step ")[1].split()[0])
     assert 0 < step < 3000
     assert tf.train.latest_checkpoint("run/model/checkpoints").endswith(f"-{step}")
-    command = shlex.split(said.split("to resume: ")[1])
+    command = shlex.split(message.split("to resume: ")[1])
     assert command == ["funnel", "train", "my.toml", "--set", "train.steps=3000"]
     process = start(*command[1:])
     out, err = process.communicate()

@@ -163,9 +163,9 @@ class Defaults(Experiment):
         medians = {s: [gain(m) for m in tasks.values() if counts(m)] for s, tasks in found}
         names = [name for name, gains in medians.items() if gains][::-1]
         drawn, (axis,) = figure(1, width=7.5, height=1.5 + 0.22 * len(names))
-        for place, name in enumerate(names):
+        for row, name in enumerate(names):
             color = COLORS[self.sets[name].half]
-            axis.plot(medians[name], [place] * len(medians[name]), "o", color=color, markersize=4)
+            axis.plot(medians[name], [row] * len(medians[name]), "o", color=color, markersize=4)
         axis.axvline(0, color="gray", linewidth=0.8)
         for half, color in COLORS.items():
             axis.plot([], [], "o", color=color, markersize=4, label=half)

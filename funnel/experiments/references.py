@@ -217,7 +217,7 @@ def tree_inputs(spec: Spec, train: Rows, held: Rows) -> Trees:
 
 
 def _ranks(ids: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """[N] places in `order`, NaN for an id that is not there."""
+    """[N] positions in `order`, NaN for an id that is not there."""
     by_id = np.argsort(order)
     at = np.minimum(np.searchsorted(order[by_id], ids), len(order) - 1)
     return np.where(order[by_id][at] == ids, by_id[at], np.nan).astype(np.float64)
