@@ -118,7 +118,7 @@ def test_two_workers_train_as_one_process_and_the_first_alone_writes(folder):
     assert {
         "metrics.jsonl",
         ".model.json",
-        ".stages.json.unfinished",
+        "..stages.json.unfinished",
         ".summary.json.unfinished",
         "reliability.json",
     } <= first
