@@ -155,7 +155,7 @@ def test_a_new_process_says_nothing_of_its_libraries(done):
 
 
 @pytest.mark.slow
-def test_a_new_dimension_trains_anew_without_preprocessing(done, capsys):
+def test_a_new_dimension_trains_again_without_preprocessing(done, capsys):
     before = (done / "run" / "data" / "manifest.json").stat().st_mtime_ns
     assert main(["run", str(done / "small.toml"), "--set", "features.user_id.dim=2"]) == 0
     lines = capsys.readouterr().out.splitlines()
