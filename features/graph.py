@@ -14,9 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from features import tensors
+from features.declarations import input_name
 from features.fitted import Fitted
 from features.kinds.base import FeatureKind, RawType, Weighted
-from features.spec import Spec, input_name
+from features.spec import Spec
 
 Column: TypeAlias = tf.Tensor | tf.RaggedTensor
 Vocabularies = Mapping[

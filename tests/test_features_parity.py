@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import arrays, graph
+from features.declarations import input_name
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.hashing import bucket_ids
-from features.spec import Spec, input_name
+from features.spec import Spec
 
 SPEC = Spec.parse(
     {

@@ -53,8 +53,8 @@ def without(base, *names):
 
 def test_golden_slots():
     spec = make()
-    places = {name: (slots.start, slots.length) for name, slots in spec.id_slots.items()}
-    assert places == {
+    positions = {name: (slots.start, slots.length) for name, slots in spec.id_slots.items()}
+    assert positions == {
         "user": (0, 1),
         "tags": (1, 3),
         "words": (4, 2),

@@ -100,7 +100,7 @@ def test_a_replica_on_each_device_with_tensorboard_on(folder):
     assert {"loss/ctr", "loss/ctcvr"} <= tags(folder / "run/model/tensorboard")
 
 
-def test_a_training_anew_keeps_its_own_events_alone(folder):
+def test_a_training_from_scratch_keeps_its_own_events_alone(folder):
     assert cli.main(["train", "my.toml"]) == 0
     first = {path.name for path in (folder / "run/model/tensorboard").iterdir()}
     assert cli.main(["train", "my.toml", "--force"]) == 0
@@ -183,11 +183,11 @@ def test_sigterm_ends_with_a_checkpoint_and_the_command_to_go_on(folder):
     process.terminate()
     out, err = process.communicate()
     assert process.returncode == 0, err
-    said = out.splitlines()[-1]
-    step = int(said.split("training was ended at step ")[1].split()[0])
+    message = out.splitlines()[-1]
+    step = int(message.split("training was ended at step ")[1].split()[0])
     assert 0 < step < 3000
     assert tf.train.latest_checkpoint("run/model/checkpoints").endswith(f"-{step}")
-    command = shlex.split(said.split("to resume: ")[1])
+    command = shlex.split(message.split("to resume: ")[1])
     assert command == ["funnel", "train", "my.toml", "--set", "train.steps=3000"]
     process = start(*command[1:])
     out, err = process.communicate()

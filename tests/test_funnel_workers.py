@@ -99,12 +99,12 @@ def workers(*arguments):
 
 
 def ends(running):
-    """What each of them said; all of them ended well."""
-    said = []
+    """The output of each process; all of them ended well."""
+    message = []
     for process in running:
-        said.append(process.communicate(timeout=200)[0])
-        assert process.returncode == 0, said[-1][-2000:]
-    return said
+        message.append(process.communicate(timeout=200)[0])
+        assert process.returncode == 0, message[-1][-2000:]
+    return message
 
 
 @pytest.mark.slow
@@ -112,13 +112,13 @@ def test_two_workers_train_as_one_process_and_the_first_alone_writes(folder):
     with workers(
         "train", "two.toml", *sets("evaluation.every=10", "exporters.final={}")
     ) as running:
-        said = ends(running)
-    assert all("replicas: 2" in output for output in said)
-    first, second = (set(re.findall("writes (.*)", output)) for output in said)
+        message = ends(running)
+    assert all("replicas: 2" in output for output in message)
+    first, second = (set(re.findall("writes (.*)", output)) for output in message)
     assert {
         "metrics.jsonl",
         ".model.json",
-        ".stages.json.unfinished",
+        "..stages.json.unfinished",
         ".summary.json.unfinished",
         "reliability.json",
     } <= first
@@ -165,16 +165,16 @@ def test_sigterm_to_one_of_them_ends_all_at_one_step(folder, index):
 def test_a_run_of_all_stages_is_one_processes(folder, monkeypatch, capsys):
     monkeypatch.setenv("TF_CONFIG", tf_config(0))
     assert cli.main(["run", "one.toml"]) == 2
-    said = (
+    message = (
         "TF_CONFIG names 2 workers, and each of them would preprocess: run `funnel "
         "preprocess` without TF_CONFIG, then `funnel train`"
     )
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stage", ["simulate", "preprocess", "evaluate", "export", "report"])
-def test_other_stages_are_the_first_workers(folder, monkeypatch, capsys, stage):
+def test_other_stages_are_left_to_worker_0(folder, monkeypatch, capsys, stage):
     monkeypatch.setenv("TF_CONFIG", tf_config(1))
     assert cli.main([stage, "one.toml"]) == 0
-    assert capsys.readouterr().out == f"· {stage:<10}  left to the first worker\n"
+    assert capsys.readouterr().out == f"· {stage:<10}  left to worker 0\n"
     assert not (folder / "one/.stages.json").exists()

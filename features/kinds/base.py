@@ -198,7 +198,7 @@ class FeatureKind(Settings):
 
     @property
     def combines(self) -> tuple[str, ...]:
-        """The features whose embeddings it combines, in place of columns that it reads."""
+        """The features whose embeddings it combines, instead of columns that it reads."""
         return ()
 
     def combine(self, *embeddings: Any) -> Any:

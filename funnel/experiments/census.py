@@ -132,10 +132,10 @@ class Census(Experiment):
         tasks, sharings = list(next(iter(summary.values()), {})), list(summary)[::-1]
         drawn, axes = figure(max(1, len(tasks)), width=9.5, height=4.2)
         for axis, task in zip(axes, tasks, strict=False):
-            for place, sharing in enumerate(sharings):
+            for row, sharing in enumerate(sharings):
                 values = results.values(sharing, task)
-                axis.plot(values, [place] * len(values), ".", color="C0", alpha=0.5)
-                axis.plot([summary[sharing][task]["mean"]], [place], "|", color="C0", markersize=14)
+                axis.plot(values, [row] * len(values), ".", color="C0", alpha=0.5)
+                axis.plot([summary[sharing][task]["mean"]], [row], "|", color="C0", markersize=14)
             axis.set(title=f"Test AUC of {task}", yticks=range(len(sharings)), yticklabels=sharings)
             axis.locator_params("x", nbins=5)
             axis.grid(axis="x", color="lightgray", linewidth=0.5)

@@ -151,13 +151,13 @@ class ESMMBias(Experiment):
         drawn, axes = figure(len(METRICS), width=11)
         summary = results.summary()
         for axis, (metric, title) in zip(axes, METRICS.items(), strict=True):
-            for place, selection in enumerate(SELECTIONS):
+            for row, selection in enumerate(SELECTIONS):
                 found = {
                     i: summary[s][metric]
                     for i, m in enumerate(METHODS)
                     if (s := f"{selection}/{m}") in summary
                 }
-                at = [i + 0.2 * (place - 0.5) for i in found]
+                at = [i + 0.2 * (row - 0.5) for i in found]
                 means, halves = (
                     [f["mean"] for f in found.values()],
                     [f["interval"] for f in found.values()],

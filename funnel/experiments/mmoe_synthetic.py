@@ -186,10 +186,10 @@ class MMoESynthetic(Experiment):
     def draw(self, results: Results) -> Figure:
         """Every seed a point, the median a line, by p; the paper's figures crosses."""
         drawn, (axis,) = figure(1, width=7.5)
-        for place, (model, published) in enumerate(PUBLISHED.items()):
-            at = np.arange(len(CORRELATIONS)) + 0.16 * (place - 1)
+        for row, (model, published) in enumerate(PUBLISHED.items()):
+            at = np.arange(len(CORRELATIONS)) + 0.16 * (row - 1)
             found = [results.values(f"{model}@{p}", "loss") for p in CORRELATIONS]
-            color = f"C{place}"
+            color = f"C{row}"
             axis.plot(
                 at,
                 [np.median(losses) if losses else np.nan for losses in found],

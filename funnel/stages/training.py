@@ -31,6 +31,7 @@ FALLING = 0.01  # relative fall of the training loss from one window of steps to
 
 
 def warm_start_of(config: Config) -> WarmStart | None:
+    """The run that [warm_start] names, if it names one."""
     start = config.warm_start
     return WarmStart(Path(start.run) / "model", start.refresh_statistics) if start.run else None
 
@@ -42,8 +43,9 @@ def suited(
     *,
     from_scratch: bool = False,
 ) -> RankingConfig:
-    """The configuration with what suits the data (default: its own). After a warm start that is
-    what suited the data of the earlier run.
+    """The configuration over its data, with values for the options that suit the number of rows.
+
+    After a warm start these are the values of the earlier run.
     """
     data = data or Data(config.source, config.spec, config.run_config.cache_gib)
     start = warm_start_of(config)
@@ -73,8 +75,12 @@ def trained_estimator(config: Config) -> RankingEstimator:
 
 
 class Run:
-    """The estimator of a configuration over its preprocessed data (default: the run's own), and the
-    input_fns of both splits.
+    """A training: the estimator of a configuration, and the inputs of both splits.
+
+    Args:
+        data: The preprocessed directory; by default the run's own.
+        model_dir: The model directory; by default the run's own.
+        from_scratch: Replace the checkpoints that are there.
     """
 
     def __init__(

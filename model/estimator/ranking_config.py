@@ -115,7 +115,7 @@ class RankingConfig:
             train=TrainConfig.parse(train, where),
             fitted=Fitted.parse(known["fitted"], where),
             data=known["train"]["data"],
-            sample=model_json.sample,
+            sample=model_json.sample if model_json.sample.exists() else None,
             chosen=known["chosen"],
         )
 
