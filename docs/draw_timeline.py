@@ -101,7 +101,7 @@ def _bar(y: float, start: int, minutes: int, style: str) -> str:
 
 
 def event(y: float, minute: int, kind: str, label: str) -> list[str]:
-    """An event that counts is a full dot, a repeated one hollow; one that does not count a cross."""
+    """An event that counts is a full dot, a repeated one hollow; any other a cross."""
     color, at = STREAMS[label][1], x(minute)
     if kind in ("matched", "duplicate"):
         fill = color if kind == "matched" else "#ffffff"

@@ -50,7 +50,9 @@ def list_lengths(lists: pa.Array) -> np.ndarray:
         >>> list_lengths(pa.array([["a", "b"], None])).tolist()
         [2, 0]
     """
-    return pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    found: np.ndarray = lengths.to_numpy(zero_copy_only=False)
+    return found
 
 
 def first_repeated(keys: pa.Array) -> Any:

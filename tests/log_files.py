@@ -54,7 +54,7 @@ def read_file(
 
 
 def write(folder: Path, kind: str, records: list[dict], schema: dict | None = None) -> Path:
-    """The same records as Parquet, CSV or JSONL; bytes that are not UTF-8 are written as they are."""
+    """Writes the records as Parquet, CSV or JSONL; bytes that are not UTF-8 stay as they are."""
     path = folder / f"log.{kind}"
     names = list(records[0])
     if kind == "parquet":

@@ -1,4 +1,4 @@
-"""Literal logs for the pipeline's tests: rows in, a preprocessed directory out, read back by name."""
+"""Literal logs for tests: rows in, a preprocessed directory out, read back by name."""
 
 from __future__ import annotations
 

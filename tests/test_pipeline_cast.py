@@ -187,7 +187,8 @@ def test_a_slice_is_cast_as_itself():
         (
             pa.float64(),
             "text",
-            "column 'c' holds double, which cannot be read as text; cast it to text or whole numbers in the log",
+            "column 'c' holds double, which cannot be read as text; cast it to text or whole "
+            "numbers in the log",
         ),
         (pa.float32(), "integer", "holds float, which cannot be read as integer; cast it"),
         (

@@ -69,11 +69,13 @@ def test_what_fits_together(logs):
         ),
         (
             streams(conversions=VIA),
-            r"logs\.clicks\.key is missing: the column of clicks that logs\.conversions\.id refers to",
+            r"logs\.clicks\.key is missing: the column of clicks that logs\.conversions\.id "
+            r"refers to",
         ),
         (
             streams(conversions={"via": "click"}),
-            r"conversions\.via = 'click' is not another event stream of logs: did you mean 'clicks'",
+            r"conversions\.via = 'click' is not another event stream of logs: did you mean "
+            r"'clicks'",
         ),
         (
             streams(conversions={"via": "impressions"}),
@@ -85,7 +87,8 @@ def test_what_fits_together(logs):
         ),
         (
             streams(clicks=KEY | {"via": "conversions"}, conversions=KEY | VIA),
-            r"logs\.clicks\.via = 'conversions', which itself goes via 'clicks': only one step leads to the impression",
+            r"logs\.clicks\.via = 'conversions', which itself goes via 'clicks': only one step "
+            r"leads to the impression",
         ),
         (
             streams(clicks=KEY, shares=VIA, conversions=VIA),

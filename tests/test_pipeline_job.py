@@ -332,7 +332,7 @@ VIA = {
 
 
 def logs_via(folder, **keys):
-    """The three streams, conversions naming a click; `keys` change what is declared of conversions."""
+    """The three streams, conversions naming a click; `keys` change how conversions are declared."""
     streams = {name: stream | {"files": f"{folder}/{name}*"} for name, stream in VIA.items()}
     return streams | {"conversions": streams["conversions"] | keys}
 

@@ -29,13 +29,15 @@ def test_an_absent_column_is_named_with_the_nearest(tmp_path, kind):
         (
             "user",
             1.5,
-            r"column 'user' holds double, which cannot be read as text; cast it to text or whole numbers in the log",
+            r"column 'user' holds double, which cannot be read as text; cast it to text or whole "
+            r"numbers in the log",
         ),
         ("user", ["a"], r"column 'user' holds list<\w+: \w+>, which cannot be read as text"),
         (
             "tags",
             "a|b",
-            r"column 'tags' holds binary, not lists: give the feature a separator, as in separator = '\|'",
+            r"column 'tags' holds binary, not lists: give the feature a separator, as in "
+            r"separator = '\|'",
         ),
         (
             "tags",

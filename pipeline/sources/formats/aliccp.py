@@ -181,11 +181,10 @@ def _parse(
 
 def _misformed(texts: pa.Array) -> np.ndarray:
     """[n] bool mask: some feature is not field \\x02 id \\x03 value."""
-    return pc.invert(
-        pc.match_substring_regex(
-            texts, "^((^|\x01)[^\x01\x02\x03]+\x02[^\x01\x02\x03]+\x03[^\x01\x02\x03]+)*$"
-        )
-    ).to_numpy(zero_copy_only=False)
+    value = "[^\x01\x02\x03]+"
+    good = pc.match_substring_regex(texts, f"^((^|\x01){value}\x02{value}\x03{value})*$")
+    misformed: np.ndarray = pc.invert(good).to_numpy(zero_copy_only=False)
+    return misformed
 
 
 def _without(rows: ParsedRows, bad: pa.Array | np.ndarray, reason: str) -> ParsedRows:
