@@ -43,7 +43,8 @@ def _check_format(config: PreprocessConfig, name: str) -> None:
         )
     if not needs_common and stream.common is not None:
         raise FunnelError(
-            f"logs.{name}.common is for format = 'aliccp' alone: remove it, or declare a lookup"
+            f"logs.{name}.common is read only with format = 'aliccp': "
+            "remove it, or declare a lookup"
         )
 
 

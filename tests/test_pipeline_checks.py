@@ -98,7 +98,7 @@ def test_what_fits_together(logs):
         (streams(impressions={"format": "aliccp"}), r"logs\.impressions\.common is missing"),
         (
             streams(impressions={"common": "c.csv"}),
-            r"logs\.impressions\.common is for format = 'aliccp' alone",
+            r"logs\.impressions\.common is read only with format = 'aliccp'",
         ),
     ],
 )
