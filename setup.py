@@ -1,5 +1,5 @@
-"""The packages and what they need: the pipeline without TensorFlow, the trainer without Beam, or
-all of it.
+"""Installs the packages. Extras select the dependencies: the pipeline without TensorFlow, the
+trainer without Beam, or all.
 """
 
 from setuptools import find_packages, setup
@@ -25,7 +25,10 @@ DEV = [
 setup(
     name="funnel",
     version="0.1.0",
-    description="From impression, click and conversion logs to a multi-task ranking model that TF Serving answers with",
+    description=(
+        "From impression, click and conversion logs to a multi-task ranking model "
+        "for TF Serving"
+    ),
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["features*", "pipeline*", "model*", "funnel*"]),

@@ -200,9 +200,9 @@ def peers(effort: Effort, size: int) -> Result:
 
 def auc_difference(effort: Effort) -> Result:
     """Both modes on the simulator's rows, from the same start and over the same steps."""
-    from funnel import stages
     from funnel.config.config import load
-    from funnel.training import Run
+    from funnel.stages.logs import preprocess, simulate
+    from funnel.stages.training import Run
 
     with tempfile.TemporaryDirectory() as folder:
         small = [f"simulate.impressions={effort.impressions}", f"simulate.out={folder}/logs"]
@@ -212,8 +212,8 @@ def auc_difference(effort: Effort) -> Result:
         ]
         overrides = [f"run={folder}", *small, *logs, "train.tensorboard=false"]
         config = load(ROOT / "examples" / "demo.toml", overrides)
-        stages.simulate(config)
-        stages.preprocess(config)
+        simulate(config)
+        preprocess(config)
         results = {}
         for name, mode in {"float32": FLOAT32, "best": BEST}.items():
             changes = [f"train.{key}={str(value).lower()}" for key, value in mode.items()]
@@ -307,7 +307,7 @@ MEASUREMENTS: dict[Callable[[Effort], Result], tuple[str, ...]] = {
 
 
 def main() -> None:
-    huge_pages.ask()
+    huge_pages.reexec_with_huge_pages()
     names = [name for group in MEASUREMENTS.values() for name in group]
     parser = argparse.ArgumentParser(
         description=__doc__,

@@ -1,268 +1,165 @@
-"""The features that a user declares by name. Labels and tasks are in features.labels."""
+"""The declared features, labels and tasks, checked to fit together."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from features.settings import Settings
-
-Name = Annotated[
-    str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-]  # a tensor and a key of the tf.Example carry it
-RawType = Literal[
-    "text", "integer", "number", "time", "texts", "numbers"
-]  # what a column holds; texts and numbers are lists
-Pooling = Literal["mean", "sum", "max"]
-Rows = Annotated[int, Field(ge=2, lt=2**31)]
-HASH_SPACE = (
-    2**31 - 1
-)  # ids of a vocabulary's feature as they are written; the graph turns them into rows of its table
+from features import checks
+from features.errors import nearest
+from features.kinds import KINDS
+from features.kinds.base import Constant, FeatureKind, RawType, Weighted
+from features.labels import Label, Task, parent_task
+from features.settings import Name, Settings
 
 
-class Coded(Settings):
-    """How values become rows of an embedding table, of which row 0 is for the missing value. Give
-    one of:
+def _of_its_kind(declared: Any) -> Any:
+    """A declared feature → an instance of the class that KINDS has for its kind."""
+    if not isinstance(declared, dict):
+        return declared
+    if "kind" not in declared:
+        raise ValueError(f"'kind' is missing: give one of {', '.join(KINDS)}")
+    kind = declared["kind"]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"kind = {kind!r} is unknown: {nearest(str(kind), KINDS, listed=True)}")
+    return KINDS[kind].model_validate(declared)
 
-    `buckets`: a hash into that many rows; values may share one. `vocabulary`: a file with one value
-    a line; row 1 is for values not in it. `min_count`: a vocabulary of the values seen at least so
-    often in the training split. `shares`: another feature's table, and how that one codes its
-    values.
-    """
 
-    column: str = ""
-    buckets: Rows | None = None
-    vocabulary: str | None = None
-    min_count: int | None = Field(None, ge=1)
-    shares: str | None = None
-    dim: int = Field(16, ge=1)
-    separator: str | None = Field(None, min_length=1)
-    pooling: Pooling = "mean"
+Feature = Annotated[SerializeAsAny[FeatureKind], BeforeValidator(_of_its_kind)]
 
-    @model_validator(mode="after")
-    def _one_code(self) -> Self:
-        given = [k for k in ("buckets", "vocabulary", "min_count") if getattr(self, k) is not None]
-        if len(given) != 1 and not (self.shares and not given):
-            raise ValueError(
-                f"give one of buckets, vocabulary, min_count and shares (given: {', '.join(given) or 'none'})"
-            )
-        return self
 
-    @property
-    def hash_space(self) -> int:
-        """The number of ids that are written: the table's own rows, or so many that hardly two
-        values share one.
+class Declarations(Settings):
+    """Features, labels and tasks by name, and the columns they read. `Spec` adds the layout."""
+
+    features: dict[Name, Feature] = Field(min_length=1)
+    labels: dict[Name, Label] = Field(min_length=1)
+    tasks: dict[Name, Task] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, data: Any) -> Any:
+        """Each kind fills in its features' defaults. The joint of (ctr, cvr) is ctcvr, of other
+        tasks parent_task; a task on a number has none.
         """
-        return self.buckets or HASH_SPACE
-
-
-class Categorical(Coded):
-    """One value, or up to `max_length` values, each an id that is embedded in `dim` numbers.
-
-    `column` is the log's column (default: the feature's name). `dtype` is what a serving request
-    sends; text and integers of equal decimals hash alike. `identity`: the integers 0 … buckets − 2
-    are ids as they are. With `separator`, a text such as "a|b" holds several values; without it a
-    multi-valued column holds lists. The first `max_length` values count; `pooling` joins the
-    embeddings of those present, each times its number in the column `weights` where one is named.
-    `serve`: the serving graph feeds this value, since only training knows the true one (a
-    position).
-    """
-
-    kind: Literal["categorical"] = "categorical"
-    identity: bool = False
-    dtype: Literal["string", "int64"] = "string"
-    max_length: int | None = Field(None, ge=1)
-    weights: str | None = None
-    serve: str | int | None = None
+        if not isinstance(data, Mapping):
+            return data
+        data = json.loads(json.dumps(data, default=str))
+        features = _tables(data.get("features"))
+        for name, feature in features.items():
+            kind = feature.get("kind")
+            if isinstance(kind, str) and kind in KINDS:
+                KINDS[kind].fill_defaults(name, feature, features)
+        tasks = _tables(data.get("tasks"))
+        numbers = [n for n, label in (data.get("labels") or {}).items() if _holds_number(label)]
+        for name, task in tasks.items():
+            given = task.get("given")
+            parent = next((n for n, t in tasks.items() if given and t.get("label") == given), None)
+            if parent and not task.get("joint") and task.get("label") not in numbers:
+                task["joint"] = "ctcvr" if (parent, name) == ("ctr", "cvr") else f"{parent}_{name}"
+        return data
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.separator and not self.max_length:
-            raise ValueError(
-                "separator splits a text into several values: give max_length, how many are kept"
-            )
-        if self.max_length and self.raw_type == "integer":
-            raise ValueError(
-                "identity and dtype = 'int64' are for single values: lists in a request are padded with \"\", so they hold texts"
-            )
-        if self.identity and (self.vocabulary or self.min_count):
-            raise ValueError(
-                "identity takes integers as they are: give buckets, one more than the largest of them and the missing value need"
-            )
-        if self.weights and not self.max_length:
-            raise ValueError("weights are for several values: give max_length, how many are kept")
-        if self.serve is not None and self.max_length:
-            raise ValueError("serve is for single values: the serving graph feeds one")
+        checks.check_features(self.features)
+        checks.check_labels(self.labels, self.features)
+        checks.check_tasks(self.tasks, self.labels)
+        _ = self.columns
         return self
 
-    @property
-    def raw_type(self) -> RawType:
-        if self.identity or self.dtype == "int64":
-            return "integer"
-        return "texts" if self.max_length and not self.separator else "text"
+    def parent(self, task: str) -> str | None:
+        """The task whose label is this task's sample space; None if that is all rows."""
+        return parent_task(self.tasks, task)
+
+    @cached_property
+    def columns(self) -> dict[str, RawType]:
+        """Every raw column that the features read, and what it must hold.
+
+        Raises:
+            ValueError: Two features disagree, or two columns have one name in requests.
+        """
+        found: dict[str, tuple[str, RawType]] = {}
+        for name, feature in self.features.items():
+            for column, raw_type in feature.raw_columns(self.features):
+                other, known = found.setdefault(column, (name, raw_type))
+                if known != raw_type:
+                    raise ValueError(
+                        f"features.{other} reads column '{column}' as {known}, features.{name} as "
+                        f"{raw_type}: it holds one of them"
+                    )
+        inputs: dict[str, str] = {}
+        for column in found:
+            other = inputs.setdefault(input_name(column), column)
+            if other != column:
+                raise ValueError(
+                    f"columns '{other}' and '{column}' would both be the request's "
+                    f"'{input_name(column)}': rename one"
+                )
+        return {column: raw_type for column, (_, raw_type) in found.items()}
+
+    @cached_property
+    def served(self) -> dict[str, Constant]:
+        """The columns that a request does not send, and the value that the serving graph feeds."""
+        return {c: value for f in self.features.values() for c, value in f.constants.items()}
 
     @property
-    def slots(self) -> int:
-        return self.max_length or 1
+    def request_columns(self) -> dict[str, RawType]:
+        """The columns that a request sends."""
+        return {
+            column: raw_type
+            for column, raw_type in self.columns.items()
+            if column not in self.served
+        }
+
+    @property
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """The smallest and largest valid value of the columns that hold ids."""
+        found: dict[str, tuple[int, int]] = {}
+        for feature in self.features.values():
+            for column, (low, high) in feature.integer_bounds.items():
+                lowest, highest = found.get(column, (low, high))
+                found[column] = max(low, lowest), min(high, highest)
+        return found
+
+    @cached_property
+    def weighted(self) -> dict[str, Weighted]:
+        """The lists whose values have weights."""
+        found = {n: f.weighted for n, f in self.features.items()}
+        return {n: weighted for n, weighted in found.items() if weighted is not None}
+
+    @property
+    def paired(self) -> dict[str, str]:
+        """Each column of weights, and the column of the values that they belong to."""
+        return {w.weights: w.values for w in self.weighted.values()}
+
+    @property
+    def separators(self) -> dict[str, str]:
+        """The separator of each column of weighted values that is a text."""
+        return {w.values: w.separator for w in self.weighted.values() if w.separator}
 
 
-class Sequence(Coded):
-    """A history in the order of time, as a list or a text with `separator`: its latest (last)
-    `max_length` values, in order.
+def input_name(column: str) -> str:
+    """A column's name in a request: only letters, digits and _, starting with a letter.
 
-    Where a model reads no sequences, `pooling` joins their embeddings.
+    Example:
+        >>> input_name("user-id"), input_name("7d_clicks")
+        ('user_id', 'column_7d_clicks')
     """
-
-    kind: Literal["sequence"] = "sequence"
-    max_length: int = Field(ge=1)
-
-    @property
-    def raw_type(self) -> RawType:
-        return "text" if self.separator else "texts"
-
-    @property
-    def slots(self) -> int:
-        return self.max_length
+    name = re.sub(r"[^A-Za-z0-9_]", "_", column)
+    return name if name[:1].isalpha() else f"column_{name}"
 
 
-class Cross(Settings):
-    """The combination of two or more categorical values, hashed as one: parts joined with their
-    byte lengths.
-
-    `of` names categorical features, else columns of single texts. Of multi-valued parts it is the
-    Cartesian product of the values present, the last part varying fastest, the first `max_length`
-    of it. With a part missing it is missing.
-    """
-
-    kind: Literal["cross"] = "cross"
-    of: list[str] = Field(min_length=2)
-    buckets: Rows
-    dim: int = Field(16, ge=1)
-    max_length: int | None = Field(None, ge=1)
-    pooling: Pooling = "mean"
-
-    @property
-    def slots(self) -> int:
-        return self.max_length or 1
-
-    @property
-    def hash_space(self) -> int:
-        return self.buckets
+def _holds_number(label: Any) -> bool:
+    """Whether a declared label is a number, before validation."""
+    return (
+        isinstance(label, dict) and label.get("value") is not None and label.get("at_least") is None
+    )
 
 
-class Time(Settings):
-    """The hour (0–23) or the weekday (0 = Monday) of a time, moved by `utc_offset` hours; embedded.
-    Id = 1 + it, 0 = missing.
-
-    A request sends whole seconds since 1970, UTC.
-    """
-
-    kind: Literal["time"] = "time"
-    column: str = ""
-    part: Literal["hour", "weekday"]
-    utc_offset: int = Field(0, ge=-12, le=14)
-    dim: int = Field(4, ge=1)
-    max_length: None = None
-    pooling: Pooling = "mean"
-
-    @property
-    def raw_type(self) -> RawType:
-        return "time"
-
-    @property
-    def slots(self) -> int:
-        return 1
-
-    @property
-    def buckets(self) -> int:
-        return 25 if self.part == "hour" else 8
-
-
-class Numeric(Settings):
-    """One number, as the network reads it: `missing` in place of nothing, cut to `clip` = [low,
-    high], then `transform`, then `scale`.
-
-    log1p counts values below 0 as 0. standardize: (x − mean) / std; minmax: (x − min) / (max
-    − min), cut to [0, 1]; both of the training split's transformed values. What is still missing is
-    0 then: the mean, or the minimum.
-    """
-
-    kind: Literal["numeric"] = "numeric"
-    column: str = ""
-    missing: float | None = None
-    clip: tuple[float, float] | None = None
-    transform: Literal["none", "log1p"] = "none"
-    scale: Literal["standardize", "minmax", "none"] = "standardize"
-    serve: float | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.clip and self.clip[0] >= self.clip[1]:
-            raise ValueError(f"clip = {list(self.clip)} must be [low, high] with low below high")
-        return self
-
-    @property
-    def raw_type(self) -> RawType:
-        return "number"
-
-
-class Bucketized(Settings):
-    """A number's place among boundaries, embedded: id = 1 + how many boundaries are at or below it,
-    0 = missing.
-
-    `boundaries` are given, or are the training split's `quantiles`, so many stretches of about
-    equal numbers of rows.
-    """
-
-    kind: Literal["bucketized"] = "bucketized"
-    column: str = ""
-    boundaries: list[float] | None = Field(None, min_length=1)
-    quantiles: int | None = Field(None, ge=2, le=1000)
-    dim: int = Field(4, ge=1)
-    max_length: None = None
-    pooling: Pooling = "mean"
-    serve: float | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.boundaries is None) == (self.quantiles is None):
-            raise ValueError("give boundaries, or quantiles: how many stretches of equal share")
-        if self.boundaries and any(
-            b <= a for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)
-        ):
-            raise ValueError(f"boundaries = {self.boundaries} must rise")
-        return self
-
-    @property
-    def raw_type(self) -> RawType:
-        return "number"
-
-    @property
-    def slots(self) -> int:
-        return 1
-
-
-class Product(Settings):
-    """The element-wise product of two features' embeddings, pooled where they are multi-valued;
-    both have the same dim.
-    """
-
-    kind: Literal["product"] = "product"
-    of: tuple[str, str]
-
-
-Feature = Annotated[
-    Categorical | Sequence | Cross | Time | Numeric | Bucketized | Product,
-    Field(discriminator="kind"),
-]
-Embedded = (
-    Categorical | Sequence | Cross | Time | Bucketized
-)  # the features that have rows in an embedding table
-COLUMN_KINDS = (
-    "categorical",
-    "sequence",
-    "time",
-    "numeric",
-    "bucketized",
-)  # those that read one column
+def _tables(section: Any) -> dict[str, dict[str, Any]]:
+    """The entries of a section that are tables."""
+    return {name: entry for name, entry in (section or {}).items() if isinstance(entry, dict)}

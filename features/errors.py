@@ -1,4 +1,4 @@
-"""The one exception that users see, and the search for the name that they meant."""
+"""The one exception that users see, and the search for the name that they may have meant."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from collections.abc import Iterable
 
 
 class FunnelError(ValueError):
-    """Something the user can mend. The text names the thing, its value, the rule and the remedy."""
+    """An error the user can fix. The message gives the key, its value, the rule and the fix."""
 
 
 def nearest(name: str, known: Iterable[str], *, listed: bool = False) -> str:
-    """Ends an error about an unknown name: the nearest known one if there is one, else, or where
-    they are to be `listed`, all of them.
+    """The end of an error about an unknown name: the nearest known name, or all names.
+
+    Args:
+        listed: List all known names, too, if there is a near one.
+
+    Example:
+        >>> nearest("clik", ["click", "convert"])
+        "did you mean 'click'?"
+        >>> nearest("xyz", ["click", "convert"])
+        'known: click, convert'
     """
     known = sorted(known)
     if not known:

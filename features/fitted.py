@@ -1,5 +1,5 @@
-"""What the model's graph takes from the training split: moments, ranges, quantile boundaries and
-vocabularies.
+"""Statistics of the training split that the model's graph needs: moments, ranges, quantile
+boundaries and vocabularies.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from features.declarations import Coded
+from features import files
 from features.errors import FunnelError
 from features.settings import Settings
 from features.spec import Spec
 
 
 class Outcome(Settings):
-    """Training rows whose labels are alike.
+    """Training rows with the same labels.
 
-    `states` by label: −1 unknown, 0 or 1; of a number 1 above 0. How many `rows`, Σ `weight` over
-    them, and by label that is a number Σ weight·value in `totals`.
+    Args:
+        states: By label −1 (unknown), 0 or 1; for a number, 1 means above 0.
+        rows: How many rows there are.
+        weight: Σ weight over them.
+        totals: Σ weight·value by label that is a number.
     """
 
     states: dict[str, int]
@@ -30,9 +33,14 @@ class Outcome(Settings):
 
 
 class Fitted(Settings):
-    """By feature: `moments` (mean, std) and `ranges` (min, max) of the transformed numbers;
-    `boundaries` of quantiles; `vocabularies`, the ids as they are written, rising. `outcomes`: the
-    training rows by their labels.
+    """Statistics of the training split, by feature.
+
+    Args:
+        moments: (mean, std) of the transformed numbers.
+        ranges: (min, max) of the transformed numbers.
+        boundaries: Of quantiles.
+        vocabularies: Ids as they are written, rising.
+        outcomes: The training rows by their labels.
     """
 
     moments: dict[str, tuple[float, float]] = Field({})
@@ -42,16 +50,14 @@ class Fitted(Settings):
     outcomes: list[Outcome] = Field([])
 
     def table_rows(self, spec: Spec, name: str) -> int:
-        """The rows of an embedded feature's table: its buckets; of a vocabulary its size, 0 =
-        missing and 1 = any other value before it; of boundaries one more than them, and 0 =
-        missing.
+        """Rows of the feature's embedding table: `buckets`, or vocabulary size + 2 (0 = missing,
+        1 = out of vocabulary), or number of boundaries + 2.
         """
-        feature = spec.features[spec.owner(name)]
         if name in spec.bucketized:
             return len(self.boundaries_of(spec, name)) + 2
-        if isinstance(feature, Coded) and feature.buckets is None:
-            return len(self.vocabularies[spec.owner(name)]) + 2
-        return feature.buckets
+        owner = spec.owner(name)
+        rows = spec.embedded[owner].rows
+        return len(self.vocabularies[owner]) + 2 if rows is None else rows
 
     def boundaries_of(self, spec: Spec, name: str) -> list[float]:
         """A bucketized feature's boundaries: those declared, or the training split's."""
@@ -59,20 +65,21 @@ class Fitted(Settings):
         return self.boundaries[name] if declared is None else declared
 
     def vocabulary_of(self, spec: Spec, name: str) -> np.ndarray | None:
-        """The ids as written that have a row of their own, rising; None where ids are rows already."""
-        ids = (
-            self.vocabularies.get(spec.owner(name))
-            if isinstance(spec.features[name], Coded)
-            else None
-        )
+        """The ids as written that have a row of their own, rising; None if ids are rows already."""
+        ids = self.vocabularies.get(spec.owner(name))
         return None if ids is None else np.array(ids, np.int64)
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(self.model_dump(mode="json")) + "\n")
+        """Writes fitted.json."""
+        files.write_text(path, json.dumps(self.model_dump(mode="json")) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Fitted:
-        """Reads fitted.json. Raises FunnelError when it is absent or not one."""
+        """Reads fitted.json.
+
+        Raises:
+            FunnelError: It is absent, or is not one.
+        """
         try:
             content = json.loads(path.read_text())
         except (OSError, ValueError) as error:

@@ -1,23 +1,25 @@
-"""The spec applied to TensorFlow tensors: what the serving graph does to raw columns, and what
-every graph does to numbers.
+"""The spec applied to tensors: encoding in the serving graph, look-ups and scaling in every graph.
 
-`features.arrays` computes the same on Arrow columns; a graph has no null, so the empty string and
-NaN stand for missing.
+`features.arrays` computes the same on Arrow columns. A graph has no null: the empty string and NaN
+stand for missing.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from features.declarations import Categorical, Cross, RawType, Sequence, Time
+from features import tensors
+from features.declarations import input_name
 from features.fitted import Fitted
-from features.spec import Spec, input_name
+from features.kinds.base import FeatureKind, RawType, Weighted
+from features.spec import Spec
 
-Column = tf.Tensor | tf.RaggedTensor
+Column: TypeAlias = tf.Tensor | tf.RaggedTensor
 Vocabularies = Mapping[
     str, Callable[[tf.Tensor], tf.Tensor]
 ]  # by the feature that owns one: ids as written → rows
@@ -49,7 +51,7 @@ def serving_inputs(spec: Spec) -> dict[str, tf.TensorSpec]:
 
 
 def example_inputs(spec: Spec) -> dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature]:
-    """How a serialised tf.Example of raw columns is parsed. An absent text or number is missing."""
+    """How a serialized tf.Example of raw columns is parsed. An absent text or number is missing."""
     single = {
         "text": tf.io.FixedLenFeature([], tf.string, ""),
         "number": tf.io.FixedLenFeature([], tf.float32, float("nan")),
@@ -69,65 +71,41 @@ def encode(spec: Spec, columns: Mapping[str, Column]) -> tuple[tf.Tensor, tf.Ten
         c: tf.fill([rows], tf.constant(v, DTYPES[spec.columns[c]])) for c, v in spec.served.items()
     }
     ids = [tf.zeros([rows, 0], tf.int64)]
-    ids += [_fit(_ids(spec, feature, columns), feature.slots, 0) for feature in spec.coded.values()]
+    ids += [_ids(spec, feature, columns) for feature in spec.id_features.values()]
     dense = [tf.zeros([rows, 0], tf.float32)]
     dense += [
-        tf.cast(columns[spec.features[name].column], tf.float32)[:, tf.newaxis]
-        for name in spec.dense_slots
+        spec.features[name].number_tensors(tf, columns)[:, tf.newaxis] for name in spec.dense_slots
     ]
-    dense += [_weights(spec.features[name], columns) for name in spec.weight_slots]
+    dense += [
+        _weights(spec.weighted[name], slots.length, columns)
+        for name, slots in spec.weight_slots.items()
+    ]
     return tf.concat(ids, 1), tf.concat(dense, 1)
 
 
-def _ids(
-    spec: Spec, feature: Categorical | Sequence | Cross | Time, columns: Mapping[str, Column]
-) -> tf.Tensor:
-    """The ids of one feature as they are written, [B, any]."""
-    if isinstance(feature, Time):
-        return _time_ids(feature, _single(columns[feature.column], MISSING_TIME))
-    if getattr(feature, "identity", False):
-        values = _single(columns[feature.column], -1)
-        return tf.where((values >= 0) & (values <= feature.buckets - 2), values + 1, 0)
-    texts = (
-        _cross_texts(spec, feature, columns)
-        if isinstance(feature, Cross)
-        else _texts(feature, columns[feature.column])
-    )
-    return bucket_ids(texts, feature.hash_space)
+def _ids(spec: Spec, feature: FeatureKind, columns: Mapping[str, Column]) -> tf.Tensor:
+    """The ids of one feature as they are written, [B, slots]."""
+    values = feature.encode_tensors(tf, columns, spec.features)
+    ids = bucket_ids(values, feature.hash_space) if values.dtype == tf.string else values
+    return tensors.fit(tf, ids, feature.written_slots, 0)
 
 
-MISSING_TIME = np.iinfo(np.int64).min
-
-
-def _single(column: Column, missing: int) -> tf.Tensor:
-    """Integers [B] or ragged with none or one a row → [B, 1]."""
-    if isinstance(column, tf.RaggedTensor):
-        return _fit(column.to_tensor(missing), 1, missing)
-    return column[:, tf.newaxis]
-
-
-def _time_ids(feature: Time, seconds: tf.Tensor) -> tf.Tensor:
-    """1 + the hour or the weekday, 0 where missing. 1970-01-01 was a Thursday."""
-    hours = seconds // 3600 + feature.utc_offset
-    part = hours % 24 if feature.part == "hour" else (hours // 24 + 3) % 7
-    return tf.where(tf.equal(seconds, MISSING_TIME), tf.zeros_like(part), 1 + part)
-
-
-def _weights(feature: Categorical, columns: Mapping[str, Column]) -> tf.Tensor:
-    """The weights of a list's values [B, slots]; one that is missing counts as 1."""
-    weights = columns[feature.weights]
-    if feature.separator:
-        pieces = tf.strings.split(weights, feature.separator)
+def _weights(weighted: Weighted, slots: int, columns: Mapping[str, Column]) -> tf.Tensor:
+    """The weights of a list's values [B, slots]; a missing one counts as 1."""
+    weights = columns[weighted.weights]
+    if weighted.separator:
+        texts = tf.strings.split(weights, weighted.separator)
         weights = tf.ragged.map_flat_values(
-            lambda t: tf.strings.to_number(tf.where(tf.equal(t, ""), "1", t)), pieces
+            lambda t: tf.strings.to_number(tf.where(tf.equal(t, ""), "1", t)), texts
         )
     if isinstance(weights, tf.RaggedTensor):
         weights = weights.to_tensor(1.0)
-    return _fit(tf.where(tf.math.is_nan(weights), 1.0, weights), feature.slots, 1.0)
+    known = tf.where(tf.math.is_nan(weights), 1.0, weights)
+    return tensors.fit(tf, known, slots, 1.0)
 
 
 def bucket_ids(texts: tf.Tensor, space: int) -> tf.Tensor:
-    """id = 0 where the text is empty, else 1 + fingerprint64(utf8) mod (space − 1), of any shape."""
+    """id = 0 if the text is empty, else 1 + fingerprint64(utf8) mod (space − 1), of any shape."""
     # The strong hash is another function: fast is FarmHash, as in features.hashing.
     hashed = 1 + tf.strings.to_hash_bucket_fast(texts, space - 1)
     return tf.where(tf.equal(texts, ""), tf.zeros_like(hashed), hashed)
@@ -140,11 +118,14 @@ def table_rows(
     dense: tf.Tensor,
     vocabularies: Vocabularies | None = None,
 ) -> tf.Tensor:
-    """ids [B, S] and dense [B, D] as written → [B, E] int64, the row of each embedded feature's
-    table (spec.embedded_slots).
+    """ids [B, S] and dense [B, D] as written → [B, E] int64, rows of the embedding tables, in the
+    order of spec.embedded_slots.
 
-    Hashed ids are rows already; those of a vocabulary are looked up in it, numbers of bucketized
-    features in their boundaries. `vocabularies` look ids up in place of constants of the graph.
+    Hashed ids are rows already. Ids of a vocabulary are looked up in it, and numbers of bucketized
+    features in their boundaries.
+
+    Args:
+        vocabularies: Look up ids; by default constants of the graph do.
     """
     vocabularies = constant_vocabularies(fitted) if vocabularies is None else vocabularies
     looked_up = [name for name in spec.id_slots if fitted.vocabulary_of(spec, name) is not None]
@@ -179,11 +160,11 @@ def look_up(vocabulary: np.ndarray, ids: tf.Tensor) -> tf.Tensor:
     if not len(vocabulary):
         return tf.minimum(ids, 1)
     known = tf.constant(vocabulary)
-    place = tf.reshape(
+    position = tf.reshape(
         tf.searchsorted(known, tf.reshape(ids, [-1]), out_type=tf.int64), tf.shape(ids)
     )
-    found = tf.equal(tf.gather(known, tf.minimum(place, len(vocabulary) - 1)), ids)
-    return tf.where(tf.equal(ids, 0), ids, tf.where(found, place + 2, 1))
+    found = tf.equal(tf.gather(known, tf.minimum(position, len(vocabulary) - 1)), ids)
+    return tf.where(tf.equal(ids, 0), ids, tf.where(found, position + 2, 1))
 
 
 def weights(spec: Spec, dense: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -191,9 +172,9 @@ def weights(spec: Spec, dense: tf.Tensor) -> dict[str, tf.Tensor]:
     return {name: dense[:, slots.slice] for name, slots in spec.weight_slots.items()}
 
 
-def normalise(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
-    """dense [B, D] as written → [B, numeric features] as the network reads it;
-    features.declarations.Numeric says how.
+def normalize(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
+    """dense [B, D] as written → [B, numeric features]: `missing`, clip, transform and scale as
+    features.kinds.numeric.Numeric describes them.
     """
     numeric = spec.numeric.values()
     x = dense[:, : len(numeric)]
@@ -217,9 +198,7 @@ def normalise(spec: Spec, fitted: Fitted, dense: tf.Tensor) -> tf.Tensor:
 
 
 def _scaling(fitted: Fitted, name: str, scale: str) -> tuple[float, float]:
-    """What is subtracted and what it is divided by then; a number that never varies is divided by
-    1.
-    """
+    """(shift, divisor) of (x − shift) / divisor; the divisor of a constant number is 1."""
     if scale == "none":
         return 0.0, 1.0
     if scale == "standardize":
@@ -231,64 +210,3 @@ def _scaling(fitted: Fitted, name: str, scale: str) -> tuple[float, float]:
 
 def _rows(column: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
     return column.nrows() if isinstance(column, tf.RaggedTensor) else tf.shape(column)[0]
-
-
-def _texts(feature: Categorical | Sequence, column: Column) -> tf.Tensor:
-    """A column as strings [B, at most slots], padded with "". A sequence keeps the last values that
-    are not missing.
-    """
-    if feature.separator:
-        column = tf.strings.split(column, feature.separator)
-    if isinstance(feature, Sequence):
-        ragged = (
-            column if isinstance(column, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(column)
-        )
-        ragged = tf.ragged.boolean_mask(
-            ragged, tf.ragged.map_flat_values(lambda t: tf.not_equal(t, ""), ragged)
-        )
-        return ragged[:, -feature.max_length :].to_tensor("")
-    if column.dtype != tf.string:
-        column = tf.ragged.map_flat_values(tf.strings.as_string, column)
-    if isinstance(column, tf.RaggedTensor):
-        column = column.to_tensor("")
-    texts = column if column.shape.rank == 2 else column[:, tf.newaxis]
-    return texts[:, : feature.slots]
-
-
-def _fit(values: tf.Tensor, slots: int, padding: float) -> tf.Tensor:
-    """[B, any] → [B, slots], cut or padded."""
-    values = values[:, :slots]
-    values = tf.pad(
-        values,
-        [[0, 0], [0, slots - tf.shape(values)[1]]],
-        constant_values=tf.cast(padding, values.dtype),
-    )
-    return tf.ensure_shape(values, [None, slots])
-
-
-def _cross_texts(spec: Spec, cross: Cross, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """The combinations of a cross's parts as features.arrays joins them: [B, product of the parts'
-    lengths], missing ones last.
-    """
-    joined = None
-    for name in cross.of:
-        feature = spec.features.get(name)
-        part = (
-            _texts(feature, columns[feature.column])
-            if isinstance(feature, Categorical)
-            else columns[name][:, tf.newaxis]
-        )
-        text = tf.strings.join([tf.strings.as_string(tf.strings.length(part)), part], ":")
-        text = tf.where(tf.equal(part, ""), "", text)
-        joined = text if joined is None else _pairs(joined, text)
-    order = tf.argsort(tf.cast(tf.equal(joined, ""), tf.int32), axis=1, stable=True)
-    return tf.gather(joined, order, batch_dims=1)
-
-
-def _pairs(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """[B, L], [B, R] → [B, L·R], each left value with each right one, "" where either is missing."""
-    shape = [tf.shape(left)[0], tf.shape(left)[1], tf.shape(right)[1]]
-    left = tf.broadcast_to(left[:, :, tf.newaxis], shape)  # strings.join does not broadcast
-    right = tf.broadcast_to(right[:, tf.newaxis, :], shape)
-    pairs = tf.where(tf.equal(left, "") | tf.equal(right, ""), "", tf.strings.join([left, right]))
-    return tf.reshape(pairs, [shape[0], shape[1] * shape[2]])

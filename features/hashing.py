@@ -1,4 +1,5 @@
-"""The one hash of the project: text → bucket, and the mixed hashes that cut, order and split rows.
+"""The one hash of the project: text → bucket, and the mixed hashes that partition, order and split
+rows.
 
 fingerprint64 is FarmHash's; `tf.strings.to_hash_bucket_fast` computes the same, so the serving
 graph agrees.
@@ -23,6 +24,10 @@ PARTITION, ORDER, SPLIT, SAMPLE, NEGATIVES = (
 def fingerprint64(texts: pa.Array) -> np.ndarray:
     """FarmHash fingerprint64 of each text's UTF-8 bytes: [n] strings → [n] uint64. Null hashes as
     the empty string.
+
+    Example:
+        >>> fingerprint64(pa.array(["ad 7", None])).tolist()
+        [12622456746854749028, 11160318154034397263]
     """
     values = pc.fill_null(texts, "").cast(pa.binary()).to_pylist()
     return np.fromiter(map(farmhash.fingerprint64, values), np.uint64, len(values))
@@ -30,8 +35,8 @@ def fingerprint64(texts: pa.Array) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Hashed:
-    """[n] texts, each distinct one hashed once: `distinct` texts, their `fingerprints` (uint64),
-    and which of them each text is.
+    """[n] texts, each distinct one hashed once: the `distinct` texts, their `fingerprints`
+    (uint64), and `indices` [n] into them.
     """
 
     distinct: pa.Array
@@ -39,10 +44,10 @@ class Hashed:
     indices: np.ndarray
 
     def ids(self, space: int) -> np.ndarray:
-        """id = 0 where the text is empty, else 1 + fingerprint64(utf8) mod (space − 1): [n] int32."""
+        """id = 0 if the text is empty, else 1 + fingerprint64(utf8) mod (space − 1): [n] int32."""
         ids = (1 + self.fingerprints % np.uint64(space - 1)).astype(np.int32)
         ids[pc.equal(self.distinct, "").to_numpy(zero_copy_only=False)] = 0
-        return ids[self.indices]
+        return np.take(ids, self.indices)
 
 
 def hash_texts(texts: pa.Array) -> Hashed:
@@ -54,15 +59,26 @@ def hash_texts(texts: pa.Array) -> Hashed:
 
 
 def bucket_ids(texts: pa.Array, space: int) -> np.ndarray:
-    """id = 0 where the text is null or empty, else 1 + fingerprint64(utf8) mod (space − 1): [n]
-    strings → [n] int32.
+    """id = 0 if the text is null or empty, else 1 + fingerprint64(utf8) mod (space − 1).
+
+    Args:
+        texts: [n] strings.
+        space: The number of ids, 0 among them.
+
+    Returns:
+        [n] int32.
+
+    Example:
+        >>> bucket_ids(pa.array(["ad 7", "", None]), 100).tolist()
+        [48, 0, 0]
     """
     return hash_texts(texts).ids(space)
 
 
 def mix(hashes: np.ndarray, use: np.uint64) -> np.ndarray:
-    """splitmix64 of hash + constant: [n] uint64 → [n] uint64, independent for each `use` (Steele et
-    al., OOPSLA 2014).
+    """splitmix64 of hash + constant: [n] uint64 → [n] uint64, independent for each `use`.
+
+    Steele et al., Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
     """
     with np.errstate(over="ignore"):
         z = hashes + use

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from features.declarations import Name
-from features.settings import Duration, Settings
+from features.settings import Duration, Name, Settings
 
 
 class Valued(Settings):
-    """A label from a number: `value` names its column, `of` a second one that it is divided by.
+    """A label from a number. Numbers below 0 are refused: −1 means unknown.
 
-    With `at_least` the label is binary: 1 where the number reaches it. Else the label is the number
-    itself, cut to `clip` = [low, high], then `transform`ed. Numbers below 0 are refused: −1 means
-    unknown.
+    Args:
+        value: The number's column.
+        of: A second column, which the number is divided by.
+        at_least: Makes the label binary: 1 if the number reaches it. Otherwise the label is the
+            number itself.
+        clip: [low, high], which the number is clipped to.
+        transform: "log1p" is log(1 + x), after clipping.
     """
 
     value: str | None = None
@@ -27,18 +31,20 @@ class Valued(Settings):
 
     @model_validator(mode="after")
     def _check_value(self) -> Self:
-        given = [k for k in ("of", "at_least", "clip") if getattr(self, k) is not None] + [
-            "transform"
-        ] * (self.transform != "none")
+        given = [k for k in ("of", "at_least", "clip") if getattr(self, k) is not None]
+        if self.transform != "none":
+            given.append("transform")
         if given and self.value is None:
             raise ValueError(f"{given[0]} is for labels from a number: name its column in value")
         if self.at_least is not None and (self.clip or self.transform != "none"):
             raise ValueError(
-                "clip and transform shape a number, but at_least makes the label binary: give one or the other"
+                "clip and transform shape a number, but at_least makes the label binary: give "
+                "one or the other"
             )
         if self.clip and not 0 <= self.clip[0] < self.clip[1]:
             raise ValueError(
-                f"clip = {list(self.clip)} must be [low, high] with 0 ≤ low < high: a label below 0 means unknown"
+                f"clip = {list(self.clip)} must be [low, high] with 0 ≤ low < high: a label "
+                "below 0 means unknown"
             )
         return self
 
@@ -49,12 +55,19 @@ class Valued(Settings):
 
 
 class EventLabel(Valued):
-    """1 if an event of the stream `event` happened `within` the window, counted from the impression
-    or from label `after`.
+    """A label from the events of a stream: 1 if one happened inside a window after the impression.
 
-    With `value` it comes from the numbers of the events inside the window: the `take` of them (the
-    first event's, the last's, their sum, the largest); 0 without an event. `within` may be left out
-    `after` a label of the same stream: the very event of that label is meant.
+    Args:
+        event: The stream of events.
+        within: The length of the window, as in "30m". It may be left out if `after` is a label of
+            the same stream: the event of that label counts.
+        after: A label at whose event the window starts, instead of at the impression.
+        take: With `value`, which number counts of the events inside the window: the first event's,
+            the last's, their sum or the largest. Without an event it is 0.
+
+    Example:
+        >>> EventLabel(event="clicks", within="30m").window
+        datetime.timedelta(seconds=1800)
     """
 
     event: str
@@ -70,18 +83,24 @@ class EventLabel(Valued):
             )
         if self.within is None and self.after is None:
             raise ValueError(
-                "within is missing: how long after the impression an event still counts, as in '30m'"
+                "within is missing: how long after the impression an event still counts, as in "
+                "'30m'"
             )
         return self
 
     @property
     def window(self) -> timedelta:
+        """The length of the window; 0 if `within` is left out."""
         return self.within if self.within is not None else timedelta(0)
 
 
 class ColumnLabel(Settings):
-    """1 if the column's text `equals` the given one, or one of those given, 0 if it does not, −1
-    (unknown) if it is missing.
+    """A label from a text column: 1 if the text `equals` the given one, or one of those given, 0 if
+    it does not, −1 (unknown) if it is missing.
+
+    Example:
+        >>> ColumnLabel(column="income", equals=[">50K", ">50K."]).is_number
+        False
     """
 
     column: str
@@ -89,11 +108,12 @@ class ColumnLabel(Settings):
 
     @property
     def is_number(self) -> bool:
+        """False: the label is 0 or 1."""
         return False
 
 
 class ValueLabel(Valued):
-    """A label from a number column of the impression itself; −1 (unknown) where it is missing."""
+    """A label from a number column of the impression itself; −1 (unknown) if it is missing."""
 
     value: str
 
@@ -111,7 +131,7 @@ def _label_kind(label: Any) -> str:
     )
 
 
-# Told apart before any is tried: a mistake then has one error, not one for each kind.
+# The keys decide which class validates a label: a mistake then has one error, not three.
 Label = Annotated[
     Annotated[EventLabel, Tag("EventLabel")]
     | Annotated[ColumnLabel, Tag("ColumnLabel")]
@@ -121,15 +141,24 @@ Label = Annotated[
 
 
 class Task(Settings):
-    """A prediction target: the probability of a binary label or the value of a numeric one; over
-    all rows, or over its sample space, the rows whose label `given` is 1.
+    """A prediction target: the probability of a binary label or the value of a numeric one.
 
-    `joint` names the probability of the whole chain, p(given and label): p_ctcvr for tasks ctr and
-    cvr. With `label_is_joint` the label is that of the joint itself, known on all rows, where it is
-    otherwise 1 if both given and label are. `threshold` is where precision, recall and accuracy
-    cut. `positive_weight` multiplies the loss of rows of label 1; scores undo it. `calibrate` maps
-    the scores of the task and of its joint to the rates of held-out training rows. A number's
-    `loss` is the squared error or Huber's, linear beyond `huber_delta`.
+    Args:
+        label: The label that is predicted.
+        given: The label whose positive rows are the task's sample space; by default all rows.
+        joint: The name of p(given and label), as ctcvr for tasks ctr and cvr.
+        label_is_joint: The label is that of the joint itself, known on all rows. Otherwise the
+            joint's label is 1 if both `given` and `label` are.
+        threshold: The score from which on precision, recall and accuracy count a row as positive.
+        positive_weight: Multiplies the loss of rows with label 1; scores undo it.
+        calibrate: Maps the scores of the task and of its joint to the rates of held-out training
+            rows.
+        loss: Cross entropy for binary labels; "mse" or "huber" for numbers.
+        huber_delta: The error beyond which Huber's loss is linear.
+
+    Example:
+        >>> Task(label="convert", given="click").threshold
+        0.5
     """
 
     label: str
@@ -141,3 +170,11 @@ class Task(Settings):
     calibrate: Literal["isotonic", "platt"] | None = None
     loss: Literal["cross_entropy", "mse", "huber"] | None = None
     huber_delta: float = Field(1.0, gt=0)
+
+
+def parent_task(tasks: Mapping[str, Task], name: str) -> str | None:
+    """The task whose label is the sample space of the named one; None if that is all rows."""
+    given = tasks[name].given
+    if given is None:
+        return None
+    return next((n for n, task in tasks.items() if n != name and task.label == given), None)

@@ -65,9 +65,8 @@ def columns(spec: Spec) -> list[ArrayKey]:
     """
     keys = []
     for name, slots in spec.id_slots.items():
-        feature = spec.features[name]
-        is_list = slots.length > 1 or getattr(feature, "max_length", None) is not None
-        buckets = getattr(feature, "buckets", None)
+        embedding = spec.embedded[name]
+        is_list = slots.length > 1 or embedding.is_list
         keys.append(
             ArrayKey(
                 name,
@@ -75,7 +74,7 @@ def columns(spec: Spec) -> list[ArrayKey]:
                 slots,
                 shape=None if is_list else (),
                 present=slots if is_list else None,
-                domain=(0, buckets - 1) if buckets else None,
+                domain=(0, embedding.rows - 1) if embedding.rows else None,
             )
         )
         if name in spec.weight_slots:

@@ -1,6 +1,4 @@
-"""manifest.json, which says what a preprocessed directory holds: what the pipeline and its readers
-agree on.
-"""
+"""manifest.json: what a preprocessed directory holds, written by the pipeline for its readers."""
 
 from __future__ import annotations
 
@@ -14,8 +12,10 @@ VERSION = 3  # of the files of a preprocessed directory
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a preprocessed directory. Raises FunnelError when it is absent or of another
-    version.
+    """The manifest of a preprocessed directory.
+
+    Raises:
+        FunnelError: It is absent or has another version.
     """
     path = directory / "manifest.json"
     try:
@@ -27,6 +27,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     found = manifest.get("version", 1) if isinstance(manifest, dict) else None
     if found != VERSION:
         raise FunnelError(
-            f"{path}: is of version {found}, this program reads {VERSION}; run `funnel preprocess` again"
+            f"{path}: has version {found}, but this program reads version {VERSION}; "
+            "run `funnel preprocess` again"
         )
-    return manifest
+    found_manifest: dict[str, Any] = manifest
+    return found_manifest

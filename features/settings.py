@@ -1,4 +1,4 @@
-"""The base of every configuration model: frozen, unknown keys refused, errors that name the key."""
+"""The base of every section of the configuration: frozen, strict about keys, clear in errors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     ValidationError,
     model_validator,
@@ -17,12 +18,19 @@ from pydantic import (
 
 from features.errors import FunnelError, nearest
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]  # also a key of the tf.Example
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}  # seconds, longest first
 
 
 def parse_duration(value: Any) -> timedelta:
-    """'30m' → timedelta. Accepts whole numbers of d, h, m or s; raises ValueError for anything
-    else.
+    """A whole number of d, h, m or s as a timedelta.
+
+    Raises:
+        ValueError: It is anything else.
+
+    Example:
+        >>> parse_duration("30m")
+        datetime.timedelta(seconds=1800)
     """
     if isinstance(value, timedelta):
         return value
@@ -33,7 +41,12 @@ def parse_duration(value: Any) -> timedelta:
 
 
 def format_duration(value: timedelta) -> str:
-    """timedelta → '30m', in the longest unit that is exact."""
+    """The text of a duration, in the longest unit that is exact.
+
+    Example:
+        >>> format_duration(timedelta(minutes=90))
+        '90m'
+    """
     seconds = int(value.total_seconds())
     unit = next((u for u, size in UNITS.items() if seconds and seconds % size == 0), "s")
     return f"{seconds // UNITS[unit]}{unit}"
@@ -43,13 +56,13 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer
 
 
 def microseconds(value: timedelta) -> int:
-    """The unit of every time in this project."""
+    """Microseconds, the unit of every time in this project."""
     return value // timedelta(microseconds=1)
 
 
 class Settings(BaseModel):
-    """A section of the configuration. Frozen; refuses keys that it does not know and names the
-    nearest one.
+    """A section of the configuration. It is frozen and refuses unknown keys, naming the nearest
+    known one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -65,8 +78,14 @@ class Settings(BaseModel):
 
     @classmethod
     def parse(cls, data: Any, where: str = "") -> Self:
-        """Validates `data`. Raises FunnelError with one line for each mistake, its key written as
-        `where.key`.
+        """Validates `data`.
+
+        Args:
+            data: The section as TOML or JSON has it.
+            where: The section's name, which errors put before its keys.
+
+        Raises:
+            FunnelError: With one line for each mistake.
         """
         try:
             return cls.model_validate(data)
@@ -85,17 +104,17 @@ def _explain(error: Any, data: Any, where: str) -> str:
     return f"{path or 'configuration'}{shown}: {message}"
 
 
-def _named(place: tuple[str | int, ...], data: Any, *, missing: bool) -> list[str]:
-    """The parts of a place that are found in the input, and what is missing there: pydantic puts
-    the tag of a union between.
+def _named(location: tuple[str | int, ...], data: Any, *, missing: bool) -> list[str]:
+    """The keys of a location that are in the input, and the missing one: pydantic adds the tags of
+    unions to a location.
     """
-    found, at = [], data
-    for part in place:
-        if (isinstance(at, dict) and part in at) or (
-            isinstance(at, list) and isinstance(part, int)
-        ):
+    found: list[str] = []
+    at: Any = data
+    for part in location:
+        position = isinstance(at, list) and isinstance(part, int)
+        if position or (isinstance(at, dict) and part in at):
             at = at[part]
-        elif not (missing and part == place[-1]):
+        elif not (missing and part == location[-1]):
             continue
         found.append(str(part))
     return found

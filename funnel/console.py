@@ -1,6 +1,4 @@
-"""What the user sees: one line a stage, progress bars, tables; and TensorFlow's start-up lines kept
-away.
-"""
+"""The screen: progress bars, tables, values; and TensorFlow without its start-up lines."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 @contextmanager
 def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
-    """A bar that lasts as long as the block; gives update(done, total, losses or nothing)."""
+    """A bar that lasts as long as the block; gives update(done, total, losses=None)."""
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(),
@@ -47,7 +45,7 @@ def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table; numbers are shown to four digits, None as a dash."""
+    """Prints a table. Numbers are shown to four digits, None as a dash."""
     shown = Table(title=title, title_justify="left", title_style="bold")
     for number, name in enumerate(header):
         shown.add_column(name, justify="right" if number else "left")
@@ -57,7 +55,12 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -
 
 
 def text(value: object) -> str:
-    """A value as a person reads it."""
+    """A value as people read it.
+
+    Example:
+        >>> text(0.71234567), text(1234567), text(None)
+        ('0.7123', '1,234,567', '–')
+    """
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -70,8 +73,9 @@ def text(value: object) -> str:
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow without its start-up lines, some of which come before its own logging can
-    be told to be quiet.
+    """Imports TensorFlow without its start-up lines.
+
+    Some of them come before its logging can be configured, so stderr is closed meanwhile.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

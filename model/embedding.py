@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from features.declarations import Embedded
 from features.fitted import Fitted
+from features.kinds.base import Embedding
 from features.spec import Spec
 
 RANGE = 0.05  # rows start uniform in ±RANGE
@@ -104,7 +104,7 @@ class Embeddings(tf.Module):
             )
             draw(self.tables[str(dim)].variable, [seed, number])
 
-    def members(self, dim: int | str) -> dict[str, Embedded]:
+    def members(self, dim: int | str) -> dict[str, Embedding]:
         """The features of that dimension."""
         return {name: f for name, f in self.spec.embedded.items() if f.dim == int(dim)}
 
@@ -126,7 +126,7 @@ class Embeddings(tf.Module):
     def _trains_missing(self, owner: str) -> bool:
         """Whether a single feature reads the owner's rows: lists leave row 0 out."""
         readers = [f for name, f in self.spec.embedded.items() if self.spec.owner(name) == owner]
-        return any(feature.max_length is None for feature in readers)
+        return any(not feature.is_list for feature in readers)
 
     def places(self, columns: Columns) -> list[tf.Tensor]:
         """The rows of each table that a batch reads, [B, E of its dimension]."""
@@ -150,30 +150,29 @@ class Embeddings(tf.Module):
                 members.items(), tf.split(own, lengths, 1), tf.split(rows, lengths, 1), strict=True
             )
             for (name, feature), values, piece in pieces:
-                single = feature.max_length is None
                 fields[name] = (
-                    piece[:, 0]
-                    if single
-                    else pool(piece, values, feature.pooling, columns.weights.get(name))
+                    pool(piece, values, feature.pooling, columns.weights.get(name))
+                    if feature.is_list
+                    else piece[:, 0]
                 )
-                if feature.kind == "sequence":
+                if feature.in_order:
                     sequences[name] = History(piece, values > 0)
         fields = {name: fields[name] for name in self.spec.embedded}
-        products = {
-            name: fields[product.of[0]] * fields[product.of[1]]
-            for name, product in self.spec.products.items()
+        combined = {
+            name: feature.combine(*(fields[part] for part in feature.combines))
+            for name, feature in self.spec.combined.items()
         }
         flat = [
             *self._side_by_side(fields, dict(zip(self.tables, embedded, strict=True))),
-            *products.values(),
+            *combined.values(),
             columns.numbers,
         ]
-        return Inputs(tf.concat(flat, 1), fields | products, sequences)
+        return Inputs(tf.concat(flat, 1), fields | combined, sequences)
 
     def _layout(self, name: str) -> tuple[str, bool]:
         """(the table, whether the feature is single)."""
         feature = self.spec.embedded[name]
-        return str(feature.dim), feature.max_length is None
+        return str(feature.dim), not feature.is_list
 
     def _side_by_side(
         self, fields: dict[str, tf.Tensor], embedded: dict[str, tf.Tensor]
@@ -245,7 +244,7 @@ def row_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], in
 def flat_columns(spec: Spec) -> list[tuple[str, int]]:
     """What each column of Inputs.flat is: (feature, component)."""
     dims = {name: f.dim for name, f in spec.embedded.items()} | {
-        name: spec.features[p.of[0]].dim for name, p in spec.products.items()
+        name: spec.embedded[f.combines[0]].dim for name, f in spec.combined.items()
     }
     return [(name, i) for name, dim in dims.items() for i in range(dim)] + [
         (name, 0) for name in spec.numeric

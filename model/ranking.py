@@ -69,7 +69,7 @@ class RankingModel(tf.Module):
         """
         spec, fitted = self.spec, self.fitted
         rows = graph.table_rows(spec, fitted, ids, dense, vocabularies)
-        return Columns(rows, graph.normalise(spec, fitted, dense), graph.weights(spec, dense))
+        return Columns(rows, graph.normalize(spec, fitted, dense), graph.weights(spec, dense))
 
     def places(self, columns: Columns) -> list[tf.Tensor]:
         """The rows of each of `tables` that a batch reads, [B, E of its dimension]."""

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from features.declarations import Embedded
 from features.fitted import Fitted
+from features.kinds.base import Embedding
 from features.spec import Spec
 from model.embedding import Columns, Embeddings, Table, pool, row_ranges
 
@@ -77,13 +77,13 @@ def wide_ranges(spec: Spec, fitted: Fitted, dim: int) -> tuple[dict[str, int], i
 
 
 def _terms(
-    members: dict[str, Embedded], values: tf.Tensor, rows: tf.Tensor, columns: Columns
+    members: dict[str, Embedding], values: tf.Tensor, rows: tf.Tensor, columns: Columns
 ) -> list[tf.Tensor]:
     """[B, heads] of the single features together, and of each list; values [B, E, heads], rows [B,
     E].
     """
     lengths = [feature.slots for feature in members.values()]
-    single = np.repeat([feature.max_length is None for feature in members.values()], lengths)
+    single = np.repeat([not feature.is_list for feature in members.values()], lengths)
     if single.all():
         return [tf.reduce_sum(values, 1)]
     terms = (
@@ -97,5 +97,5 @@ def _terms(
     return terms + [
         pool(piece, own, "mean", columns.weights.get(name))
         for (name, f), piece, own in pieces
-        if f.max_length is not None
+        if f.is_list
     ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from funnel.cli import main
+from funnel.cli.main import main
 
 MODEL = """
 run = "{folder}/run"

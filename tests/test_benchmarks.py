@@ -14,7 +14,7 @@ PEER = "import json\nprint('noise')\nprint(json.dumps({'rows_per_second': 1000.0
 
 
 def run(program, *flags):
-    """The program as a user starts it: by its path, from another directory and without PYTHONPATH."""
+    """The program as a user starts it: by path, from another directory, without PYTHONPATH."""
     command = [sys.executable, str(ROOT / "benchmarks" / program), *flags]
     return subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=600)
 
@@ -62,8 +62,8 @@ def test_pipeline_measures_one_thing_when_asked_and_says_what_it_leaves_out():
     done = run("pipeline.py", "--quick", "--only", "tft", "--tft", "/nowhere/python")
     assert last_line(done) == {}
     assert (
-        "/nowhere/python is not there, so TensorFlow Transform is left out; `make bench-peers` makes it"
-        in done.stdout
+        "/nowhere/python is not there, so TensorFlow Transform is left out; `make bench-peers` "
+        "makes it" in done.stdout
     )
 
 

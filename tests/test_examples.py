@@ -27,7 +27,7 @@ def test_own_logs_take_about_25_lines():
 
 
 def run(example, folder, **files):
-    """(manifest, statistics) of an example's preprocessing; `files` replace what it reads, by key."""
+    """(manifest, statistics) of an example's preprocessing; `files` replace its files, by key."""
     overrides = [
         f"run={folder}/run",
         *(f"{key.replace('__', '.')}={path}" for key, path in files.items()),
@@ -77,7 +77,7 @@ def test_census_is_reconciled(census):
     ],
 )
 def test_census_reaches_the_published_auc(census, tmp_path, sharing):
-    from funnel.training import Run
+    from funnel.stages.training import Run
 
     run = Run(
         load(ROOT / "examples" / "census.toml", [f"model.sharing={sharing}"]),

@@ -9,7 +9,7 @@ import pytest
 
 from features.errors import FunnelError
 from funnel.config.config import load
-from funnel.training import Run
+from funnel.stages.training import Run
 from model.funnels import FUNNELS
 from model.sharing import SHARING
 from pipeline.job import preprocess
@@ -105,11 +105,13 @@ def test_one_file_serves_every_funnel_but_the_triangle():
     [
         (
             "model.sharing=mose",
-            "model.sharing: mose reads a sequence, but no feature has kind = 'sequence': declare one",
+            "model.sharing: mose reads a sequence, but no feature has kind = 'sequence': declare "
+            "one",
         ),
         (
             "model.funnel=esm2",
-            "model.funnel = 'esm2' needs three tasks: one of the click, and those of the action and of the purchase",
+            "model.funnel = 'esm2' needs three tasks: one of the click, and those of the action "
+            "and of the purchase",
         ),
     ],
 )

@@ -34,26 +34,28 @@ def make(**changes):
     return Spec.parse({"features": KINDS, "labels": LABELS, "tasks": TASKS} | changes)
 
 
-def places(slots):
+def positions(slots):
     return {name: (s.start, s.length) for name, s in slots.items()}
 
 
 def test_slots_of_every_kind():
     spec = make()
-    assert places(spec.id_slots) == {
-        "user": (0, 1), "item": (1, 1), "shop": (2, 1), "position": (3, 1), "tags": (4, 3), "recent": (7, 4), "hour": (11, 1)
+    assert positions(spec.id_slots) == {
+        "user": (0, 1), "item": (1, 1), "shop": (2, 1), "position": (3, 1), "tags": (4, 3),
+        "recent": (7, 4), "hour": (11, 1),
     }  # fmt: skip
-    assert places(spec.dense_slots) == {"price": (0, 1), "age": (1, 1)}
-    assert places(spec.weight_slots) == {"tags": (2, 3)}
+    assert positions(spec.dense_slots) == {"price": (0, 1), "age": (1, 1)}
+    assert positions(spec.weight_slots) == {"tags": (2, 3)}
     assert (spec.ids_width, spec.dense_width) == (12, 5)
     assert spec.embedded_slots["age"].start == 12  # beside the ids, in the model's graph
-    assert list(spec.products) == ["user_x_item"]
+    assert list(spec.combined) == ["user_x_item"]
 
 
 def test_columns_of_every_kind():
     spec = make()
     assert spec.columns == {
-        "user": "text", "item": "text", "shop": "text", "position": "integer", "tags": "texts", "tag_weights": "numbers",
+        "user": "text", "item": "text", "shop": "text", "position": "integer",
+        "tags": "texts", "tag_weights": "numbers",
         "recent_items": "texts", "ts": "time", "price": "number", "age": "number",
     }  # fmt: skip
     assert spec.served == {"position": 0}
@@ -62,7 +64,7 @@ def test_columns_of_every_kind():
     assert spec.paired == {"tag_weights": "tags"}
 
 
-def test_who_shares_a_table_codes_as_its_owner():
+def test_a_feature_that_shares_inherits_its_owners_encoding():
     recent = make().features["recent"]
     assert (recent.min_count, recent.dim) == (5, 4)
     assert make().owner("recent") == "item"
@@ -141,7 +143,7 @@ def test_a_feature_that_is_refused(feature, match):
 def test_names_that_the_layouts_keep(name):
     with pytest.raises(
         FunnelError,
-        match=rf"features\.{name}: the tf.Example keeps .* give the feature another name",
+        match=rf"features\.{name}: '{name}' is a reserved tf.Example key: rename the feature",
     ):
         make(features=KINDS | {name: {"kind": "numeric"}})
 
@@ -240,7 +242,8 @@ def test_a_column_label_of_several_texts():
     [
         (
             {"label": "dwell", "loss": "cross_entropy"},
-            r"tasks\.t\.loss = 'cross_entropy', but the label 'dwell' is a number: its loss is mse or huber",
+            r"tasks\.t\.loss = 'cross_entropy', but the label 'dwell' is a number: its loss is "
+            r"mse or huber",
         ),
         (
             {"label": "click", "loss": "mse"},
@@ -264,7 +267,8 @@ def test_a_column_label_of_several_texts():
         ),
         (
             {"label": "dwell", "positive_weight": 2},
-            r"tasks\.t\.positive_weight is for a label of 0 and 1, but 'dwell' is a number: remove it",
+            r"tasks\.t\.positive_weight is for a label of 0 and 1, but 'dwell' is a number: "
+            r"remove it",
         ),
         ({"label": "dwell", "threshold": 0.2}, r"tasks\.t\.threshold is for a label of 0 and 1"),
         (
@@ -285,7 +289,8 @@ def test_a_column_label_of_several_texts():
         ),
         (
             {"label": "convert", "given": "dwell"},
-            r"tasks\.t\.given = 'dwell' is a number: a sample space is where a label of 0 and 1 is 1; .*at_least",
+            r"tasks\.t\.given = 'dwell' is a number: a sample space is where a label of 0 and 1 "
+            r"is 1; .*at_least",
         ),
         (
             {"label": ["convert"], "given": "click"},

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import arrays, graph
+from features.declarations import input_name
 from features.errors import FunnelError
 from features.fitted import Fitted
 from features.hashing import bucket_ids
-from features.spec import Spec, input_name
+from features.spec import Spec
 
 SPEC = Spec.parse(
     {
@@ -251,7 +252,7 @@ def test_normalise_on_paper():
     fitted = Fitted(
         moments={"a": (0.5, 0.25), "b": (3.0, 2.0), "d": (3.0, 0.0)}, ranges={"e": (10.0, 20.0)}
     )
-    result = graph.normalise(spec, fitted, dense)
+    result = graph.normalize(spec, fitted, dense)
     np.testing.assert_allclose(
         result, [[2.0, 2.0, 4.0, 0.0, 0.5], [-2.0, 0.0, 0.0, 1.0, 1.0]], atol=1e-6
     )

@@ -53,8 +53,8 @@ def without(base, *names):
 
 def test_golden_slots():
     spec = make()
-    places = {name: (slots.start, slots.length) for name, slots in spec.id_slots.items()}
-    assert places == {
+    positions = {name: (slots.start, slots.length) for name, slots in spec.id_slots.items()}
+    assert positions == {
         "user": (0, 1),
         "tags": (1, 3),
         "words": (4, 2),
@@ -192,13 +192,19 @@ def test_a_tampered_file(tmp_path, tamper, match):
 def test_a_file_that_is_no_spec(tmp_path, content):
     with pytest.raises(
         FunnelError,
-        match=r"spec\.json: cannot be read as spec\.json \(.*No such file.*\); run `funnel preprocess` first",
+        match=(
+            r"spec\.json: cannot be read as spec\.json \(.*No such file.*\); run `funnel "
+            r"preprocess` first"
+        ),
     ):
         Spec.load(tmp_path / "spec.json")
     (tmp_path / "spec.json").write_bytes(content)
     with pytest.raises(
         FunnelError,
-        match=r"spec\.json: (cannot be read as spec\.json|holds no object of declarations).*run `funnel preprocess`",
+        match=(
+            r"spec\.json: (cannot be read as spec\.json|holds no object of declarations).*run "
+            r"`funnel preprocess`"
+        ),
     ):
         Spec.load(tmp_path / "spec.json")
 
@@ -211,7 +217,8 @@ def test_a_file_that_is_no_spec(tmp_path, content):
     [
         (
             {"kind": "categorical"},
-            r"^features\.user: give one of buckets, vocabulary, min_count and shares \(given: none\)$",
+            r"^features\.user: give one of buckets, vocabulary, min_count and shares \(given: "
+            r"none\)$",
         ),
         (
             {"kind": "categorical", "buckets": 1},
@@ -253,9 +260,13 @@ def test_a_file_that_is_no_spec(tmp_path, content):
         ({"kind": "numeric", "dim": 4}, r"^features\.user: unknown key 'dim': "),
         (
             {"kind": "number"},
-            r"^features\.user: .*'number'.* 'categorical', 'sequence', .*'product'",
+            r"^features\.user: kind = 'number' is unknown: did you mean 'numeric'\? known: "
+            r"bucketized, categorical, cross, numeric, product, sequence, time",
         ),
-        ({"buckets": 9}, r"^features\.user: .*'kind'"),
+        (
+            {"buckets": 9},
+            r"^features\.user: 'kind' is missing: give one of categorical, .*, product",
+        ),
         (5, r"^features\.user = 5: "),
         (
             {"kind": "cross", "of": ["a"], "buckets": 9},
@@ -270,19 +281,21 @@ def test_a_feature_that_is_refused(feature, match):
 def test_crosses():
     cross = {"kind": "cross", "buckets": 9}
     fails(
-        r"features\.x\.of names 'price', a numeric feature: a cross is of categorical ones",
+        r"features\.x\.of names 'price', a numeric feature: a cross combines categorical ones",
         features=FEATURES | {"x": cross | {"of": ["user", "price"]}},
     )
     chained = FEATURES | {"x": cross | {"of": ["user", "user_x_device"]}}
     fails(r"features\.x\.of names 'user_x_device', a cross feature", features=chained)
     many = FEATURES | {"x": cross | {"of": ["user", "tags"]}}
     fails(
-        r"features\.x crosses the multi-valued 'tags': give max_length, how many pairs are kept",
+        r"features\.x crosses the multi-valued 'tags': give max_length, how many combinations "
+        r"are kept",
         features=many,
     )
     listed = FEATURES | {"x": cross | {"of": ["user", "raw_tags"]}}
     fails(
-        r"features\.tags reads column 'raw_tags' as texts, features\.x as text: it holds one of them",
+        r"features\.tags reads column 'raw_tags' as texts, features\.x as text: it holds one of "
+        r"them",
         features=listed,
     )
 
@@ -319,11 +332,13 @@ def test_no_section_is_empty(section):
     [
         (
             {"event": "clicks"},
-            r"^labels\.click: within is missing: how long after the impression an event still counts, as in '30m'$",
+            r"^labels\.click: within is missing: how long after the impression an event still "
+            r"counts, as in '30m'$",
         ),
         (
             {"event": "clicks", "within": "30"},
-            r"^labels\.click\.within = '30': must be a whole number and a unit \(d, h, m or s\), as in '30m'$",
+            r"^labels\.click\.within = '30': must be a whole number and a unit \(d, h, m or s\), "
+            r"as in '30m'$",
         ),
         (
             {"event": "clicks", "withn": "30m"},
@@ -354,7 +369,8 @@ def test_no_section_is_empty(section):
         ),
         (
             {"column": "user"},
-            r"labels\.click and features\.user both read the column 'user': a label may not be a feature; remove the feature",
+            r"labels\.click and features\.user both read the column 'user': a label may not be a "
+            r"feature; remove the feature",
         ),
         ({"column": "raw_tags"}, r"labels\.click and features\.tags both read"),
         ({"column": "device"}, r"labels\.click and features\.user_x_device both read"),
@@ -367,7 +383,10 @@ def test_a_label_that_is_refused(label, match):
 
 @pytest.mark.parametrize("name", ["ids", "dense", "id", "weight"])
 def test_names_that_the_layout_keeps_for_itself(name):
-    match = rf"labels\.{name}: the tf\.Example keeps ids, dense, id, weight for itself: give the label another name"
+    match = (
+        rf"labels\.{name}: '{name}' is a reserved tf\.Example key: rename the label "
+        r"\(reserved: ids, dense, id, weight\)"
+    )
     fails(match, labels=LABELS | {name: {"column": "zzz"}})
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from features.errors import FunnelError
-from funnel import stages
 from funnel.config.config import load
+from funnel.stages.export import export
+from funnel.stages.logs import preprocess, simulate
+from funnel.stages.train import train
 
 EXAMPLE = Path(__file__).parents[1] / "examples/demo.toml"
 WEIGHTS = ["tasks.ctr.positive_weight=5", "tasks.cvr.positive_weight=3"]
@@ -51,17 +53,17 @@ def configure(folder: Path, changes: list[str]):
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("calibration")
-    stages.simulate(configure(folder, []))
+    simulate(configure(folder, []))
     return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_scores_are_rates(simulated, case):
-    from funnel.training import Run
+    from funnel.stages.training import Run
 
     config = configure(simulated, [*CASES[case], f"run={simulated}/{case}"])
-    stages.preprocess(config)
+    preprocess(config)
     run = Run(config)
     run.train()
     results = run.estimator.evaluate(run.eval_input)
@@ -89,9 +91,9 @@ def test_an_export_is_calibrated_too(simulated):
     they do not.
     """
     config = configure(simulated, [*CASES["platt"], f"run={simulated}/exported", "train.steps=20"])
-    stages.preprocess(config)
-    stages.train(config)
-    stages.export(config)
+    preprocess(config)
+    train(config)
+    export(config)
     assert (config.model_dir / "calibration.json").exists()
     assert len(list(config.export_dir.iterdir())) == 1
 
@@ -101,9 +103,9 @@ def test_too_few_positives_are_refused(simulated):
     config = configure(
         simulated, ["tasks.cvr.calibrate=isotonic", "train.held_out=0.001", f"run={simulated}/few"]
     )
-    stages.preprocess(config)
+    preprocess(config)
     with pytest.raises(
         FunnelError,
         match=r"tasks.cvr.calibrate = 'isotonic': the held-out rows hold about \d+ positives",
     ):
-        stages.train(config)
+        train(config)

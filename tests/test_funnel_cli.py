@@ -9,6 +9,7 @@ import pytest
 from pipeline_logs import write_jsonl, write_logs
 
 from funnel.cli import main as cli
+from funnel.cli.arguments import COMMANDS, overrides, parser
 from funnel.config import config
 from pipeline.config import Dates
 
@@ -105,7 +106,8 @@ def test_simulate_and_preprocess(capsys):
     [
         (
             ["preprocess", "none.toml"],
-            "none.toml: cannot be read (No such file or directory); copy examples/ads.toml to begin",
+            "none.toml: cannot be read (No such file or directory); copy examples/ads.toml to "
+            "begin",
         ),
         (
             ["preprocess", "my.toml", "--set", "logs.clicks.mising=[]"],
@@ -134,7 +136,8 @@ def test_simulate_and_preprocess(capsys):
         ),
         (
             ["inspect", "nowhere"],
-            "nowhere: holds neither data/manifest.json nor summary.json, so it is no run's directory",
+            "nowhere: holds neither data/manifest.json nor summary.json, so it is not a run's "
+            "directory",
         ),
         (
             ["inspect", "my.toml", "--", "--runner=x"],
@@ -172,7 +175,7 @@ def test_debug_shows_the_traceback(capsys):
         assert "none.toml: cannot be read" in err
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_holds_an_example(capsys, command):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
@@ -207,7 +210,7 @@ def test_arguments_for_beam(folder, capsys):
     err = fails(
         capsys, "NoSuchRunner", "preprocess", "my.toml", "--", "--runner=NoSuchRunner", code=1
     )
-    assert "(--debug shows where)" in err
+    assert "(--debug shows the traceback)" in err
     assert (folder / "run" / "data" / "kept").exists()
     assert [p.name for p in (folder / "run").iterdir() if "data" in p.name] == ["data"]
 
@@ -224,7 +227,7 @@ def test_arguments_for_beam(folder, capsys):
 )
 def test_flags_are_texts(arguments, key, value):
     loaded = config.load(
-        Path("my.toml"), cli._overrides(cli.parser().parse_args(["run", "my.toml", *arguments]))
+        Path("my.toml"), overrides(parser().parse_args(["run", "my.toml", *arguments]))
     )
     assert getattr(loaded.sections, key) == value
 

@@ -1,4 +1,4 @@
-"""The configuration file: what it means, what it refuses, and that the resolved one means the same."""
+"""The configuration file: its meaning, its errors, and that the resolved one means the same."""
 
 import tomllib
 from pathlib import Path
@@ -61,7 +61,10 @@ def test_run_and_the_simulations_directory(tmp_path):
 def test_what_is_no_toml(tmp_path):
     with pytest.raises(
         FunnelError,
-        match=r"none\.toml: cannot be read \(No such file or directory\); copy examples/ads\.toml to begin",
+        match=(
+            r"none\.toml: cannot be read \(No such file or directory\); copy "
+            r"examples/ads\.toml to begin"
+        ),
     ):
         config.load(tmp_path / "none.toml")
     with pytest.raises(FunnelError, match=r"cannot be read \(Is a directory\)"):
@@ -160,7 +163,8 @@ def test_a_split_by_time_needs_times(tmp_path):
         eval = { last = "1d" }
     """
     fails(
-        r"split\.eval\.last splits by time: name the time column in logs\.table\.time, or give a fraction",
+        r"split\.eval\.last splits by time: name the time column in logs\.table\.time, or give a "
+        r"fraction",
         tmp_path,
         text,
     )
@@ -211,7 +215,8 @@ def test_overrides(tmp_path):
         ("rn=x", r"^--set rn=x: unknown section 'rn': did you mean 'run'\?$"),
         (
             "features.user.buckets.x=5",
-            r"^--set features\.user\.buckets\.x=5: features\.user\.buckets is 100, which holds no keys$",
+            r"^--set features\.user\.buckets\.x=5: features\.user\.buckets is 100, which holds "
+            r"no keys$",
         ),
         (
             "features.user.bucket=5",
@@ -250,3 +255,10 @@ def test_the_resolved_configuration_means_the_same(tmp_path, monkeypatch):
 )
 def test_every_example_is_valid(path):
     assert config.load(path).preprocess.spec.tasks
+
+
+def test_each_section_is_parsed_once(tmp_path):
+    loaded = load(tmp_path)
+    for name in ("spec", "preprocess", "evaluation", "exporters", "warm_start", "run_config"):
+        assert getattr(loaded, name) is getattr(loaded, name)
+    assert loaded.preprocess.spec is loaded.spec

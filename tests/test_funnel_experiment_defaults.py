@@ -232,7 +232,7 @@ def test_the_command_measures_once_and_prints_json_alone(tmp_path, monkeypatch, 
         (["defaults", "--config", "my.toml"], "--config my.toml: defaults has its own sets"),
         (["census", "--table"], "--table: 'census' does not have it; leave it out"),
         (["census", "--public", "x"], "--public: 'census' does not have it; leave it out"),
-        (["defaults", "--only", "sim-30"], "--only sim-30: is no setting of this experiment"),
+        (["defaults", "--only", "sim-30"], "--only sim-30: is not a setting of this experiment"),
     ],
 )
 def test_what_the_user_can_fix(tmp_path, monkeypatch, capsys, arguments, message):

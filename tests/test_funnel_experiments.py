@@ -116,7 +116,7 @@ def test_some_settings_alone(tmp_path):
     assert set(run(Sum(tmp_path), 1, ["20"])) == {"20"}
     assert measured(tmp_path) == ["20/1"]
     with pytest.raises(
-        FunnelError, match=r"--only 21: is no setting of this experiment: known: 10, 20, 30$"
+        FunnelError, match=r"--only 21: is not a setting of this experiment: known: 10, 20, 30$"
     ):
         run(Sum(tmp_path), 1, ["21"])
 
@@ -125,7 +125,10 @@ def test_other_options_are_refused(tmp_path):
     run(Sum(tmp_path), 1)
     with pytest.raises(
         FunnelError,
-        match=r"results.jsonl: 10 was measured with power = 1, and power is 2 now: give another --out",
+        match=(
+            r"results.jsonl: 10 was measured with power = 1, but power is now 2: give another "
+            r"--out"
+        ),
     ):
         run(Sum(tmp_path, power=2), 1)
 
@@ -196,7 +199,10 @@ def test_mmoe_synthetic_from_the_command_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mmoe-synthetics"], "'mmoe-synthetics' is no experiment: did you mean 'mmoe-synthetic'?"),
+        (
+            ["mmoe-synthetics"],
+            "'mmoe-synthetics' is not an experiment: did you mean 'mmoe-synthetic'?",
+        ),
         (
             ["mmoe-synthetic", "--config", "my.toml"],
             "--config my.toml: mmoe-synthetic draws its own data",
@@ -204,9 +210,9 @@ def test_mmoe_synthetic_from_the_command_line(tmp_path, monkeypatch, capsys):
         (["census", "--config", "none.toml"], "none.toml: cannot be read"),
         (
             ["census", "--only", "mmo"],
-            "--only mmo: is no setting of this experiment: did you mean 'mmoe'?",
+            "--only mmo: is not a setting of this experiment: did you mean 'mmoe'?",
         ),
-        (["census", "--only", "mose"], "--only mose: is no setting of this experiment"),
+        (["census", "--only", "mose"], "--only mose: is not a setting of this experiment"),
         (
             ["esmm-bias", "--config", "examples/census.toml"],
             "examples/census.toml: no task has `given`",
@@ -247,7 +253,8 @@ def test_census_compares_every_sharing_but_those_without_their_features(tmp_path
     assert set(census.OPTIONS) == set(SHARING)
     assert experiment.groups == [[sharing for sharing in SHARING if sharing != "mose"]]
     assert experiment.left_out == {
-        "mose": "model.sharing: mose reads a sequence, but no feature has kind = 'sequence': declare one"
+        "mose": "model.sharing: mose reads a sequence, but no feature has kind = 'sequence': "
+        "declare one"
     }
     assert experiment.describe("ple")["model.sharing.levels"] == 2
 
@@ -309,4 +316,4 @@ def test_nested_options_have_flat_names():
 
 def test_every_experiment_says_what_it_claims():
     assert list(EXPERIMENTS) == ["mmoe-synthetic", "esmm-bias", "census", "defaults"]
-    assert all(kind.__doc__.startswith("Claimed: ") for kind in EXPERIMENTS.values())
+    assert all(kind.__doc__.startswith("Claim: ") for kind in EXPERIMENTS.values())

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import funnel.training
-from funnel import stages
+import funnel.stages.training
 from funnel.config.config import load
+from funnel.stages.export import export
 from model.serving.check import Check, LoaderCheck
 from model.serving.export import Export
 
@@ -18,16 +18,16 @@ def test_a_loader_that_was_not_run_is_warned_of(tmp_path, monkeypatch, capsys):
     }
     made = Export(tmp_path / "export/7", 7, ["p_ctr"], Check("2.21.0", 40, 3.5, loaders))
     estimator = SimpleNamespace(export_saved_model=lambda directory: made)
-    monkeypatch.setattr(funnel.training, "Run", lambda config: SimpleNamespace(estimator=estimator))
+    monkeypatch.setattr(funnel.stages.training, "trained_estimator", lambda config: estimator)
     (tmp_path / "demo.toml").write_text(
         (Path(__file__).parents[1] / "examples/demo.toml").read_text()
     )
     monkeypatch.chdir(tmp_path)
     config = load(tmp_path / "demo.toml")
-    stages.export(config)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "session: equal to the checkpoint within 2e-08 →" in said
-    assert "warning: the loader c_api was not run: tensorflow holds no libtensorflow_cc" in said
+    export(config)
+    message = " ".join(capsys.readouterr().out.split())
+    assert "session: equal to the checkpoint within 2e-08 →" in message
+    assert "warning: the loader c_api was not run: tensorflow holds no libtensorflow_cc" in message
     assert json.loads((config.run / "summary.json").read_text())["parity"] == {
         "tensorflow": "2.21.0",
         "rows": 40,

@@ -1,4 +1,4 @@
-"""The command starts itself anew where huge pages are given on request, and only there."""
+"""The command re-executes itself where huge pages are given on request, and nowhere else."""
 
 import os
 import subprocess
@@ -7,17 +7,18 @@ import sys
 import pytest
 
 from funnel.cli import huge_pages
+from funnel.cli import main as cli
 
 REQUEST, ALWAYS = "always [madvise] never\n", "[always] madvise never\n"
 
 
 @pytest.fixture
 def started(tmp_path, monkeypatch):
-    """ask() under what the kernel says, the tunables there are and the C library → (what was
-    started, the tunables then).
+    """(kernel setting, tunables, C library) → (the commands that were started, the tunables
+    then).
     """
 
-    def ask(enabled, tunables, libc="glibc"):
+    def reexec(enabled, tunables, libc="glibc"):
         calls = []
         monkeypatch.setattr(huge_pages, "ENABLED", tmp_path / "enabled")
         if enabled:
@@ -26,10 +27,10 @@ def started(tmp_path, monkeypatch):
         monkeypatch.setattr(huge_pages.os, "execv", lambda *call: calls.append(call))
         monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "funnel", "train", "my file.toml"])
         monkeypatch.setenv("GLIBC_TUNABLES", tunables)
-        huge_pages.ask()
+        huge_pages.reexec_with_huge_pages()
         return calls, os.environ["GLIBC_TUNABLES"]
 
-    return ask
+    return reexec
 
 
 def test_the_same_command_is_started_with_the_tunable_added(started):
@@ -46,7 +47,7 @@ def test_the_same_command_is_started_with_the_tunable_added(started):
         ("", "", "glibc"),
         (REQUEST, "", "musl"),
     ],
-    ids=["already said", "given to all", "another kernel", "another C library"],
+    ids=["already set", "given to all", "another kernel", "another C library"],
 )
 def test_nothing_is_started_where_that_is_of_no_use(started, enabled, tunables, libc):
     assert started(enabled, tunables, libc) == ([], tunables)
@@ -63,3 +64,14 @@ def test_the_command_answers_as_before(tmp_path):
         )
         assert (done.returncode, done.stdout) == (2, "")
         assert "a b.toml" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "run", "evaluate", "predict"])
+def test_only_commands_that_train_ask_for_huge_pages(monkeypatch, command):
+    calls = []
+    monkeypatch.setattr(huge_pages, "reexec_with_huge_pages", lambda: calls.append(command))
+    monkeypatch.setattr(cli, "main", lambda: 0)
+    monkeypatch.setattr(sys, "argv", ["funnel", command, "my.toml"])
+    with pytest.raises(SystemExit):
+        cli.program()
+    assert calls == ([command] if command in ("train", "run") else [])

@@ -10,7 +10,7 @@ from pipeline_logs import make_config, write_logs
 
 from features import hashing
 from funnel import console
-from funnel.cli import main
+from funnel.cli.main import main
 from funnel.reports import statistics_tables
 from funnel.reports.examples import first_examples
 from pipeline.job import preprocess
@@ -98,14 +98,14 @@ def test_shows_all_of_it_in_100_columns(shown):
         "Labels",
         "Correlation of labels",
         "Days",
-        "Coded features",
+        "Features with ids",
     ]
     titles += [
         "Hash collisions",
         "Frequent values that share a bucket",
         "Numbers",
         "Quantiles",
-        "What each feature alone tells",
+        "AUC of each feature alone",
     ]
     assert [title for title in titles if f"\n{title}" not in "\n" + out] == []
     tables = [line for line in out.splitlines() if line[:1] in "┃│┏└"]
@@ -115,8 +115,8 @@ def test_shows_all_of_it_in_100_columns(shown):
     assert "[red]" in out  # a value, no markup
     assert "│ again   │ no 74.7 % │ yes 25.3 % │        – │" in out
     assert (
-        "warning: features.again.buckets = 6: the frequent values 'no' (74.7 % of rows) and 'yes' (25.3 % of rows) share"
-        in out
+        "warning: features.again.buckets = 6: the frequent values 'no' (74.7 % of rows) and "
+        "'yes' (25.3 % of rows) share" in out
     )
     assert "warning: features.paid alone predicts label 'click' with an AUC of 1.000" in out
 
@@ -158,7 +158,7 @@ def test_another_versions_directory_is_refused(tmp_path, capsys):
     (tmp_path / "data" / "manifest.json").write_text('{"layout": 1}')
     assert main(["inspect", str(tmp_path)]) == 2
     assert (
-        "is of version 1, this program reads 3; run `funnel preprocess` again"
+        "has version 1, but this program reads version 3; run `funnel preprocess` again"
         in capsys.readouterr().err
     )
 

@@ -3,6 +3,7 @@ leaves behind.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from funnel.cli import main
+from funnel.cli.main import main
 
 CONFIG = """
 run = "{folder}/run"
@@ -242,7 +243,10 @@ def numbers(done):
         .replace(f'run = "{done}/run"', f'run = "{done}/numbers/run"')
     )
     config = config.replace("esmm", "independent").replace("ple", "mmoe")
-    spent = 'spent = { event = "conversions", within = "1d", after = "click", value = "value", transform = "log1p" }'
+    spent = (
+        'spent = { event = "conversions", within = "1d", after = "click", value = "value", '
+        'transform = "log1p" }'
+    )
     config = config.replace("\n[features]", f"{spent}\n\n[features]")
     config = config.replace(
         "\n[model]", 'spent = { label = "spent", given = "click", loss = "huber" }\n\n[model]'
@@ -291,9 +295,9 @@ def test_a_number_is_scored_offline_too(numbers):
     ],
 )
 def test_the_line_of_an_evaluation(results, line):
-    from funnel.stages import _shown
+    from funnel.stages.evaluate import describe
 
-    assert _shown(results) == line
+    assert describe(results) == line
 
 
 @pytest.mark.slow
@@ -325,3 +329,26 @@ def test_training_goes_on_after_an_interruption(done, monkeypatch, capsys):
         set(seen)
     )  # step 10, logged before the interruption but after the checkpoint, is not there twice
     assert seen[:2] == [5, 10]
+
+
+def test_predict_and_export_need_the_model_directory_alone(done, tmp_path):
+    """They give the same as with the preprocessed data, which is gone here."""
+    shutil.copytree(done / "run" / "model", tmp_path / "run" / "model")
+    arguments = [str(done / "small.toml"), "--set", f"run={tmp_path}/run"]
+    inputs = str(done / "logs" / "impressions" / "2026-11-01" / "*")
+    scores = []
+    for folder, more in (("with", []), ("without", arguments[1:])):
+        output = tmp_path / f"{folder}.parquet"
+        command = ["predict", arguments[0], *more, "--input", inputs, "--output", str(output)]
+        assert main(command) == 0
+        scores.append(pq.read_table(output))
+    assert scores[0].equals(scores[1])
+    assert main(["export", *arguments]) == 0
+    assert summary(tmp_path)["parity"]["max_abs_difference"] <= 1e-5
+    assert not (tmp_path / "run" / "data").exists()
+
+
+def test_predict_and_export_before_any_training(done, tmp_path, capsys):
+    for command in ("predict", "export"):
+        assert main([command, str(done / "small.toml"), "--set", f"run={tmp_path}/run"]) == 2
+        assert "holds no checkpoint; run `funnel train` first" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import json
 import pytest
 from test_funnel_run import CONFIG
 
-from funnel.cli import main
+from funnel.cli.main import main
 
 
 @pytest.fixture(scope="module")

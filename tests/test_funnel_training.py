@@ -15,10 +15,10 @@ import tensorflow as tf
 import tomli_w
 from model_data import FEATURES, LABELS, TASKS, lines, write_data
 
-from funnel import stages
 from funnel.cli import main as cli
 from funnel.config.config import load
-from funnel.training import Run
+from funnel.stages import run as stages
+from funnel.stages.training import Run
 from model.estimator.estimator import RankingEstimator
 
 TRAIN = {
@@ -183,11 +183,11 @@ def test_sigterm_ends_with_a_checkpoint_and_the_command_to_go_on(folder):
     process.terminate()
     out, err = process.communicate()
     assert process.returncode == 0, err
-    said = out.splitlines()[-1]
-    step = int(said.split("training was ended at step ")[1].split()[0])
+    message = out.splitlines()[-1]
+    step = int(message.split("training was ended at step ")[1].split()[0])
     assert 0 < step < 3000
     assert tf.train.latest_checkpoint("run/model/checkpoints").endswith(f"-{step}")
-    command = shlex.split(said.split("to go on: ")[1])
+    command = shlex.split(message.split("to resume: ")[1])
     assert command == ["funnel", "train", "my.toml", "--set", "train.steps=3000"]
     process = start(*command[1:])
     out, err = process.communicate()
@@ -202,10 +202,9 @@ def test_sigterm_before_the_first_step_changes_nothing(folder, monkeypatch, caps
     with monkeypatch.context() as patched:
         patched.setattr(RankingEstimator, "_begin", signalled(RankingEstimator._begin))
         assert cli.main(["train", "my.toml", "--force"]) == 0
-    said = capsys.readouterr().out.splitlines()[-1]
-    assert (
-        said
-        == "training was ended before its first step by a signal; to go on: funnel train my.toml --force"
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "training was ended before its first step by a signal; to resume: "
+        "funnel train my.toml --force"
     )
     assert tf.train.latest_checkpoint("run/model/checkpoints").endswith("-8")
     assert (folder / "run/.stages.json").read_text() == before
@@ -220,7 +219,7 @@ def test_sigterm_during_an_evaluation_or_export(folder, monkeypatch, capsys):
             patched.setattr(RankingEstimator, name, signalled(getattr(RankingEstimator, name)))
             assert cli.main(arguments) == 0
         assert (
-            f"training was ended at step {step} by a signal; to go on: funnel train"
+            f"training was ended at step {step} by a signal; to resume: funnel train"
             in capsys.readouterr().out
         )
         assert tf.train.latest_checkpoint("run/model/checkpoints").endswith(f"-{step}")
@@ -255,7 +254,7 @@ def test_sigterm_during_an_evaluation_or_export(folder, monkeypatch, capsys):
 )
 def test_what_a_training_starts_over_for(folder, change, starts_over, goes_on):
     before, after = (
-        stages._key(load(folder / "my.toml", changes), "train") for changes in ([], [change])
+        stages.stage_key(load(folder / "my.toml", changes), "train") for changes in ([], [change])
     )
     assert [one != other for one, other in zip(before, after, strict=True)] == [
         starts_over,
@@ -268,5 +267,7 @@ def test_another_early_stopping_is_another_training(folder):
         f'evaluation={{every=3, early_stopping={{metric="ctr auc", patience={patience}}}}}'
         for patience in (1, 2)
     ]
-    one, other = (stages._key(load(folder / "my.toml", [change]), "train") for change in changes)
+    one, other = (
+        stages.stage_key(load(folder / "my.toml", [change]), "train") for change in changes
+    )
     assert (one[0] == other[0], one[1] == other[1]) == (True, False)

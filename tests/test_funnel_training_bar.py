@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 from test_model_callbacks import REPORT
 
-from funnel.cli.training_bar import describe, training_bar
+from funnel.stages.training_bar import describe, training_bar
 
 
 def test_a_report_in_a_line():

@@ -20,17 +20,17 @@ from test_model_workers import free_port
 
 from funnel.cli import main as cli
 from funnel.config.config import load
-from funnel.training import Run
+from funnel.stages.training import Run
 
 PROGRAM = """
 import sys
 from pathlib import Path
 
-def told(event, arguments):  # of what Python writes in the run's directory; TensorFlow writes variables and events
+def report(event, arguments):  # Python's writes in the run's directory, not TensorFlow's
     if event == "open" and str(arguments[1])[0] in "wax" and "two" in Path(str(arguments[0])).parts:
         print("writes", Path(arguments[0]).name)
 
-sys.addaudithook(told)
+sys.addaudithook(report)
 from funnel.cli.main import program
 program()
 """
@@ -99,12 +99,12 @@ def workers(*arguments):
 
 
 def ends(running):
-    """What each of them said; all of them ended well."""
-    said = []
+    """The output of each process; all of them ended well."""
+    message = []
     for process in running:
-        said.append(process.communicate(timeout=200)[0])
-        assert process.returncode == 0, said[-1][-2000:]
-    return said
+        message.append(process.communicate(timeout=200)[0])
+        assert process.returncode == 0, message[-1][-2000:]
+    return message
 
 
 @pytest.mark.slow
@@ -112,9 +112,9 @@ def test_two_workers_train_as_one_process_and_the_first_alone_writes(folder):
     with workers(
         "train", "two.toml", *sets("evaluation.every=10", "exporters.final={}")
     ) as running:
-        said = ends(running)
-    assert all("replicas: 2" in output for output in said)
-    first, second = (set(re.findall("writes (.*)", output)) for output in said)
+        message = ends(running)
+    assert all("replicas: 2" in output for output in message)
+    first, second = (set(re.findall("writes (.*)", output)) for output in message)
     assert {
         "metrics.jsonl",
         ".model.json",
@@ -154,16 +154,22 @@ def test_sigterm_to_one_of_them_ends_all_at_one_step(folder, index):
         running[index].terminate()
         last = [output.splitlines()[-1] for output in ends(running)]
     step = lines(log)[-1]["step"]
-    told = f"training was ended at step {step} by a signal; to go on: funnel train two.toml --set train.steps=100000"
-    assert last == [told, told]
+    expected = (
+        f"training was ended at step {step} by a signal; to resume: funnel train two.toml "
+        "--set train.steps=100000"
+    )
+    assert last == [expected, expected]
     assert (folder / f"two/model/checkpoints/ckpt-{step}.index").exists()
 
 
 def test_a_run_of_all_stages_is_one_processes(folder, monkeypatch, capsys):
     monkeypatch.setenv("TF_CONFIG", tf_config(0))
     assert cli.main(["run", "one.toml"]) == 2
-    said = "TF_CONFIG names 2 workers, and each of them would preprocess: run `funnel preprocess` without TF_CONFIG, then `funnel train`"
-    assert said in capsys.readouterr().err
+    message = (
+        "TF_CONFIG names 2 workers, and each of them would preprocess: run `funnel "
+        "preprocess` without TF_CONFIG, then `funnel train`"
+    )
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stage", ["simulate", "preprocess", "evaluate", "export", "report"])

@@ -117,7 +117,7 @@ def test_features_of_one_table_are_counted_together_and_crosses_are_readable():
     )
     found = profiles.profile_features(spec, encoded.hashed, encoded.ids)
     content = profiles.profiles_json(spec, found)
-    assert list(content) == list(spec.coded)
+    assert list(content) == list(spec.id_features)
     assert content["item"]["distinct"] == content["recent"]["distinct"] == 2
     together = content["item"]["collisions"]
     assert {

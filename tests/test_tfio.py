@@ -16,7 +16,7 @@ pytest.importorskip(
 import tensorflow as tf
 
 from features.errors import FunnelError
-from funnel.cli import main
+from funnel.cli.main import main
 from funnel.config.config import load
 from model.data.input import Data
 

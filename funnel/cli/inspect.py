@@ -1,4 +1,4 @@
-"""What a run's directory holds, as tables in the terminal."""
+"""The files of a run's directory, as tables in the terminal."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
 from features.errors import FunnelError
 from features.manifest import read_manifest
-from funnel import summary
 from funnel.console import console, table, text
-from funnel.reports import statistics_tables
+from funnel.reports import statistics_tables, summary
 from funnel.reports.examples import Value, first_examples
 
 ROW_KEYS = ("impressions_read", "examples_written", "rejected", "dropped_immature", "sampled_out")
@@ -22,10 +22,11 @@ LISTED = 4  # values of a list
 
 
 def show(run: Path) -> None:
-    """Rows, inputs, events, statistics, metrics; what is not there yet is left out."""
+    """Rows, inputs, events, statistics, metrics, as far as they exist yet."""
     if not (run / "data" / "manifest.json").exists() and not (run / "summary.json").exists():
         raise FunnelError(
-            f"{run}: holds neither data/manifest.json nor summary.json, so it is no run's directory; see `funnel run --help`"
+            f"{run}: holds neither data/manifest.json nor summary.json, so it is not a run's "
+            "directory; see `funnel run --help`"
         )
     if (run / "data" / "manifest.json").exists():
         manifest = read_manifest(run / "data")
@@ -36,7 +37,7 @@ def show(run: Path) -> None:
     show_metrics(run)
 
 
-def show_rows(manifest: dict) -> None:
+def show_rows(manifest: dict[str, Any]) -> None:
     """How every row and every event is accounted for."""
     rows = manifest["rows"]
     table(
@@ -77,11 +78,11 @@ def show_examples(run: Path, count: int) -> None:
     title = (
         "Training examples: labels, then ids and raw numbers by feature (– is unknown or missing)"
     )
-    table(title, ["id", *(escape(e["id"]) for e in examples)], lines)
+    table(title, ["id", *(escape(str(e["id"])) for e in examples)], lines)
 
 
-def _value(value: Value | tuple) -> str:
-    """A list is shown a value a line."""
+def _value(value: Value | tuple[Value, ...]) -> str:
+    """A list is shown with one value a line."""
     if isinstance(value, list):
         more = [f"… {len(value) - LISTED} more"] if len(value) > LISTED else []
         return "\n".join([_value(v) for v in value[:LISTED]] + more) or "–"
@@ -91,7 +92,7 @@ def _value(value: Value | tuple) -> str:
 
 
 def show_metrics(run: Path) -> None:
-    """The evaluation: a column for each task and joint, so that it fits a narrow terminal."""
+    """The evaluation, with a column for each task and joint."""
     evaluation = summary.read(run).get("evaluation", {})
     keys = (
         "rows",
@@ -116,7 +117,7 @@ def show_metrics(run: Path) -> None:
 
 
 def show_outcome(run: Path, config: Path) -> None:
-    """The end of a run: rows, metrics, where everything lies, and what to try next."""
+    """The end of a run: rows, metrics, paths of the results, and what to try next."""
     outcome = summary.read(run)
     table(
         "Impressions",
@@ -124,17 +125,18 @@ def show_outcome(run: Path, config: Path) -> None:
         [[outcome["rows"][k] for k in ROW_KEYS]],
     )
     show_metrics(run)
-    places = [
+    paths = [
         ["model", outcome["export"]["path"]],
         ["report", run / "report.html"],
         ["summary", run / "summary.json"],
     ]
-    table("Where", ["", "path"], places)
+    table("Where", ["", "path"], paths)
     funnel = "funnel" if shutil.which("funnel") else os.path.relpath(sys.argv[0])
     if not funnel.endswith("funnel"):
         funnel = "python -m funnel"
     console.print(
-        f"Next: [bold]{funnel} inspect {run}[/bold], or [bold]{funnel} run {config} --set model.sharing=ple[/bold]"
+        f"Next: [bold]{funnel} inspect {run}[/bold], "
+        f"or [bold]{funnel} run {config} --set model.sharing=ple[/bold]"
     )
 
 

@@ -1,17 +1,15 @@
-"""Raw rows → scores, offline: the logs are read as the pipeline reads them, and scored by the
-latest checkpoint.
-"""
+"""Raw rows → scores, offline: read as the pipeline reads logs, scored by the latest checkpoint."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import arrays
+from features import arrays, files
 from features.errors import FunnelError
 from funnel.config.config import Config
 from funnel.console import console, load_tensorflow, progress_bar
@@ -25,13 +23,19 @@ from pipeline.sources.storage import Source, connect
 
 
 def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
-    """Writes id, p_<name> and y_<name> of every valid row to `output` (Parquet), rejects beside it;
-    returns the number of rows.
+    """Scores raw rows with the model directory alone; the preprocessed data may be gone.
+
+    Args:
+        inputs: Files or globs of raw rows; by default the logs of the configuration.
+        output: A Parquet file, which receives id, p_<name> and y_<name> of every valid row.
+
+    Returns:
+        The number of rows scored.
     """
     load_tensorflow()
     import tensorflow as tf
 
-    from funnel.training import Run
+    from funnel.stages.training import trained_estimator
 
     settings = config.preprocess
     stream = settings.logs[settings.rows].model_copy(update={"time": None})  # a score needs no time
@@ -40,33 +44,32 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
         "--input" if inputs else f"logs.{settings.rows}.files",
         settings.rows,
         stream,
-        list(inputs or [stream.files]),
+        list(inputs) if inputs else stream.files,
     )
-    model = Run(config).estimator.load()
+    model = trained_estimator(config).load()
     score = tf.function(model.scores, reduce_retracing=True, autograph=False)
     rejects: list[Reject] = []
     output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    writer, rows = None, 0
-    try:
-        with progress_bar("scoring", "files") as progress:
-            for batch in _batches(sources, stream, config, progress):
-                rejects += batch.rejects
-                columns = arrays.served(config.spec, batch.raw(config.spec.request_columns))
-                encoded = arrays.encode(config.spec, columns)
-                scores = score(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
-                table = pa.table(
-                    {"id": batch.columns["id"]} | {name: p.numpy() for name, p in scores.items()}
-                )
-                writer = writer or pq.ParquetWriter(unfinished, table.schema)
-                writer.write_table(table)
-                rows += len(table)
+    with (
+        files.replacing(output) as unfinished,
+        progress_bar("scoring", "files") as progress,
+        contextlib.ExitStack() as opened,
+    ):
+        writer, rows = None, 0
+        for batch in _batches(sources, stream, config, progress):
+            rejects += batch.rejects
+            columns = arrays.served(config.spec, batch.raw(config.spec.request_columns))
+            encoded = arrays.encode(config.spec, columns)
+            scores = score(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
+            table = pa.table(
+                {"id": batch.columns["id"]} | {name: p.numpy() for name, p in scores.items()}
+            )
+            if writer is None:
+                writer = opened.enter_context(pq.ParquetWriter(unfinished, table.schema))
+            writer.write_table(table)
+            rows += len(table)
         if writer is None:
             raise FunnelError(f"{', '.join(s.path for s in sources)}: no rows to score")
-        writer.close()
-        os.replace(unfinished, output)
-    finally:
-        unfinished.unlink(missing_ok=True)
     _report(rows, rejects, output)
     return rows
 

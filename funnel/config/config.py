@@ -1,4 +1,4 @@
-"""One TOML file → the settings of every stage. Each stage validates the sections that it reads."""
+"""The configuration file: one TOML file → the settings of every stage."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, time
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
 from pydantic import Field
 
+from features import files
 from features.errors import FunnelError, nearest
 from features.settings import Settings
 from features.spec import Spec
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
 from pipeline.checks import check_config
 from pipeline.config import Dates, Output, PreprocessConfig, Sampling, Split, Stream
-from pipeline.simulation.simulate import SimulateConfig
+from pipeline.simulation.config import SimulateConfig
 
 if TYPE_CHECKING:
     from model.config import ModelConfig
@@ -26,13 +28,13 @@ if TYPE_CHECKING:
 
 
 class Sections(Settings):
-    """The top level of the file. `run` is the directory of everything that is made (default:
-    runs/<name of the file>).
+    """The top level of the file.
 
-    `data` is a preprocessed directory to train on in the place of the run's own, which may be a
-    URI, as in s3://bucket/ads/data.
-
-    `dates`, as in "2026-11-01..2026-11-07", are the days whose dated folders are read.
+    Args:
+        run: The directory of everything that is written; by default runs/<name of the file>.
+        data: A preprocessed directory to train on instead of the run's own. It may be a URI, as in
+            s3://bucket/ads/data.
+        dates: The days whose dated folders are read, as in "2026-11-01..2026-11-07".
     """
 
     run: str | None = None
@@ -55,8 +57,8 @@ class Sections(Settings):
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration file with its overrides. Parts are validated when first asked for; [model]
-    needs TensorFlow.
+    """A configuration file with its overrides. Each section is parsed once, when a stage first
+    reads it; [model] needs TensorFlow.
     """
 
     sections: Sections
@@ -68,7 +70,7 @@ class Config:
 
     @property
     def source(self) -> Path | str:
-        """What is trained on and evaluated with."""
+        """The preprocessed directory to train on and to evaluate with."""
         return self.sections.data or self.data
 
     @property
@@ -79,26 +81,23 @@ class Config:
     def export_dir(self) -> Path:
         return self.run / "export"
 
-    @property
+    @cached_property
     def spec(self) -> Spec:
         return Spec.parse(
             {key: getattr(self.sections, key) for key in ("features", "labels", "tasks")}
         )
 
-    @property
+    @cached_property
     def simulate(self) -> SimulateConfig | None:
-        return (
-            None
-            if self.sections.simulate is None
-            else SimulateConfig.parse(self.sections.simulate, "simulate")
-        )
+        section = self.sections.simulate
+        return None if section is None else SimulateConfig.parse(section, "simulate")
 
     @property
     def logs(self) -> Path:
         """Where a simulation writes: simulate.out, or logs/ in the run's directory."""
         return Path(self.simulate.out) if self.simulate and self.simulate.out else self.run / "logs"
 
-    @property
+    @cached_property
     def preprocess(self) -> PreprocessConfig:
         sections = self.sections
         streams = {
@@ -114,7 +113,7 @@ class Config:
         )
         return check_config(config)
 
-    @property
+    @cached_property
     def model(self) -> ModelConfig:
         from model.config import ModelConfig
 
@@ -122,79 +121,84 @@ class Config:
         model.check(self.spec)
         return model
 
-    @property
+    @cached_property
     def train(self) -> TrainConfig:
-        """What of [train] decides the course of a training."""
+        """The keys of [train] that decide what is learned."""
         from model.training.config import TrainConfig
 
-        train = TrainConfig.parse(self._train_part(TrainConfig), "train")
+        train = TrainConfig.parse(self._train_keys(TrainConfig), "train")
         train.check(self.spec)
         return train
 
-    @property
+    @cached_property
     def run_config(self) -> RunConfig:
-        """What of [train] says how it is run."""
+        """The keys of [train] that say how a training is run."""
         from model.training.config import RunConfig
 
-        return RunConfig.parse(self._train_part(RunConfig), "train")
+        return RunConfig.parse(self._train_keys(RunConfig), "train")
 
-    def _train_part(self, part: type[Settings]) -> dict[str, Any]:
-        """The keys of [train] that are of that part. Raises FunnelError for one that is of none."""
+    def _train_keys(self, settings: type[Settings]) -> dict[str, Any]:
+        """The keys of [train] that belong to `settings`. Raises FunnelError for an unknown one."""
         from model.training.config import RunConfig, TrainConfig
 
         known = [*TrainConfig.model_fields, *RunConfig.model_fields]
         for key in self.sections.train:
             if key not in known:
                 raise FunnelError(f"train: unknown key '{key}': {nearest(key, known)}")
-        return {
-            key: value for key, value in self.sections.train.items() if key in part.model_fields
-        }
+        given = self.sections.train
+        return {key: value for key, value in given.items() if key in settings.model_fields}
 
-    @property
+    @cached_property
     def evaluation(self) -> EvaluationConfig:
         return EvaluationConfig.parse(self.sections.evaluation, "evaluation")
 
-    @property
+    @cached_property
     def exporters(self) -> Exporters:
         return Exporters.parse(self.sections.exporters, "exporters")
 
-    @property
+    @cached_property
     def warm_start(self) -> WarmStartConfig:
         return WarmStartConfig.parse(self.sections.warm_start, "warm_start")
 
     def resolved(self, train: TrainConfig | None = None) -> dict[str, Any]:
-        """Every setting with its defaults filled in, as the file would write it; `train` with what
-        suits the data, once that is known.
+        """Every setting with its defaults filled in, as the file would write it.
+
+        Args:
+            train: [train] with what suits the data, once that is known.
         """
-        preprocess = (
-            self.preprocess.model_dump(exclude_none=True, mode="json", exclude={"spec"})
-            if self.sections.logs
-            else {}
-        )
-        spec = self.spec.model_dump(exclude_none=True, mode="json")
-        simulate = (
-            {"simulate": self.simulate.model_dump(exclude_none=True, mode="json")}
-            if self.simulate
-            else {}
-        )
-        rest = {"model": self.model, "train": train or self.train, "evaluation": self.evaluation}
-        rest |= {"exporters": self.exporters, "warm_start": self.warm_start}
-        dumped = {
-            name: part.model_dump(exclude_none=True, mode="json") for name, part in rest.items()
-        }
-        dumped["train"] |= self.run_config.model_dump(exclude_none=True, mode="json")
-        source = {"data": self.sections.data} if self.sections.data else {}
-        return {"run": str(self.run)} | source | simulate | preprocess | spec | dumped
+        found: dict[str, Any] = {"run": str(self.run)}
+        if self.sections.data:
+            found["data"] = self.sections.data
+        if self.simulate:
+            found["simulate"] = _dump(self.simulate)
+        if self.sections.logs:
+            found |= _dump(self.preprocess, exclude={"spec"})
+        found |= _dump(self.spec)
+        found["model"] = _dump(self.model)
+        found["train"] = _dump(train or self.train) | _dump(self.run_config)
+        for name in ("evaluation", "exporters", "warm_start"):
+            found[name] = _dump(getattr(self, name))
+        return found
 
     def save(self, train: TrainConfig | None = None) -> None:
         """Writes config.toml into the run's directory."""
         self.run.mkdir(parents=True, exist_ok=True)
-        (self.run / "config.toml").write_text(tomli_w.dumps(self.resolved(train)))
+        files.write_text(self.run / "config.toml", tomli_w.dumps(self.resolved(train)))
+
+
+def _dump(settings: Settings, exclude: set[str] | None = None) -> dict[str, Any]:
+    return settings.model_dump(exclude_none=True, mode="json", exclude=exclude)
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Reads the file and applies `section.key=value` overrides. Raises FunnelError for what TOML or
-    the top level refuse.
+    """Reads the configuration file.
+
+    Args:
+        path: The TOML file.
+        overrides: Values that replace the file's, as in "train.steps=1000".
+
+    Raises:
+        FunnelError: The file cannot be read, is not TOML, or has an unknown section.
     """
     try:
         content = tomllib.loads(path.read_text())
@@ -211,8 +215,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def _override(content: dict[str, Any], override: str) -> None:
-    """Sets content[section][key] = value; the value is TOML, or a bare text. A date is left as
-    text, which settings of times read too.
+    """Sets content[section][key] = value. The value is TOML or a bare text; a date stays text,
+    which settings of times parse.
     """
     key, equals, text = override.partition("=")
     *parents, last = key.strip().split(".")

@@ -1,6 +1,4 @@
-"""Sections of the configuration that belong to the command alone: what a training begins with, is
-measured by and publishes.
-"""
+"""Sections that only the command reads: warm start, evaluation, exporters."""
 
 from __future__ import annotations
 
@@ -12,8 +10,8 @@ from features.settings import Settings
 
 
 class EarlyStopping(Settings):
-    """Training ends after `patience` evaluations in which `metric`, as in "ctcvr auc", did not
-    improve by more than `min_delta`.
+    """Training ends after `patience` evaluations without an improvement of `metric`, as in
+    "ctcvr auc", by more than `min_delta`.
     """
 
     metric: str
@@ -22,10 +20,13 @@ class EarlyStopping(Settings):
 
 
 class EvaluationConfig(Settings):
-    """`truth` is a simulation's truth.parquet: the drawn conversion of every impression, clicked or
-    not.
+    """How a training is evaluated.
 
-    `every` so many steps of a training its eval split is evaluated; without it once, afterwards.
+    Args:
+        truth: A simulation's truth.parquet: the drawn conversion of every impression, clicked or
+            not.
+        every: Evaluate on the eval split every so many steps. Without it, once after training.
+        early_stopping: End the training by these evaluations.
     """
 
     truth: str | None = None
@@ -36,13 +37,14 @@ class EvaluationConfig(Settings):
     def _stops_by_evaluations(self) -> Self:
         if self.early_stopping and not self.every:
             raise ValueError(
-                "early_stopping looks at evaluations during training: say with `every` after how many steps they are made"
+                "early_stopping needs evaluations during training: give `every`, how many steps "
+                "apart they are"
             )
         return self
 
 
 class Latest(Settings):
-    """An export after each evaluation; the newest `keep` stay."""
+    """An export after each evaluation; the newest `keep` are kept."""
 
     keep: int = Field(5, ge=1)
 
@@ -52,8 +54,8 @@ class Final(Settings):
 
 
 class Best(Settings):
-    """An export whenever `metric`, as in "ctcvr auc", is better than ever while all of `provided`
-    hold, as in "ctr auc >= 0.7".
+    """An export whenever `metric`, as in "ctcvr auc", is the best so far and all conditions in
+    `provided` hold, as in "ctr auc >= 0.7".
     """
 
     metric: str
@@ -62,7 +64,7 @@ class Best(Settings):
 
 
 class Exporters(Settings):
-    """What is published during a training, in exporters/<name> of the run's directory."""
+    """Exports made during a training, in exporters/<name> of the run's directory."""
 
     latest: Latest | None = None
     final: Final | None = None
@@ -70,8 +72,9 @@ class Exporters(Settings):
 
 
 class WarmStartConfig(Settings):
-    """`run` is the directory of another run, whose latest checkpoint a new training begins with;
-    see model.estimator.warm_start.
+    """`run` is the directory of another run, from whose latest checkpoint a new training starts.
+
+    With `refresh_statistics` the statistics of the features are those of the new rows.
     """
 
     run: str | None = None

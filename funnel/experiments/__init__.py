@@ -1,5 +1,7 @@
-"""Claims put to the test, the papers' and our own: one file for each experiment, and the dict of
-them.
+"""Claims put to the test: the papers' and our own, one file for each experiment.
+
+What goes in: a configuration and seeds. What comes out: results.jsonl, summary.json and a plot. It
+never imports `funnel.cli`.
 """
 
 from funnel.experiments.base import Experiment

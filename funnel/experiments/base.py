@@ -1,7 +1,6 @@
-"""What every experiment is, and its results on disk: a line for each setting and seed, added when
-it is measured.
+"""The base of all experiments, and their results on disk: a line for each setting and seed.
 
-A setting is one thing that is compared, as "mmoe@0.5"; it is measured once for every seed.
+A setting is one of the things compared, as "mmoe@0.5"; it is measured once for every seed.
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure  # no pyplot: it would look for a screen
 from scipy.stats import t as student
 
+from features import files
 from features.errors import FunnelError, nearest
 from funnel.console import console
 
@@ -28,11 +28,14 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Experiment:
-    """`out` receives results.jsonl, summary.json and plot.png; `config` is a configuration file in
-    the place of the default one.
+    """Subclasses define what is measured, and show the results.
 
-    Subclasses say what is measured and show what came out.
+    Args:
+        out: The directory of results.jsonl, summary.json and plot.png.
+        config: A configuration file that replaces the default one.
     """
+
+    has_table: ClassVar[bool] = False  # whether --table can print it
 
     out: Path
     config: Path | None = None
@@ -40,27 +43,27 @@ class Experiment:
     @property
     def groups(self) -> list[list[str]]:
         """All settings; those of a group are measured on the same data."""
-        raise TypeError(f"{type(self).__name__} must say what it compares: give it groups")
+        raise NotImplementedError(f"{type(self).__name__}.groups")
 
     def describe(self, setting: str) -> dict[str, Any]:
         """What a result depends on besides the seed: values that JSON holds."""
-        raise TypeError(
-            f"{type(self).__name__} must say what a result depends on: give it describe(setting)"
-        )
+        raise NotImplementedError(f"{type(self).__name__}.describe")
 
     def measure(self, settings: Sequence[str], seed: int) -> Iterator[tuple[str, Metrics]]:
         """(setting, its metrics) of settings of one group, each as soon as it is measured."""
-        raise TypeError(
-            f"{type(self).__name__} must say how it measures: give it measure(settings, seed)"
-        )
+        raise NotImplementedError(f"{type(self).__name__}.measure")
 
     def show(self, results: Results) -> None:
         """Prints the table."""
-        raise TypeError(f"{type(self).__name__} must say what came out: give it show(results)")
+        raise NotImplementedError(f"{type(self).__name__}.show")
 
     def draw(self, results: Results) -> Figure:
         """The plot."""
-        raise TypeError(f"{type(self).__name__} must draw what came out: give it draw(results)")
+        raise NotImplementedError(f"{type(self).__name__}.draw")
+
+    def table(self, results: Results, only: Sequence[str] = ()) -> dict[str, Any]:
+        """The results as JSON, for experiments whose `has_table` is True."""
+        raise NotImplementedError(f"{type(self).__name__}.table")
 
 
 class Results:
@@ -79,9 +82,7 @@ class Results:
             self._take(json.loads(line))
 
     def _whole_lines(self) -> list[str]:
-        """The lines so far. One that was cut off by a crash is taken out, so that the next does not
-        begin in its midst.
-        """
+        """The lines so far. One that a crash cut off is removed from the file."""
         content = self.path.read_bytes() if self.path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
@@ -96,8 +97,8 @@ class Results:
             was, now = line["of"].get(key), mine.get(key)
             if was != now:
                 raise FunnelError(
-                    f"{self.path}: {line['setting']} was measured with {key} = {was!r}, and {key} is {now!r} now: "
-                    "give another --out, or remove the file"
+                    f"{self.path}: {line['setting']} was measured with {key} = {was!r}, but {key} "
+                    f"is now {now!r}: give another --out, or remove the file"
                 )
         self.found[line["setting"]][line["seed"]] = line["metrics"]
 
@@ -126,8 +127,12 @@ class Results:
 
 
 def statistics(values: Sequence[float]) -> Metrics:
-    """Mean, standard std s (n − 1), median and half of the mean's confidence interval,
-    t·s/√n; of one value, no spread.
+    """Mean, standard deviation s (n − 1), median and half of the mean's confidence interval,
+    t·s/√n. A single value has no spread.
+
+    Example:
+        >>> statistics([1.0, 2.0, 3.0])["median"]
+        2.0
     """
     n = len(values)
     std = float(np.std(values, ddof=1)) if n > 1 else 0.0
@@ -145,16 +150,17 @@ def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary
     """Measures what is missing of seeds 1 … `seeds`, of all settings or those of `only`; then shows
     and draws all results.
 
-    Raises FunnelError for an unknown setting, and where `out` holds results of other options.
+    Raises:
+        FunnelError: A setting is unknown, or `out` holds results of other options.
     """
-    logging.getLogger("tensorflow").setLevel(
-        logging.ERROR
-    )  # it warns of each training's graph: one more function traced anew
+    # TensorFlow warns of retracing: each training traces its own graph.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     results = Results(experiment)
     for setting in only:
         if setting not in results.found:
             raise FunnelError(
-                f"--only {setting}: is no setting of this experiment: {nearest(setting, results.found)}"
+                f"--only {setting}: is not a setting of this experiment: "
+                f"{nearest(setting, results.found)}"
             )
     for seed in range(1, seeds + 1):
         for group in experiment.groups:
@@ -166,23 +172,13 @@ def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary
                     + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
                 )
     summary = results.summary()
-    _replace(
-        experiment.out / "summary.json",
-        (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode(),
-    )
-    unfinished = experiment.out / ".plot.png"
-    experiment.draw(results).savefig(unfinished)
-    os.replace(unfinished, experiment.out / "plot.png")
+    content = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
+    files.write_text(experiment.out / "summary.json", content)
+    with files.replacing(experiment.out / "plot.png") as temporary:
+        experiment.draw(results).savefig(temporary, format="png")
     experiment.show(results)
     console.print(f"[green]✓[/green] {experiment.out}: results.jsonl, summary.json, plot.png")
     return summary
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """The file is never seen half-written."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
 
 
 def figure(columns: int, *, width: float, height: float = 3.6) -> tuple[Figure, np.ndarray]:

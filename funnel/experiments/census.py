@@ -55,8 +55,8 @@ PUBLISHED = {  # AUC of income / never married
 
 @dataclass(frozen=True)
 class Census(Experiment):
-    """Claimed: sharing that is soft (cross-stitch, MMoE, PLE) gives a higher AUC than one bottom,
-    and the latest the highest.
+    """Claim: soft sharing (cross-stitch, MMoE, PLE) gives a higher AUC than a shared bottom, and
+    PLE the highest.
 
     The published figures are means of the MMoE paper (KDD 2018, table 1), those of the PLE paper
     (RecSys 2020, table 4) and one community run. The preprocessed rows stay in `out`/data.
@@ -87,13 +87,9 @@ class Census(Experiment):
         for sharing in settings:
             config = self._load(sharing, seed)
             found = train(config, data)
-            yield (
-                sharing,
-                {
-                    task: result["auc"]
-                    for task, result in evaluate(config.spec, found, found).items()
-                },
-            )
+            results = evaluate(config.spec, found, found)
+            aucs = {task: result["auc"] for task, result in results.items()}
+            yield sharing, {task: auc for task, auc in aucs.items() if auc is not None}
 
     def _load(self, sharing: str, seed: int) -> Config:
         own = f"model.sharing={{ name = '{sharing}', {OPTIONS[sharing]} }}"
@@ -136,10 +132,10 @@ class Census(Experiment):
         tasks, sharings = list(next(iter(summary.values()), {})), list(summary)[::-1]
         drawn, axes = figure(max(1, len(tasks)), width=9.5, height=4.2)
         for axis, task in zip(axes, tasks, strict=False):
-            for place, sharing in enumerate(sharings):
+            for row, sharing in enumerate(sharings):
                 values = results.values(sharing, task)
-                axis.plot(values, [place] * len(values), ".", color="C0", alpha=0.5)
-                axis.plot([summary[sharing][task]["mean"]], [place], "|", color="C0", markersize=14)
+                axis.plot(values, [row] * len(values), ".", color="C0", alpha=0.5)
+                axis.plot([summary[sharing][task]["mean"]], [row], "|", color="C0", markersize=14)
             axis.set(title=f"Test AUC of {task}", yticks=range(len(sharings)), yticklabels=sharings)
             axis.locator_params("x", nbins=5)
             axis.grid(axis="x", color="lightgray", linewidth=0.5)

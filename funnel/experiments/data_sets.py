@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from features import files
 from features.errors import FunnelError
 from features.manifest import VERSION
 from funnel.config.config import Config, Sections, load
@@ -89,7 +90,7 @@ class DataSet:
         return None
 
     def make(self, folder: Path, public: Path) -> Path:
-        """The preprocessed directory, made if it is not there or is another one's."""
+        """The preprocessed directory, made unless it exists with the same declarations."""
         config, made = self.config(folder), folder / "made.json"
         content = json.dumps(self.describe(folder) | {"version": VERSION}, indent=1, sort_keys=True)
         if made.exists() and made.read_text() == content:
@@ -98,12 +99,12 @@ class DataSet:
         folder.mkdir(parents=True, exist_ok=True)
         if config.simulate:
             simulate(config.simulate, config.logs, overwrite=config.logs.exists())
-        elif self.convert:
+        elif self.convert and self.public:
             self.convert(public / self.public, folder / "rows.csv")
         elif self.lines:
             _first_lines(load(EXAMPLES / f"{self.example}.toml"), folder / "rows.csv", self.lines)
         preprocess(config.preprocess, config.data)
-        made.write_text(content)
+        files.write_text(made, content)
         return config.data
 
 

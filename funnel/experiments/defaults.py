@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import sklearn
 from matplotlib.figure import Figure
 
+from features import files
 from features.errors import FunnelError
 from funnel.console import console, table
 from funnel.experiments.bars import Medians, bars, by_task, counts, gain
@@ -34,10 +35,12 @@ COLORS = {"studied": "C0", "held-out": "C1"}
 
 @dataclass(frozen=True)
 class Defaults(Experiment):
-    """Claimed: a training without settings does as well as logistic regression and boosted trees.
+    """Claim: a training without settings does as well as logistic regression and boosted trees.
 
     `public` holds the public sets. A set's files and preprocessed rows stay in `out`/data/<set>.
     """
+
+    has_table: ClassVar[bool] = True
 
     public: Path = PUBLIC
     sets: Mapping[str, DataSet] = field(default_factory=lambda: SETS)
@@ -92,9 +95,10 @@ class Defaults(Experiment):
         if path.exists():
             kept = json.loads(path.read_text())
             if kept["of"] == of:
-                return kept["tasks"]
+                tasks: dict[str, Metrics] = kept["tasks"]
+                return tasks
         found = references(data)
-        path.write_text(json.dumps({"of": of, "tasks": found}, indent=1) + "\n")
+        files.write_text(path, json.dumps({"of": of, "tasks": found}, indent=1) + "\n")
         return found
 
     def _folder(self, name: str) -> Path:
@@ -159,9 +163,9 @@ class Defaults(Experiment):
         medians = {s: [gain(m) for m in tasks.values() if counts(m)] for s, tasks in found}
         names = [name for name, gains in medians.items() if gains][::-1]
         drawn, (axis,) = figure(1, width=7.5, height=1.5 + 0.22 * len(names))
-        for place, name in enumerate(names):
+        for row, name in enumerate(names):
             color = COLORS[self.sets[name].half]
-            axis.plot(medians[name], [place] * len(medians[name]), "o", color=color, markersize=4)
+            axis.plot(medians[name], [row] * len(medians[name]), "o", color=color, markersize=4)
         axis.axvline(0, color="gray", linewidth=0.8)
         for half, color in COLORS.items():
             axis.plot([], [], "o", color=color, markersize=4, label=half)

@@ -1,5 +1,5 @@
-"""Sample selection: p(convert | click) learned from clicks, measured on all impressions of a
-simulation whose truth is known.
+"""Sample selection bias: p(convert | click) learned from clicks, measured on all impressions of a
+simulation, whose true rates are known.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from funnel.console import table
 from funnel.experiments.base import Experiment, Metrics, Results, figure, statistics
 from funnel.experiments.training import SAME_NUMBERS, flat, options, train
 from pipeline.job import preprocess
+from pipeline.simulation.config import SimulateConfig
 from pipeline.simulation.simulate import simulate
 
 CONFIG = Path("examples/demo.toml")
@@ -57,7 +58,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class ESMMBias(Experiment):
-    """Claimed: trained on clicks alone, CVR is biased on the impressions that were not clicked;
+    """Claim: trained on clicks alone, CVR is biased on the impressions that were not clicked;
     ESMM, ESCM2-IPW and ESCM2-DR are not.
 
     Ma et al., Entire Space Multi-Task Model, SIGIR 2018; Wang et al., ESCM²: Entire Space
@@ -73,14 +74,13 @@ class ESMMBias(Experiment):
 
     def describe(self, setting: str) -> dict[str, Any]:
         config = self._load(setting, 0, Path("."))
-        return options(config) | flat(
-            "simulate", config.simulate.model_dump(mode="json", exclude={"out", "seed"})
-        )
+        simulation = _simulation(config).model_dump(mode="json", exclude={"out", "seed"})
+        return options(config) | flat("simulate", simulation)
 
     def measure(self, settings: Sequence[str], seed: int) -> Iterator[tuple[str, Metrics]]:
         with tempfile.TemporaryDirectory() as folder:
             config = self._load(settings[0], seed, Path(folder))
-            simulate(config.simulate, config.logs)
+            simulate(_simulation(config), config.logs)
             preprocess(config.preprocess, config.data)
             for setting in settings:
                 config = self._load(setting, seed, Path(folder))
@@ -107,7 +107,8 @@ class ESMMBias(Experiment):
         )
         if not any(task.given for task in config.spec.tasks.values()):
             raise FunnelError(
-                f"{self.config or CONFIG}: no task has `given`, so there is no selection to measure; see {CONFIG}"
+                f"{self.config or CONFIG}: no task has `given`, so there is no selection to "
+                f"measure; see {CONFIG}"
             )
         return config
 
@@ -140,7 +141,8 @@ class ESMMBias(Experiment):
             "AUC − clicks_only",
         ]
         table(
-            "p(convert | click), mean ± half of its 95 % interval: AUC over all impressions, prediction ÷ truth",
+            "p(convert | click), mean ± half of its 95 % interval: AUC over all impressions, "
+            "prediction ÷ truth",
             header,
             rows,
         )
@@ -150,13 +152,13 @@ class ESMMBias(Experiment):
         drawn, axes = figure(len(METRICS), width=11)
         summary = results.summary()
         for axis, (metric, title) in zip(axes, METRICS.items(), strict=True):
-            for place, selection in enumerate(SELECTIONS):
+            for row, selection in enumerate(SELECTIONS):
                 found = {
                     i: summary[s][metric]
                     for i, m in enumerate(METHODS)
                     if (s := f"{selection}/{m}") in summary
                 }
-                at = [i + 0.2 * (place - 0.5) for i in found]
+                at = [i + 0.2 * (row - 0.5) for i in found]
                 means, halves = (
                     [f["mean"] for f in found.values()],
                     [f["interval"] for f in found.values()],
@@ -180,6 +182,12 @@ class ESMMBias(Experiment):
             axis.title.set_fontsize(10)
         axes[0].legend(fontsize=8)
         return drawn
+
+
+def _simulation(config: Config) -> SimulateConfig:
+    if config.simulate is None:
+        raise FunnelError(f"the configuration has no [simulate] section; see {CONFIG}")
+    return config.simulate
 
 
 def _with_interval(found: Metrics) -> str:

@@ -15,8 +15,10 @@ from features.errors import FunnelError
 from funnel.console import table
 from funnel.experiments.base import Experiment, Metrics, Results, figure, spread
 from model.layers import MLP
-from model.sharing import MMoE, MoE, SharedBottom
 from model.sharing.base import Sharing
+from model.sharing.mmoe import MMoE
+from model.sharing.moe import MoE
+from model.sharing.shared_bottom import SharedBottom
 
 HEADS = ["first", "second"]
 EXPERTS = {"experts": 8, "expert_units": [16]}
@@ -107,27 +109,26 @@ class Learner:
 
 
 def train(models: Sequence[str], p: float, seed: int, steps: Steps) -> dict[str, float]:
-    """The final loss of each, a mean of the two tasks. All are trained side by side, on the same
+    """The final loss of each model, a mean of the two tasks. All models are trained on the same
     batches.
     """
     task, learners = Task(p, seed), {model: Learner(model, seed, steps) for model in models}
 
-    @tf.function
     def learn() -> None:
         for number in tf.range(steps.steps):
             x, y = task.rows(steps.batch_size, number)
             for learner in learners.values():
                 learner.step(x, y)
 
-    learn()
+    tf.function(learn)()
     x, y = task.rows(steps.test_rows, tf.constant(steps.steps))
     return {model: float(tf.reduce_mean(learner.loss(x, y))) for model, learner in learners.items()}
 
 
 @dataclass(frozen=True)
 class MMoESynthetic(Experiment):
-    """Claimed: MMoE's loss does not depend on p; OMoE (moe) is worse than MMoE as p falls, equal at
-    1; shared bottom is the worst.
+    """Claim: MMoE's loss does not depend on p; OMoE (moe) is worse than MMoE as p falls and equal
+    at 1; shared bottom is the worst.
     """
 
     training: Steps = Steps()
@@ -135,7 +136,8 @@ class MMoESynthetic(Experiment):
     def __post_init__(self) -> None:
         if self.config:
             raise FunnelError(
-                f"--config {self.config}: mmoe-synthetic draws its own data and reads no configuration; leave it out"
+                f"--config {self.config}: mmoe-synthetic draws its own data and reads no "
+                "configuration; leave it out"
             )
 
     @property
@@ -184,21 +186,21 @@ class MMoESynthetic(Experiment):
     def draw(self, results: Results) -> Figure:
         """Every seed a point, the median a line, by p; the paper's figures crosses."""
         drawn, (axis,) = figure(1, width=7.5)
-        for place, (model, published) in enumerate(PUBLISHED.items()):
-            at = np.arange(len(CORRELATIONS)) + 0.16 * (place - 1)
+        for row, (model, published) in enumerate(PUBLISHED.items()):
+            at = np.arange(len(CORRELATIONS)) + 0.16 * (row - 1)
             found = [results.values(f"{model}@{p}", "loss") for p in CORRELATIONS]
-            colour = f"C{place}"
+            color = f"C{row}"
             axis.plot(
                 at,
                 [np.median(losses) if losses else np.nan for losses in found],
-                color=colour,
+                color=color,
                 marker="_",
                 markersize=14,
                 label=model,
             )
             for where, losses in zip(at, found, strict=True):
-                axis.plot([where] * len(losses), losses, ".", color=colour, alpha=0.45)
-            axis.plot(at, [published[p] for p in CORRELATIONS], "x", color=colour)
+                axis.plot([where] * len(losses), losses, ".", color=color, alpha=0.45)
+            axis.plot(at, [published[p] for p in CORRELATIONS], "x", color=color)
         axis.plot([], [], "x", color="gray", label="the paper's mean")
         axis.set(
             yscale="log",

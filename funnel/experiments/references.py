@@ -52,8 +52,10 @@ def references(data: Data) -> dict[str, dict[str, float]]:
     """By task the references' AUC and log loss, and its training and evaluation positives."""
     spec, train, held = data.spec, read(data, "train"), read(data, "eval")
     linear, trees = linear_inputs(spec, train, held), tree_inputs(spec, train, held)
-    sides = {"train": train, "held": held, "linear": linear, "trees": trees}
-    return {task: _of_task(spec, task, **sides) for task in spec.tasks}
+    return {
+        task: _of_task(spec, task, train=train, held=held, linear=linear, trees=trees)
+        for task in spec.tasks
+    }
 
 
 def _of_task(
@@ -68,7 +70,7 @@ def _of_task(
     label, mask = own_space(spec, task, train.labels)
     held_label, held_mask = own_space(spec, task, held.labels)
     y, weight, truth = label[mask], train.weight[mask], held_label[held_mask]
-    found = {
+    found: dict[str, float] = {
         "train_rows": int(mask.sum()),
         "eval_rows": int(held_mask.sum()),
         "positives": int(y.sum()),
@@ -89,7 +91,10 @@ def _of_task(
     }
     for name, p in scores.items():
         measured = measure(p, truth, 0.5)
-        found |= {f"auc_{name}": measured["auc"], f"logloss_{name}": measured["logloss"]}
+        for metric in ("auc", "logloss"):
+            value = measured[metric]
+            if value is not None:
+                found[f"{metric}_{name}"] = value
     return found
 
 
@@ -101,7 +106,7 @@ def logistic(
 ) -> np.ndarray:
     """p [M] of `held`: L2 regression, C = 1."""
     model = LogisticRegression(C=1.0, max_iter=ITERATIONS)
-    return model.fit(x, y, sample_weight=weight).predict_proba(held)[:, 1]
+    return np.asarray(model.fit(x, y, sample_weight=weight).predict_proba(held)[:, 1])
 
 
 def boosted(
@@ -113,7 +118,7 @@ def boosted(
 ) -> np.ndarray:
     """p [M] of `held`: boosted trees with scikit-learn's defaults."""
     model = HistGradientBoostingClassifier(categorical_features=categorical, random_state=SEED)
-    return model.fit(x, y, sample_weight=weight).predict_proba(held)[:, 1]
+    return np.asarray(model.fit(x, y, sample_weight=weight).predict_proba(held)[:, 1])
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ def _numbers(spec: Spec, train: Rows, held: Rows) -> Iterator[tuple[np.ndarray, 
     """Each number, transformed as declared; NaN is missing. Bucketized features are numbers."""
     for name, slots in spec.dense_slots.items():
         x, held_x = (side.dense[:, slots.start].astype(np.float64) for side in (train, held))
-        if getattr(spec.features[name], "transform", "none") == "log1p":
+        if name in spec.numeric and spec.numeric[name].transform == "log1p":
             x, held_x = np.log1p(np.maximum(x, 0)), np.log1p(np.maximum(held_x, 0))
         yield x, held_x
 
@@ -205,12 +210,14 @@ def tree_inputs(spec: Spec, train: Rows, held: Rows) -> Trees:
         columns.append(x)
         held_columns.append(held_x)
         categorical.append(False)
-    sides = [np.stack(side, axis=1).astype(np.float64) for side in (columns, held_columns)]
-    return Trees(*sides, categorical)
+    train_side, held_side = (
+        np.stack(side, axis=1).astype(np.float64) for side in (columns, held_columns)
+    )
+    return Trees(train_side, held_side, categorical)
 
 
 def _ranks(ids: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """[N] places in `order`, NaN for an id that is not there."""
+    """[N] positions in `order`, NaN for an id that is not there."""
     by_id = np.argsort(order)
     at = np.minimum(np.searchsorted(order[by_id], ids), len(order) - 1)
     return np.where(order[by_id][at] == ids, by_id[at], np.nan).astype(np.float64)

@@ -43,7 +43,9 @@ def table(
     given: dict[str, str] | None = None,
 ) -> DataSet:
     """Adult or Census with other labels; `given` is the label that another one depends on."""
-    tasks = {n: {"label": n} | ({"given": given[n]} if n in (given or {}) else {}) for n in labels}
+    tasks: dict[str, dict[str, str]] = {name: {"label": name} for name in labels}
+    for name, parent in (given or {}).items():
+        tasks[name]["given"] = parent
     sections = {"labels": labels, "tasks": tasks}
     return DataSet(half, example, sections, without, "esmm" if given else "independent", lines)
 
@@ -99,11 +101,19 @@ SPARSE = {  # examples/demo.toml's features with tables for 200,000 users and 50
         "buckets": 5000,
     },
 }
-NARROW = ("user_id", "item_id", "advertiser_id", "device_type", "country", "tags")
-NARROW += ("user_age", "segment_x_category")
-FEW_USERS = {"users": 200, "items": 100, "signal": 2.0, "selection": 0.0, "correlation": -0.2}
-MANY = {"users": 200_000, "items": 50_000, "correlation": 0.9}
-RARE = {"ctr": 0.01, "cvr": 0.2}
+NARROW = (
+    *("user_id", "item_id", "advertiser_id", "device_type", "country", "tags"),
+    *("user_age", "segment_x_category"),
+)
+FEW_USERS: dict[str, Any] = {
+    "users": 200,
+    "items": 100,
+    "signal": 2.0,
+    "selection": 0.0,
+    "correlation": -0.2,
+}
+MANY: dict[str, Any] = {"users": 200_000, "items": 50_000, "correlation": 0.9}
+RARE: dict[str, Any] = {"ctr": 0.01, "cvr": 0.2}
 
 SETS: dict[str, DataSet] = {
     "sim-30k": simulated("studied", 30_000),

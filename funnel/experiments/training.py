@@ -1,4 +1,4 @@
-"""One training of a configuration, for what it predicts on its eval split; nothing else is kept."""
+"""One training of a configuration, for its predictions on the eval split; nothing else is kept."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ import keras
 import numpy as np
 
 from funnel.config.config import Config
-from funnel.training import Run
+from funnel.stages.training import Run
 from model.training.defaults import RULE
 
-SAME_NUMBERS = [
-    "train.precision=float32",
-    "train.xla=false",
-]  # else the machine chooses, and its results are its own
+# Otherwise the machine decides, and results of two machines differ.
+SAME_NUMBERS = ["train.precision=float32", "train.xla=false"]
 
 
 def train(config: Config, data: Path) -> dict[str, np.ndarray]:
     """The eval split's {"id", "p_<name>" of each task and joint, each label}, [rows] each, after a
     training on `data`.
     """
-    keras.backend.clear_session()  # else the graphs of all trainings stay in memory
+    keras.backend.clear_session()  # frees the graphs of earlier trainings
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config, data, Path(folder))
         run.estimator.train(run.train_input, max_steps=run.max_steps)
@@ -32,24 +30,24 @@ def train(config: Config, data: Path) -> dict[str, np.ndarray]:
 
 
 def options(config: Config) -> dict[str, Any]:
-    """All that a training's result depends on but its seed and its rows, as {"section.key": value};
-    features by their fingerprint.
+    """All that a training's result depends on except its seed and its rows, as
+    {"section.key": value}; features by their fingerprint.
     """
-    train = config.train.model_dump(mode="json", exclude_none=True, exclude={"seed"}) | {
-        "rule": RULE
-    }
-    return (
-        {"spec": config.spec.fingerprint}
-        | flat("model", config.model.model_dump(mode="json", exclude_none=True))
-        | flat("train", train)
-    )
+    train = config.train.model_dump(mode="json", exclude_none=True, exclude={"seed"})
+    model = config.model.model_dump(mode="json", exclude_none=True)
+    found = {"spec": config.spec.fingerprint}
+    return found | flat("model", model) | flat("train", train | {"rule": RULE})
 
 
 def flat(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
-    """{"a": {"b": 1}} → {"<name>.a.b": 1}."""
+    """A nested section as one level.
+
+    Example:
+        >>> flat("model", {"a": {"b": 1}})
+        {'model.a.b': 1}
+    """
     found: dict[str, Any] = {}
     for key, value in section.items():
-        found |= (
-            flat(f"{name}.{key}", value) if isinstance(value, Mapping) else {f"{name}.{key}": value}
-        )
+        nested = isinstance(value, Mapping)
+        found |= flat(f"{name}.{key}", value) if nested else {f"{name}.{key}": value}
     return found

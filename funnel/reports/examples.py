@@ -8,16 +8,19 @@ import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from features.layouts import ArrayKey, array_keys
 from features.spec import Spec
 
-Value = str | int | float | list | None
+Value = str | int | float | list[Any] | None
 
 
-def first_examples(data: Path, manifest: dict, count: int) -> list[dict[str, Value]]:
-    """Each as {id, labels, weight, features}: an id or a number, None where it is missing; of
-    several values the list of those present, as (id, weight) where the list is weighted.
+def first_examples(data: Path, manifest: dict[str, Any], count: int) -> list[dict[str, Value]]:
+    """The first `count` examples as {id, labels, weight, features}.
+
+    A feature is an id or a number, None if it is missing. A multi-valued one is the list of the ids
+    present, as (id, weight) if the list is weighted.
     """
     from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: F401  (before tfx_bsl: its protos share a pool with tf.Example's)
     from tfx_bsl.coders import example_coder
@@ -45,8 +48,8 @@ def records(path: Path) -> Iterator[bytes]:
             file.read(4)
 
 
-def _row(spec: Spec, row: dict) -> dict[str, Value]:
-    """What every layout writes alike; −1 is an unknown label."""
+def _row(spec: Spec, row: dict[str, Any]) -> dict[str, Value]:
+    """The keys that all layouts have; −1 is an unknown label."""
     labels = {name: None if row[name][0] == -1 else row[name][0] for name in spec.labels}
     return (
         {"id": row["id"][0].decode()}
@@ -76,9 +79,8 @@ def _by_name(spec: Spec, ids: list[int], dense: list[float]) -> dict[str, Value]
 
 
 def _value(spec: Spec, name: str, ids: list[int], weights: list[float] | None) -> Value:
-    if spec.features[name].max_length is None:
+    if not spec.embedded[name].is_list:
         return ids[0] or None
-    present = [
-        (id_, weight) for id_, weight in zip(ids, weights or [None] * len(ids), strict=True) if id_
-    ]
-    return [id_ if weight is None else (id_, weight) for id_, weight in present]
+    if weights is None:
+        return [id_ for id_ in ids if id_]
+    return [(id_, weight) for id_, weight in zip(ids, weights, strict=True) if id_]

@@ -1,4 +1,4 @@
-"""A run's report: one HTML file with its rows, labels, metrics and plots inside."""
+"""A run's report: one HTML file with rows, labels, metrics and plots."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import base64
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # no pyplot: it would look for a screen
 
-from funnel import summary
+from features import files
 from funnel.console import text
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from funnel.reports import summary
 
 COLUMNS = {  # of the evaluation's table, and their keys; those that no task has are left out
     "rows": "rows",
@@ -31,7 +32,7 @@ COLUMNS = {  # of the evaluation's table, and their keys; those that no task has
 
 
 def write_report(run: Path) -> Path:
-    """Writes report.html from what the stages left behind."""
+    """Writes report.html from the files of the other stages."""
     data, results = run / "data", summary.read(run)
     gates = results.get("health", {}).get("gates")
     environment = Environment(
@@ -55,12 +56,12 @@ def write_report(run: Path) -> Path:
         reliability=_reliability_plot(run / "model" / "reliability.json"),
         gates=_gates_plot(gates) if gates else None,
     )
-    (run / "report.html").write_text(page)
+    files.write_text(run / "report.html", page)
     return run / "report.html"
 
 
 def _losses_plot(path: Path) -> str:
-    """Each objective's mean loss since the point before, by step."""
+    """Each objective's mean loss since the previous point, by step."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     points = [line for line in lines if "loss" in line]
     figure, axes = _figure(1)
@@ -74,8 +75,8 @@ def _losses_plot(path: Path) -> str:
 
 
 def _reliability_plot(path: Path) -> str:
-    """Of each tenth of the rows the mean label against the mean prediction; on the diagonal where
-    calibrated.
+    """The mean label against the mean prediction of each tenth of the rows. A calibrated model lies
+    on the diagonal.
     """
     tenths = json.loads(path.read_text())
     figure, axes = _figure(len(tenths))
@@ -88,13 +89,11 @@ def _reliability_plot(path: Path) -> str:
     return _embedded(figure)
 
 
-def _gates_plot(gates: dict[str, dict]) -> str:
+def _gates_plot(gates: dict[str, dict[str, Any]]) -> str:
     """A heat map for each level: the mean weight of each expert (across) in each gate (down); white
     where the gate does not mix it.
     """
-    from matplotlib.figure import Figure
-
-    levels: dict[str, dict[str, dict]] = {}
+    levels: dict[str, dict[str, dict[str, Any]]] = {}
     for gate, one in gates.items():
         level, _, head = gate.partition("/")
         levels.setdefault(level, {})[head] = one
@@ -114,7 +113,7 @@ def _gates_plot(gates: dict[str, dict]) -> str:
     return _embedded(figure)
 
 
-def _heat_map(axis: Axes, level: str, gates: dict[str, dict], experts: list[str]) -> None:
+def _heat_map(axis: Axes, level: str, gates: dict[str, dict[str, Any]], experts: list[str]) -> None:
     grid = [[one["weights"].get(name, float("nan")) for name in experts] for one in gates.values()]
     axis.imshow(grid, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axis.set_xticks(
@@ -138,14 +137,12 @@ def _heat_map(axis: Axes, level: str, gates: dict[str, dict], experts: list[str]
             )
 
 
-def _figure(count: int) -> tuple:
-    from matplotlib.figure import Figure  # no pyplot: it would look for a screen
-
+def _figure(count: int) -> tuple[Figure, np.ndarray]:
     figure = Figure(figsize=(4.6 * count if count > 1 else 6.5, 3.4), layout="constrained", dpi=110)
     return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
-def _embedded(figure: object) -> str:
+def _embedded(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.markup import escape
 
 from funnel.console import table
@@ -13,16 +15,16 @@ WIDEST = 22  # characters of a value
 QUANTILES = ("p1", "p5", "p25", "p50", "p75", "p95", "p99")
 
 
-def show(statistics: dict) -> None:
-    """All of it; what there is none of is left out."""
+def show(statistics: dict[str, Any]) -> None:
+    """All tables that have rows."""
     show_labels(statistics)
     show_days(statistics["days"])
     show_features(statistics["features"])
     show_relevance(statistics)
 
 
-def show_labels(statistics: dict) -> None:
-    """Counts and rates by split, and how labels go together."""
+def show_labels(statistics: dict[str, Any]) -> None:
+    """Counts and rates by split, and correlations of labels."""
     means = statistics["means"]
     header = [
         "split, label",
@@ -52,11 +54,12 @@ def show_labels(statistics: dict) -> None:
             [", ".join(c["labels"]), c["rows"], c["pearson"], c["spearman"]]
             for c in statistics["correlations"]
         ]
-        title = f"Correlation of labels (where both are known, of {statistics['sample_rows']:,} sampled training rows)"
+        sampled = f"{statistics['sample_rows']:,} sampled training rows"
+        title = f"Correlation of labels (where both are known, of {sampled})"
         table(title, ["labels", "rows", "Pearson", "Spearman"], lines)
 
 
-def show_days(days: dict) -> None:
+def show_days(days: dict[str, Any]) -> None:
     """The latest days: rows, and of each label its positives and rate."""
     if not days:
         return
@@ -71,21 +74,21 @@ def show_days(days: dict) -> None:
     table(title, ["day", "rows", *labels], lines)
 
 
-def _funnel(day: dict, label: str) -> str:
+def _funnel(day: dict[str, Any], label: str) -> str:
     return f"{day['labels'][label]['positive']:,} = {_share(day['rates'][label])}"
 
 
-def show_features(features: dict) -> None:
-    """Coded features over all valid rows, numbers over the training rows."""
-    coded = {name: one["valid"] for name, one in features.items() if "valid" in one}
-    if coded:
+def show_features(features: dict[str, Any]) -> None:
+    """Features with ids over all valid rows, numbers over the training rows."""
+    with_ids = {name: one["valid"] for name, one in features.items() if "valid" in one}
+    if with_ids:
         lines = [
             [n, _share(one["missing"] / one["rows"]), _distinct(one), *_top(one)]
-            for n, one in coded.items()
+            for n, one in with_ids.items()
         ]
         header = ["feature", "missing", "distinct", *(f"{n}. value" for n in range(1, TOP + 1))]
-        table("Coded features (all valid rows)", header, lines)
-    hashed = {name: one["collisions"] for name, one in coded.items() if "collisions" in one}
+        table("Features with ids (all valid rows)", header, lines)
+    hashed = {name: one["collisions"] for name, one in with_ids.items() if "collisions" in one}
     if hashed:
         lines = [
             [n, one["buckets"], _share(one["expected_share"]), one["buckets_for_1_percent"]]
@@ -121,7 +124,7 @@ def show_features(features: dict) -> None:
         )
 
 
-def show_groups(groups: dict[str, list]) -> None:
+def show_groups(groups: dict[str, list[Any]]) -> None:
     """The frequent values that share a bucket."""
     lines = [
         [name, *(escape(_cut(v)) + f" {_share(share)}" for v, share in group["values"][:TOP])]
@@ -134,8 +137,8 @@ def show_groups(groups: dict[str, list]) -> None:
         table(title, header, [[*line, *[None] * (len(header) - len(line))] for line in lines])
 
 
-def show_relevance(statistics: dict) -> None:
-    """AUC of each feature alone, the best first; what looks like a label itself stands out."""
+def show_relevance(statistics: dict[str, Any]) -> None:
+    """AUC of each feature alone, the best first; possible label leakage is marked."""
     by_feature = statistics["relevance"]
     labels = list(next(iter(by_feature.values()), {}))
     if not labels:
@@ -146,7 +149,7 @@ def show_relevance(statistics: dict) -> None:
     )
     lines = [[name, *(_auc(aucs[label]) for label in labels)] for name, aucs in ranked]
     table(
-        "What each feature alone tells (AUC, cross-fitted on sampled training rows)",
+        "AUC of each feature alone (cross-fitted on sampled training rows)",
         ["feature", *labels],
         lines,
     )
@@ -158,11 +161,11 @@ def _auc(value: float | None) -> str | None:
     return f"[bold red]{value:.3f}[/bold red]" if value > TOO_GOOD else f"{value:.3f}"
 
 
-def _distinct(one: dict) -> str:
+def _distinct(one: dict[str, Any]) -> str:
     return f"{'' if one['distinct_is_exact'] else '≈ '}{one['distinct']:,}"
 
 
-def _top(one: dict) -> list[str | None]:
+def _top(one: dict[str, Any]) -> list[str | None]:
     """The most frequent values and their shares of the rows, as many as there are columns."""
     shown = [
         f"{escape(_cut(text))} {_share(count / one['rows'])}" for text, count in one["top"][:TOP]
@@ -176,17 +179,13 @@ def _cut(text: str) -> str:
 
 
 def _share(value: float | None) -> str | None:
-    """A share in per cent, two digits of those that are small."""
+    """A share in percent, with two significant digits if it is small."""
     if value is None:
         return "–"
     percent = 100 * value
-    return (
-        f"{percent:.0f} %"
-        if percent >= 99.5 or percent == 0
-        else f"{percent:.1f} %"
-        if percent >= 1
-        else f"{percent:.2g} %"
-    )
+    if percent >= 99.5 or percent == 0:
+        return f"{percent:.0f} %"
+    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
 
 
 def _digits(value: float | None) -> str | None:

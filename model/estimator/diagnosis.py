@@ -71,7 +71,7 @@ def find_cause(config: RankingConfig, fitted: Fitted, batch: dict[str, tf.Tensor
         if label.is_number
     }
     numbers |= {"weight": batch["weight"].numpy()} if "weight" in batch else {}
-    normalised = graph.normalise(spec, fitted, batch["dense"]).numpy()
+    normalised = graph.normalize(spec, fitted, batch["dense"]).numpy()
     numbers |= {f"feature '{name}'": normalised[:, i] for i, name in enumerate(spec.numeric)}
     lists = graph.weights(spec, batch["dense"])
     numbers |= {f"weights of feature '{name}'": values.numpy() for name, values in lists.items()}

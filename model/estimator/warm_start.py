@@ -20,12 +20,6 @@ from model.estimator.checkpoints import first_readable
 from model.estimator.identity import Identity, RankingConfig
 from model.wide import wide_ranges
 
-READING = {
-    "pooling",
-    "serve",
-    "max_length",
-    "weights",
-}  # of a feature: how its rows are read, not what they mean
 REMEDY = "give another run's model directory, or start without"
 _TABLE = re.compile(
     r"(slots/)?(?P<kind>embeddings_\d+|wide)/(?P<dim>\d+)(/|$)"
@@ -75,7 +69,8 @@ class WarmStart:
         same = [
             name
             for name, f in config.spec.features.items()
-            if name in self.spec.features and _declared(f) == _declared(self.spec.features[name])
+            if name in self.spec.features
+            and f.rows_declaration() == self.spec.features[name].rows_declaration()
         ]
         kept = {}
         for part in ("moments", "ranges", "boundaries", "vocabularies"):
@@ -125,7 +120,7 @@ class WarmStart:
         feature, old = spec.features[name], self.spec.features.get(name)
         if old is None or self.spec.owner(name) != name:
             return warn(f"warm start: feature '{name}' is new: its embeddings start anew")
-        mine, theirs = _declared(feature), _declared(old)
+        mine, theirs = feature.rows_declaration(), old.rows_declaration()
         changed = [
             f"{key} was {theirs.get(key)} and is {mine.get(key)}"
             for key in {**theirs, **mine}
@@ -226,10 +221,6 @@ class WarmStart:
             np.ix_(*(there if a in axes else range(n) for a, n in enumerate(shape)))
         ]
         return value
-
-
-def _declared(feature: Any) -> dict[str, Any]:
-    return feature.model_dump(mode="json", exclude=READING)
 
 
 def _key(name: str) -> str:

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import tensorflow as tf
 
 from features import graph
+from features.declarations import input_name
 from features.errors import FunnelError
-from features.spec import Spec, input_name
+from features.spec import Spec
 
 Inputs = dict[str, dict[str, dict[str, Any]]]  # {signature: {input: {"dtype", "values"}}}
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from features import graph
-from features.spec import input_name
+from features.declarations import input_name
 from model.ranking import RankingModel
 
 Signatures = dict[str, tf.types.experimental.ConcreteFunction]

@@ -126,7 +126,7 @@ class ExpertParams(SharingParams):
         if self.expert == "lstm":
             check_sequences(spec, self.sequences, "expert = 'lstm'")
         dims = [f.dim for f in spec.embedded.values()] + [
-            spec.features[p.of[0]].dim for p in spec.products.values()
+            spec.embedded[f.combines[0]].dim for f in spec.combined.values()
         ]
         if self.expert == "fm" and len(set(dims)) == len(dims):
             raise FunnelError(
@@ -138,7 +138,7 @@ def check_sequences(spec: Spec, names: list[str], reader: str) -> None:
     """Raises FunnelError unless `names` (default: all) are sequence features of one length, and at
     least one.
     """
-    known = {n: f.max_length for n, f in spec.features.items() if f.kind == "sequence"}
+    known = {n: e.slots for n, e in spec.embedded.items() if e.in_order}
     if not known:
         raise FunnelError(
             f"model.sharing: {reader} reads a sequence, but no feature has kind = 'sequence': declare one"

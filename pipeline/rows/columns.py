@@ -20,14 +20,12 @@ def columns_needed(config: PreprocessConfig, stream: str) -> ColumnRequest:
 
 def feature_columns(spec: Spec, columns: Mapping[str, str]) -> ColumnRequest:
     """The request for these columns of features, raw types by name."""
-    separators = {
-        f.column: f.separator
-        for f in spec.features.values()
-        if getattr(f, "weights", None) and f.separator
-    }
     bounds = {column: limits for column, limits in spec.bounds.items() if column in columns}
     return ColumnRequest(
-        columns=tuple(columns.items()), bounds=bounds, paired=spec.paired, separators=separators
+        columns=tuple(columns.items()),
+        bounds=bounds,
+        paired=spec.paired,
+        separators=spec.separators,
     )
 
 

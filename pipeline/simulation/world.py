@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.arrow import list_array
+from features.lists import from_lengths
 from pipeline.simulation.config import SimulateConfig
 from pipeline.simulation.files import DAY
 
@@ -149,7 +149,7 @@ def _tags(rng: np.random.Generator, latent: np.ndarray) -> tuple[pa.Array, np.nd
     best = np.argsort(-(liking - 1.5 * np.log(np.arange(vocabulary) + 1)), axis=1)[:, :4]  # [N, 4]
     counts = rng.integers(0, 5, n)
     kept = np.arange(4) < counts[:, None]  # [N, 4]
-    tags = list_array(counts, TAGS.take(pa.array(best[kept])))
+    tags = from_lengths(counts, TAGS.take(pa.array(best[kept])))
     effects = 0.6 * rng.standard_normal((vocabulary, 2))[best] * kept[:, :, None]  # [N, 4, 2]
     return tags, effects.sum(1) / np.maximum(counts, 1)[:, None]
 

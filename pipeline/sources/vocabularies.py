@@ -16,9 +16,9 @@ def read_vocabularies(spec: Spec) -> dict[str, list[str]]:
         FunnelError: a file cannot be read, holds no value, or repeats one.
     """
     return {
-        name: read_vocabulary(name, feature.vocabulary)
-        for name, feature in spec.vocabularies.items()
-        if feature.vocabulary
+        name: read_vocabulary(name, vocabulary.file)
+        for name, vocabulary in spec.vocabularies.items()
+        if vocabulary.file
     }
 
 

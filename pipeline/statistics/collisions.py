@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from features import hashing
-from features.declarations import Cross
 from features.spec import Spec
 from pipeline.statistics.sketches import TOP_OF_ALL, Profile, top_json
 
@@ -82,30 +81,29 @@ def warnings(spec: Spec, described: dict[str, dict[str, Any]]) -> Iterator[str]:
         found = one.get("valid", {}).get("collisions", {})
         serious = [group for group in found.get("frequent", ()) if _is_serious(group)]
         if serious:
-            many = (
-                spec.features[name].max_length or sum(spec.owner(n) == name for n in spec.coded) > 1
-            )
+            readers = [n for n in spec.id_features if spec.owner(n) == name]
+            many = spec.embedded[name].is_list or len(readers) > 1
             values = [
                 f"'{text}' ({_often(share, many)})"
                 for text, share in serious[0]["values"][:NAMED]
                 if share >= SERIOUS
             ]
             others = f" (one of {len(serious)} such groups)" if len(serious) > 1 else ""
-            is_cross = isinstance(spec.features[name], Cross)
+            remedy = _remedy(spec.features[name].can_have_vocabulary, found["separating_buckets"])
             yield (
                 f"features.{name}.buckets = {found['buckets']}: the frequent values "
                 f"{' and '.join(values)} share a bucket{others}, so the model cannot tell them "
-                f"apart; {_remedy(is_cross, found['separating_buckets'])}"
+                f"apart; {remedy}"
             )
 
 
-def _remedy(is_cross: bool, separating: int | None) -> str:
+def _remedy(can_have_vocabulary: bool, separating: int | None) -> str:
     more = (
         f"buckets = {separating}, which separates the frequent values"
         if separating
         else "many more buckets"
     )
-    if is_cross:
+    if not can_have_vocabulary:
         return f"give {more}"
     return (
         "give min_count = 1 instead of buckets (a vocabulary) if the column has few values, "

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from features import hashing
-from features.declarations import HASH_SPACE, Coded
 from features.fitted import Fitted, Outcome
+from features.kinds.base import HASH_SPACE, Vocabulary
 from features.spec import Spec
 from pipeline.statistics.partitions import Outcomes, PartitionStatistics
 from pipeline.statistics.ranks import quantile_cuts
@@ -34,8 +34,8 @@ def fit(spec: Spec, whole: PartitionStatistics, vocabularies: Mapping[str, list[
             if feature.quantiles
         },
         vocabularies={
-            name: _vocabulary(name, feature, whole, vocabularies)
-            for name, feature in spec.vocabularies.items()
+            name: _vocabulary(name, vocabulary, whole, vocabularies)
+            for name, vocabulary in spec.vocabularies.items()
         },
         outcomes=outcomes(spec, whole.outcomes),
     )
@@ -72,15 +72,15 @@ def boundaries(numbers: np.ndarray, bins: int) -> list[float]:
 
 def _vocabulary(
     name: str,
-    feature: Coded,
+    vocabulary: Vocabulary,
     whole: PartitionStatistics,
     vocabularies: Mapping[str, list[str]],
 ) -> list[int]:
     """Ids as they are written, rising. Values that share an id, one pair in 2³¹, share a row."""
-    if feature.vocabulary:
+    if vocabulary.file:
         found = np.unique(hashing.bucket_ids(pa.array(vocabularies[name]), HASH_SPACE))
     else:
         ids, counts = whole.counts[name]
-        found = ids[counts >= feature.min_count]
+        found = ids[counts >= vocabulary.min_count]
     rising: list[int] = found.tolist()
     return rising

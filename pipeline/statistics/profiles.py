@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from features.declarations import Cross
 from features.hashing import Hashed
 from features.spec import Spec
 from pipeline.statistics import sketches
@@ -39,46 +38,23 @@ def profiles_json(spec: Spec, profiles: Mapping[str, Profile]) -> dict[str, dict
     Features that share a table share its buckets: their collisions are counted together, and shown
     with the table's owner.
     """
-    return {name: _profile_json(spec, name, profiles) for name in spec.coded if name in profiles}
+    return {
+        name: _profile_json(spec, name, profiles) for name in spec.id_features if name in profiles
+    }
 
 
 def _profile_json(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> dict[str, Any]:
     own, feature = profiles[name], spec.features[name]
-    top = [
-        [_readable(text) if isinstance(feature, Cross) else text, count]
-        for text, count in sketches.top_json(own)
-    ]
     content: dict[str, Any] = {
         "rows": own.rows,
         "missing": own.missing,
         "distinct": own.distinct,
         "distinct_is_exact": len(own.smallest) < sketches.KEPT,
-        "top": top,
+        "top": [[feature.readable(text), count] for text, count in sketches.top_json(own)],
     }
-    if (
-        feature.buckets
-        and feature.kind != "time"
-        and not getattr(feature, "identity", False)
-        and spec.owner(name) == name
-    ):
+    if feature.hashed_buckets and spec.owner(name) == name:
         together = sketches.fold_profiles(p for n, p in profiles.items() if spec.owner(n) == name)
-        content["collisions"] = collisions(together, own.rows, feature.buckets)
-        if isinstance(feature, Cross):
-            for group in content["collisions"]["frequent"]:
-                group["values"] = [[_readable(text), share] for text, share in group["values"]]
+        content["collisions"] = collisions(together, own.rows, feature.hashed_buckets)
+        for group in content["collisions"]["frequent"]:
+            group["values"] = [[feature.readable(text), share] for text, share in group["values"]]
     return content
-
-
-def _readable(cross: str) -> str:
-    """The text that a cross hashes, as one reads it. Lengths are in bytes.
-
-    Example:
-        >>> _readable("2:ab1:c")
-        'ab × c'
-    """
-    rest, values = cross.encode(), []
-    while rest:
-        length, _, rest = rest.partition(b":")
-        values.append(rest[: int(length)].decode())
-        rest = rest[int(length) :]
-    return " × ".join(values)

@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import FunnelError
-from pipeline.arrow import first_repeated, flat, list_array, list_lengths
+from features.lists import from_lengths
+from features.lists import lengths as list_lengths
+from pipeline.arrow import first_repeated, flat
 from pipeline.config import Stream
 from pipeline.sources.formats.base import ParsedRows
 from pipeline.sources.formats.csv import parse_csv
@@ -227,7 +229,7 @@ def _halves(texts: pa.Array, separator: str) -> tuple[pa.Array, pa.Array]:
 def _lists(rows: np.ndarray, values: pa.Array, count: int) -> pa.Array:
     """Values and their rows, which rise → [count] lists; null for a row without values."""
     lengths = np.bincount(rows, minlength=count)
-    return list_array(lengths, values, pa.array(lengths == 0))
+    return from_lengths(lengths, values, pa.array(lengths == 0))
 
 
 def _concatenate(left: pa.Array, right: pa.Array) -> pa.Array:

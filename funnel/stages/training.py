@@ -1,19 +1,21 @@
-"""A configuration file's training: the estimator, its input, and who watches it."""
+"""The training that a configuration file describes: estimator, inputs, callbacks, exporters."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import tensorflow as tf
-from rich.markup import escape
 
+from features import files
 from features.errors import FunnelError
-from funnel.cli.training_bar import training_bar
+from features.fitted import Fitted
 from funnel.config.config import Config
-from funnel.console import console
+from funnel.stages.stage import inform, warn
+from funnel.stages.training_bar import training_bar
 from model.data.input import Data
 from model.estimator.callbacks import EarlyStopping, MetricsLog, Profile, TensorBoard, last_fall
 from model.estimator.early_stop import AN_EPOCH, EarlyStop
@@ -25,15 +27,8 @@ from model.serving.exporters import BestExporter, FinalExporter, LatestExporter
 from model.training.progress import Callback
 from model.training.workers import worker, workers
 
-FALLING = 0.01  # of the loss before
-
-
-def warn(line: str) -> None:
-    console.print(f"[yellow]warning:[/yellow] {escape(line)}")
-
-
-def inform(line: str) -> None:
-    console.print(f"[dim]· {escape(line)}[/dim]")
+SAMPLE = "sample.parquet"  # of a model directory
+FALLING = 0.01  # relative fall of the training loss from one window of steps to the next
 
 
 def warm_start_of(config: Config) -> WarmStart | None:
@@ -42,18 +37,50 @@ def warm_start_of(config: Config) -> WarmStart | None:
 
 
 def suited(
-    config: Config, data: Data | None = None, model_dir: Path | None = None, *, anew: bool = False
+    config: Config,
+    data: Data | None = None,
+    model_dir: Path | None = None,
+    *,
+    from_scratch: bool = False,
 ) -> RankingConfig:
     """The configuration with what suits the data (default: its own). After a warm start that is
-    what suited the earlier run's.
+    what suited the data of the earlier run.
     """
-    data, start = (
-        data or Data(config.source, config.spec, config.run_config.cache_gib),
-        warm_start_of(config),
-    )
-    own = None if anew or start is None else Identity(model_dir or config.model_dir).known()
+    data = data or Data(config.source, config.spec, config.run_config.cache_gib)
+    start = warm_start_of(config)
+    first = from_scratch or start is None
+    own = None if first else Identity(model_dir or config.model_dir).known()
     earlier = own["chosen"] if own else start.chosen if start else None
     return RankingConfig.of(data, config.model, config.train, earlier)
+
+
+def trained_estimator(config: Config) -> RankingEstimator:
+    """The estimator of a finished training. It reads the model directory alone, except to fit a
+    calibration that no stage has asked for yet, which needs the preprocessed data.
+
+    Raises:
+        FunnelError: The model directory holds no checkpoint.
+    """
+    known = Identity(config.model_dir).known()
+    if known is None:
+        raise FunnelError(
+            f"{config.model_dir / 'checkpoints'}: holds no checkpoint; run `funnel train` first"
+        )
+    ranking = RankingConfig(
+        config.spec,
+        config.model,
+        config.train,
+        Fitted.parse(known["fitted"], str(config.model_dir / "model.json")),
+        sample=config.model_dir / SAMPLE,
+    )
+    return RankingEstimator(
+        ranking,
+        config.model_dir,
+        config.run_config,
+        held_out_input=lambda context: Run(config).held_out_input(context),
+        warn=warn,
+        inform=inform,
+    )
 
 
 class Run:
@@ -67,22 +94,29 @@ class Run:
         data: Path | str | None = None,
         model_dir: Path | None = None,
         *,
-        anew: bool = False,
+        from_scratch: bool = False,
     ) -> None:
         self.config, run_config = config, config.run_config
         self.model_dir = model_dir or config.model_dir
         self.data = Data(data or config.source, config.spec, run_config.cache_gib)
-        self.ranking = suited(config, self.data, self.model_dir, anew=anew)
+        self.ranking = suited(config, self.data, self.model_dir, from_scratch=from_scratch)
         self.estimator = RankingEstimator(
             self.ranking,
             self.model_dir,
             run_config,
-            anew=anew,
+            anew=from_scratch,
             warm_start=warm_start_of(config),
             held_out_input=self.held_out_input if self.ranking.held_out else None,
             warn=warn,
             inform=inform,
         )
+
+    @property
+    def _batch_size(self) -> int:
+        size = self.ranking.train.batch_size
+        if size is None:
+            raise RuntimeError("RankingConfig.of leaves no batch size open")
+        return size
 
     @property
     def max_steps(self) -> int:
@@ -93,31 +127,46 @@ class Run:
 
     @cached_property
     def train_input(self) -> InputFn:
-        train, held_out = self.ranking.train, self.ranking.held_out
-        options = {"shuffle_buffer": train.shuffle_buffer, "seed": train.seed, "held_out": held_out}
-        return self.data.train_input(batch_size=train.batch_size, **options)
+        train = self.ranking.train
+        return self.data.train_input(
+            batch_size=self._batch_size,
+            shuffle_buffer=train.shuffle_buffer,
+            seed=train.seed,
+            held_out=self.ranking.held_out,
+        )
 
     @cached_property
     def eval_input(self) -> InputFn:
-        return self.data.eval_input(batch_size=self.ranking.train.batch_size)
+        return self.data.eval_input(batch_size=self._batch_size)
 
     @cached_property
     def held_out_input(self) -> InputFn:
         """The training rows that are not trained on."""
-        return self.data.held_out_input(
-            batch_size=self.ranking.train.batch_size, held_out=self.ranking.held_out
-        )
+        return self.data.held_out_input(batch_size=self._batch_size, held_out=self.ranking.held_out)
 
     def prepare(self) -> int:
-        """Makes the next step ready, which fixes the devices and removes what a training anew
-        replaces; the step reached.
+        """Makes the next step ready, which fixes the devices and removes what a training from
+        scratch replaces.
+
+        Returns:
+            The step reached.
         """
-        return self.estimator.train(self.train_input, steps=0).step
+        step = self.estimator.train(self.train_input, steps=0).step
+        if worker() == 0 and self.ranking.sample is not None:
+            self._keep_sample(self.ranking.sample)
+        return step
+
+    def _keep_sample(self, sample: Path) -> None:
+        """Copies the raw rows that exports are checked with: an export reads the model directory
+        alone.
+        """
+        copy = self.model_dir / SAMPLE
+        if not copy.exists() or copy.read_bytes() != sample.read_bytes():
+            with files.replacing(copy) as temporary:
+                shutil.copyfile(sample, temporary)
 
     def train(self) -> Trained:
-        """Trains to the configured step, watched, and evaluates and publishes on the way as
-        configured.
-        """
+        """Trains to the configured step, and evaluates and publishes on the way as configured."""
         evaluation, begins = self.config.evaluation, self.prepare()
         with self._callbacks(begins) as callbacks:
             if not (evaluation.every or self._exporters):
@@ -131,21 +180,22 @@ class Run:
             return train_and_evaluate(self.estimator, train_spec, eval_spec)[0]
 
     def still_falling(self) -> str | None:
-        """A line where the training loss fell by more than FALLING from the window before the last
-        to the last.
+        """A line if the training loss fell by more than FALLING from the window before the last to
+        the last.
         """
         found = last_fall(self.model_dir / "metrics.jsonl", self.config.run_config.log_every)
         if found is None or self.ranking.train.early_stop or found[2] > (1 - FALLING) * found[1]:
             return None
         step, before, last = found
         return (
-            f"the training loss was still falling at step {step:,}: {before:.4f} → {last:.4f} over the last "
-            f"{self.config.run_config.log_every:,} steps; more epochs may help, and train.early_stop = true finds out"
+            f"the training loss was still falling at step {step:,}: {before:.4f} → {last:.4f} over "
+            f"the last {self.config.run_config.log_every:,} steps; more epochs may help, and "
+            "train.early_stop = true finds out"
         )
 
     @contextmanager
     def _callbacks(self, begins: int) -> Iterator[list[Callback]]:
-        """The progress bar and what is written; the first of several workers alone writes."""
+        """The progress bar, and the callbacks that write files. Only worker 0 has any."""
         run_config = self.config.run_config
         with training_bar() as bar:
             if worker():
@@ -170,21 +220,20 @@ class Run:
                         callback.close()
 
     def _early_stop(self) -> list[Callback]:
-        """What ends the training by its held-out rows, if anything does."""
+        """The callback that ends the training by its held-out rows, if one is configured."""
         if not self.ranking.train.early_stop:
             return []
         if workers() > 1:
             raise FunnelError(
-                f"train.early_stop = true with {workers()} workers: one process alone computes the held-out loss; leave it "
-                "out, or give evaluation.early_stopping"
+                f"train.early_stop = true with {workers()} workers: one process computes the "
+                "held-out loss; leave it out, or give evaluation.early_stopping"
             )
-        total = self.max_steps
-        every = (
-            max(1, round(total / self.ranking.train.epochs / AN_EPOCH))
-            if self.ranking.train.epochs
-            else max(1, total // 20)
-        )
-        held_out = lambda: self.held_out_input(tf.distribute.InputContext())  # noqa: E731
+        total, epochs = self.max_steps, self.ranking.train.epochs
+        every = max(1, round(total / epochs / AN_EPOCH) if epochs else total // 20)
+
+        def held_out() -> tf.data.Dataset:
+            return self.held_out_input(tf.distribute.InputContext())
+
         return [
             EarlyStop(self.model_dir / "early_stop", held_out, every=every, last=total, say=inform)
         ]

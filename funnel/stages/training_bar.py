@@ -1,4 +1,4 @@
-"""What the user sees of a training while it runs."""
+"""The progress bar of a training."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from funnel import console
+from funnel.console import console
 from model.training.progress import Callback, Progress
 
 
 @contextmanager
 def training_bar(screen: Console | None = None) -> Iterator[Callback]:
-    """A bar that lasts as long as the block, and the callback that moves it. Away from a terminal it
-    shows nothing.
+    """A bar that lasts as long as the block, and the callback that moves it. It is shown only on a
+    terminal.
     """
-    screen = screen or console.console
+    screen = screen or console
     columns = (
         TextColumn("  training"),
         BarColumn(20),

@@ -1,0 +1,191 @@
+"""The arguments of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+COMMANDS = {
+    "simulate": (
+        "write event logs with known true rates",
+        "funnel simulate examples/demo.toml --set simulate.impressions=1_000_000",
+    ),
+    "preprocess": (
+        "logs → TFRecords",
+        "funnel preprocess my.toml -- --direct_num_workers=2 "
+        "--direct_running_mode=multi_processing",
+    ),
+    "train": (
+        "TFRecords → checkpoints; resumes where it stopped",
+        "funnel train my.toml --set train.epochs=3 --force",
+    ),
+    "evaluate": ("metrics of the latest checkpoint on the eval split", "funnel evaluate my.toml"),
+    "export": (
+        "latest checkpoint → SavedModel, checked in a fresh process",
+        "funnel export my.toml",
+    ),
+    "report": ("metrics, rows and plots of a run → report.html", "funnel report my.toml"),
+    "predict": (
+        "score raw rows with the latest checkpoint",
+        "funnel predict my.toml --input new.parquet --output scores.parquet",
+    ),
+    "inspect": ("show what a run's directory holds", "funnel inspect runs/demo --rows 5"),
+    "experiment": (
+        "test a paper's claim; measures only what is missing",
+        "funnel experiment mmoe-synthetic --seeds 10",
+    ),
+    "run": (
+        "all stages; unchanged ones are skipped",
+        "funnel run my.toml --set model.sharing=ple",
+    ),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of every command."""
+    top = argparse.ArgumentParser(
+        prog="funnel",
+        description="From impression, click and conversion logs to a multi-task ranking model "
+        "for TF Serving.",
+        epilog="example: funnel run examples/demo.toml",
+    )
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    for name, (what, example) in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=what, description=what, epilog=f"example: {example}"
+        )
+        command.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show the traceback of an error",
+        )
+        if name == "inspect":
+            _add_inspect(command)
+        elif name == "experiment":
+            _add_experiment(command)
+        else:
+            _add_stage(command, name)
+    return top
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Arguments before and after the first bare --.
+
+    Example:
+        >>> split(["run", "my.toml", "--", "--runner=PrismRunner"])
+        (['run', 'my.toml'], ['--runner=PrismRunner'])
+    """
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:at], arguments[at + 1 :]
+
+
+def overrides(options: argparse.Namespace) -> list[str]:
+    """The values that replace the configuration file's: --set, and flags that stand for one."""
+    given = {
+        "dates": getattr(options, "dates", None),
+        "warm_start.run": getattr(options, "warm_start", None),
+    }
+    # A string of JSON is also one of TOML.
+    texts = [f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in given.items() if v]
+    if getattr(options, "refresh_statistics", False):
+        texts.append("warm_start.refresh_statistics=true")
+    own: list[str] = options.set
+    return own + texts
+
+
+def _add_inspect(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", type=Path, help="a run's directory, as in runs/demo")
+    command.add_argument(
+        "--rows",
+        type=_count,
+        metavar="N",
+        help="show the first N training examples by feature name instead",
+    )
+
+
+def _add_stage(command: argparse.ArgumentParser, name: str) -> None:
+    command.add_argument("config", type=Path, help="the configuration file (TOML)")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="section.key=value",
+        help="override one value; may be repeated",
+    )
+    if name in ("run", "train"):
+        command.add_argument(
+            "--force", action="store_true", help="start over, replacing existing results"
+        )
+        command.add_argument(
+            "--warm-start",
+            metavar="RUN",
+            help="start from another run's latest checkpoint, as in runs/yesterday",
+        )
+        command.add_argument(
+            "--refresh-statistics",
+            action="store_true",
+            help="with --warm-start: recompute moments and vocabularies from the new rows",
+        )
+    if name in ("run", "preprocess"):
+        command.add_argument(
+            "--dates",
+            metavar="FIRST..LAST",
+            help="read only the dated folders of these days, as in 2026-11-01..2026-11-07",
+        )
+    if name == "predict":
+        command.add_argument(
+            "--input",
+            nargs="+",
+            help="files or globs of raw rows (default: the logs of the configuration)",
+        )
+        command.add_argument(
+            "--output",
+            type=Path,
+            help="a Parquet file (default: predictions.parquet in the run's directory)",
+        )
+
+
+def _add_experiment(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", help="mmoe-synthetic, esmm-bias, census or defaults")
+    command.add_argument(
+        "--seeds",
+        type=_count,
+        default=5,
+        metavar="N",
+        help="measure every setting with the seeds 1 … N (default: 5)",
+    )
+    command.add_argument(
+        "--out", type=Path, help="directory of its results (default: runs/experiments/<name>)"
+    )
+    command.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="SETTING",
+        help="measure only these settings, as in: census --only mmoe ple",
+    )
+    command.add_argument(
+        "--config",
+        type=Path,
+        help="another configuration (default: examples/demo.toml for esmm-bias, "
+        "examples/census.toml for census)",
+    )
+    command.add_argument(
+        "--table", action="store_true", help="print only the results, as JSON (defaults)"
+    )
+    command.add_argument(
+        "--public",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the public data sets (defaults; default: ../shared/public)",
+    )
+
+
+def _count(text: str) -> int:
+    """Raises ArgumentTypeError for anything but a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return int(text)

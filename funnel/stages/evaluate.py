@@ -1,0 +1,68 @@
+"""The stage evaluate: metrics of the latest checkpoint on the eval split → summary.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from features.errors import FunnelError
+from funnel.config.config import Config
+from funnel.console import load_tensorflow, text
+from funnel.stages.stage import timed, warn
+
+
+def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
+    """The latest checkpoint on the eval split → summary.json."""
+    load_tensorflow()
+    from funnel.stages.training import Run
+
+    with timed(config, "evaluate") as done:
+        run = Run(config)
+        estimator = run.estimator
+        predictions = estimator.predict(run.eval_input)
+        results = estimator.measure(predictions)
+        if config.evaluation.truth is not None:
+            _add_truth(config, config.evaluation.truth, predictions, results)
+        health = estimator.health(run.eval_input)
+        done(describe(results), evaluation=results, health=health)
+    for alarm in health["alarms"]:
+        warn(alarm)
+
+
+def describe(results: dict[str, dict[str, Any]]) -> str:
+    """AUC of probabilities, the mean squared error of numbers.
+
+    Example:
+        >>> describe({"ctr": {"auc": 0.7123456}, "dwell": {"mse": 1.5}})
+        'AUC ctr 0.7123; mse dwell 1.5'
+    """
+    parts = []
+    for key, title in (("auc", "AUC"), ("mse", "mse")):
+        found = ", ".join(
+            f"{name} {text(result[key])}" for name, result in results.items() if key in result
+        )
+        parts += [f"{title} {found}"] if found else []
+    return "; ".join(parts)
+
+
+def _add_truth(
+    config: Config, truth: str, predictions: dict[str, Any], results: dict[str, dict[str, Any]]
+) -> None:
+    """Adds auc_entire_space to the tasks that follow a click: their scores on all impressions
+    against the drawn outcome.
+    """
+    from model.evaluation.metrics import auc_entire_space
+
+    if not Path(truth).exists():
+        raise FunnelError(
+            f"evaluation.truth = '{truth}': no such file; it is a simulation's truth.parquet"
+        )
+    outcomes = pq.read_table(truth, columns=["impression_id", "converts"])
+    for task, declared in config.spec.tasks.items():
+        if declared.given and f"p_{task}" in predictions:
+            results[task]["auc_entire_space"] = auc_entire_space(
+                list(predictions["id"]), predictions[f"p_{task}"], outcomes
+            )

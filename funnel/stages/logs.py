@@ -1,0 +1,48 @@
+"""The stages on logs: simulate writes them, preprocess reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from features.errors import FunnelError
+from funnel.config.config import Config
+from funnel.console import progress_bar
+from funnel.stages.stage import timed, warn
+
+
+def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
+    """Writes the logs of [simulate]."""
+    from pipeline.simulation.simulate import simulate as write_logs
+
+    if config.simulate is None:
+        raise FunnelError(
+            "the configuration has no [simulate] section, which says what to simulate: add one, "
+            "as in examples/demo.toml"
+        )
+    with timed(config, "simulate") as done, progress_bar("simulating", "impressions") as progress:
+        counts = write_logs(config.simulate, config.logs, on_progress=progress, overwrite=True)
+        rows = ", ".join(
+            f"{counts[stream]['rows']:,} {stream}"
+            for stream in ("impressions", "clicks", "conversions")
+        )
+        done(f"{rows} → {config.logs}")
+
+
+def preprocess(config: Config, beam_args: Sequence[str] = ()) -> None:
+    """Logs → data/."""
+    from pipeline.job import preprocess as run_job
+
+    settings = config.preprocess
+    with (
+        timed(config, "preprocess") as done,
+        progress_bar("preprocessing", "files and shards") as progress,
+    ):
+        manifest = run_job(settings, config.data, beam_args, progress)
+        rows = manifest["rows"]
+        done(
+            f"{rows['examples_written']:,} examples of {rows['impressions_read']:,} impressions "
+            f"→ {config.data}",
+            rows=rows,
+        )
+    for warning in manifest["warnings"]:
+        warn(warning)

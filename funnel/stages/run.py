@@ -1,0 +1,91 @@
+"""Runs stages: one, or all whose inputs have changed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+
+from features.errors import FunnelError
+from funnel.config.config import Config
+from funnel.console import load_tensorflow
+from funnel.stages import record
+from funnel.stages.stage import inform
+from funnel.stages.table import STAGES, with_defaults_of_the_data
+from funnel.stages.train import train
+from model.training.workers import worker, workers
+
+
+def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = False) -> None:
+    """Runs every stage whose inputs or configuration have changed since it was last done; with
+    `force`, every stage.
+    """
+    if workers() > 1:
+        raise FunnelError(
+            f"TF_CONFIG names {workers()} workers, and each of them would preprocess: run "
+            "`funnel preprocess` without TF_CONFIG, then `funnel train` on each worker, then "
+            "`funnel evaluate` and `funnel export` without it"
+        )
+    load_tensorflow()
+    _connect(beam_args)
+    config.save()  # validates every section before the first stage runs
+    for name in STAGES if config.simulate else list(STAGES)[1:]:
+        key, recorded = stage_key(config, name), record.read(config.run).get(name, {})
+        done = recorded == {"key": key, "done": True} and STAGES[name].output(config).exists()
+        if done and not force:
+            inform(f"{name:<10}  unchanged")
+            if name == "train":  # otherwise the stage itself writes what suits the data
+                config.save(with_defaults_of_the_data(config))
+            continue
+        restart = force or recorded.get("key", [None])[0] != key[0]
+        run_stage(config, name, beam_args, from_scratch=restart)
+
+
+def run_stage(
+    config: Config, name: str, beam_args: Sequence[str] = (), *, from_scratch: bool = False
+) -> None:
+    """Runs one stage and records what it was done with. All workers train; only worker 0 runs the
+    other stages.
+
+    Args:
+        from_scratch: Whether training starts over, where it would resume.
+    """
+    if name != "train" and worker():
+        inform(f"{name:<10}  left to the first worker")
+        return
+    if name == "preprocess":
+        _connect(beam_args)
+    key = functools.cache(lambda: stage_key(config, name))  # of what exists before the stage runs
+    if name == "train":  # the record of an earlier training stays until this one has begun
+
+        def begun() -> None:
+            record.note(config.run, name, key(), done=False)
+
+        train(config, beam_args, from_scratch=from_scratch, begun=begun)
+    else:
+        record.note(config.run, name, key(), done=False)
+        STAGES[name].run(config, beam_args)
+    record.note(config.run, name, key(), done=True)
+
+
+def stage_key(config: Config, name: str) -> list[str]:
+    """Identifies what a stage depends on: [its own inputs and the key of the stage before it, what
+    it resumes with].
+    """
+    position = list(STAGES).index(name)
+    earlier = list(STAGES)[position - 1] if position else None
+    done = record.read(config.run).get(earlier, {}).get("key", "") if earlier else ""
+    stage = STAGES[name]
+    contents = [stage.inputs(config), done], stage.resumes_with(config)
+    return [
+        hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
+        for content in contents
+    ]
+
+
+def _connect(beam_args: Sequence[str]) -> None:
+    """Gives Beam's filesystems their options: files are looked for before a pipeline runs."""
+    from pipeline.sources.storage import connect
+
+    connect(beam_args)

@@ -1,0 +1,56 @@
+"""The stage train: the preprocessed data → checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from funnel.config.config import Config
+from funnel.console import load_tensorflow, text
+from funnel.stages.interrupted import Interrupted
+from funnel.stages.stage import inform, timed, warn
+from model.training.interrupts import Interrupts
+from model.training.workers import worker
+
+ENDED_EARLY = {"callback": "as a callback asked", "data": "since the input is exhausted"}
+
+
+def train(
+    config: Config,
+    beam_args: Sequence[str] = (),
+    *,
+    from_scratch: bool = False,
+    begun: Callable[[], None] = lambda: None,
+) -> None:
+    """Trains from the latest checkpoint if there is one.
+
+    Args:
+        from_scratch: Replace the checkpoints that are there.
+        begun: Called when all is ready for the first step.
+
+    Raises:
+        Interrupted: After SIGTERM: at once before the first step, with a checkpoint afterwards.
+    """
+    with Interrupts(at_once=Interrupted(None)) as interrupts:
+        load_tensorflow()
+        from funnel.stages.training import Run
+
+        with timed(config, "train") as done:
+            run = Run(config, from_scratch=from_scratch)
+            for note in run.ranking.notes:
+                inform(note)
+            run.prepare()
+            begun()
+            interrupts.at_once = None
+            trained = run.train()
+            losses = trained.report.losses if trained.report else {}
+            shown = ", ".join(f"{name} {text(loss)}" for name, loss in losses.items())
+            if worker() == 0:
+                config.save(run.ranking.train)
+            falling = run.still_falling()
+            done(f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}")
+        if interrupts.asked or trained.ended == "signal":  # here, or at another worker
+            raise Interrupted(trained.step)
+    if falling:
+        inform(falling)
+    if trained.ended in ENDED_EARLY:
+        warn(f"training ended at step {trained.step:,}, {ENDED_EARLY[trained.ended]}")
