@@ -82,7 +82,7 @@ def read_examples(data: Path) -> dict[str, dict]:
             ):
                 values = {k: v[0] if k not in ("ids", "dense") else v for k, v in row.items()}
                 key = values.pop("id").decode()
-                assert key not in found, f"{key} is in two places"
+                assert key not in found, f"{key} occurs twice"
                 found[key] = values | {"split": split}
     return found
 

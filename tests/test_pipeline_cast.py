@@ -1,6 +1,4 @@
-"""pipeline.rows.cast: what can be cast is cast, and each value that cannot is found, whatever
-stands beside it.
-"""
+"""pipeline.rows.cast: good values are cast, and each bad value is found, whatever is next to it."""
 
 import pyarrow as pa
 import pytest

@@ -1,5 +1,5 @@
-"""pipeline.checks: what does not fit together is refused with the key, the rule and the remedy; and
-what the sections say together.
+"""pipeline.checks: sections that do not fit together are refused with key, rule and remedy; and
+what follows from sections that do.
 """
 
 import pytest

@@ -1,6 +1,4 @@
-"""Hash collisions: the share expected of all values, and the frequent values that do share a
-bucket.
-"""
+"""Hash collisions: the expected share, and frequent values that share a bucket."""
 
 import numpy as np
 import pyarrow as pa

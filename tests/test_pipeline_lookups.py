@@ -1,5 +1,5 @@
-"""pipeline.rows.lookups: columns that a stream's files lack are taken by key; keys that a table
-lacks leave them missing, and count.
+"""pipeline.rows.lookups: columns that a stream's files lack are looked up by key; where a table
+lacks the key they are missing, and the row is counted.
 """
 
 import pytest

@@ -1,5 +1,5 @@
-"""pipeline.rows.read: what is a valid row in each format, and the reason and place of each one that
-is not.
+"""pipeline.rows.read: what is a valid row in each format, and the reason and position of each
+reject.
 """
 
 import pyarrow as pa
@@ -316,7 +316,7 @@ def test_reject_lines_across_batches(tmp_path, monkeypatch, kind):
 
 
 @pytest.mark.parametrize(
-    ("marks", "match"),
+    ("characters", "match"),
     [
         ({"separator": "¦"}, "must be one ASCII character"),
         ({"separator": "\n"}, "must be one ASCII character, and not the end of a line"),
@@ -328,6 +328,6 @@ def test_reject_lines_across_batches(tmp_path, monkeypatch, kind):
         ),
     ],
 )
-def test_marks_that_csv_cannot_have(marks, match):
+def test_characters_that_csv_cannot_have(characters, match):
     with pytest.raises(FunnelError, match=match):
-        Stream.parse({"files": "x.csv"} | marks)
+        Stream.parse({"files": "x.csv"} | characters)

@@ -1,5 +1,5 @@
-"""pipeline.sources.files: which files a glob and the wanted days choose, by which names, and how
-they are packed.
+"""pipeline.sources.files: which files a glob and the days choose, their names, and their
+compression.
 """
 
 from __future__ import annotations

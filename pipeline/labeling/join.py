@@ -1,4 +1,4 @@
-"""Deduplicate and order impressions, and match events to them."""
+"""Deduplicates and orders impressions, and matches events to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles of the coded features: from batches, and for statistics.json."""
+"""Profiles of the features with ids: from batches, and for statistics.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.statistics.sketches import Profile
 def profile_features(
     spec: Spec, hashed: Mapping[str, Hashed], ids: np.ndarray
 ) -> dict[str, Profile]:
-    """Profiles the coded features of a batch, from what encoding it gave: the distinct values of
+    """Profiles the features with ids of a batch, from what encoding it gave: the distinct values of
     hashed features, and ids [n, S].
     """
     profiles = {}
