@@ -32,7 +32,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["features*", "pipeline*", "model*", "funnel*"]),
-    package_data={"funnel.reports": ["templates/*.html"]},
+    package_data={
+        "funnel.reports": ["templates/*.html"],
+        **{package: ["py.typed"] for package in ("features", "pipeline", "model", "funnel")},
+    },
     install_requires=[
         "numpy>=1.26",
         "pyarrow>=20,<26",

@@ -4,6 +4,7 @@ that are refused.
 
 import pytest
 
+from features import kinds
 from features.errors import FunnelError
 from features.spec import Spec
 
@@ -301,3 +302,26 @@ def test_a_column_label_of_several_texts():
 def test_a_task_that_is_refused(task, match):
     with pytest.raises(FunnelError, match=match):
         make(labels=MORE, tasks={"ctr": {"label": "click"}, "dwell": {"label": "dwell"}, "t": task})
+
+
+CROSSED = KINDS | {"crossed": {"kind": "cross", "of": ["user", "item"], "buckets": 9}}
+
+
+def test_every_kind_is_declared_here():
+    assert {one["kind"] for one in CROSSED.values()} == set(kinds.KINDS)
+
+
+@pytest.mark.parametrize("name", CROSSED)
+def test_what_every_kind_answers(name):
+    """A kind writes ids, or a number, or nothing; and its class is the one of its name."""
+    spec = make(features=CROSSED)
+    feature = spec.features[name]
+    assert type(feature) is kinds.KINDS[feature.kind_name]
+    numbers = [feature.number, feature.boundaries_from]
+    written = [feature.written_slots > 0, *(n is not None for n in numbers), bool(feature.combines)]
+    assert sum(written) == 1
+    assert (feature.embedding is None) == (feature.number is not None or bool(feature.combines))
+    if feature.written_slots:
+        assert feature.embedding.slots == feature.written_slots
+    assert feature.raw_columns(spec.features) or feature.combines or feature.kind_name == "cross"
+    assert feature.written_declaration()["kind"] == feature.kind_name

@@ -149,12 +149,12 @@ def test_simulate_and_preprocess(capsys):
         ([], "the following arguments are required: command"),
     ],
 )
-def test_what_the_user_can_mend(folder, capsys, arguments, message):
+def test_what_the_user_can_fix(folder, capsys, arguments, message):
     fails(capsys, message, *arguments)
     assert not (folder / "run" / "data").exists()
 
 
-def test_what_is_no_toml(folder, capsys):
+def test_a_file_that_is_not_toml(folder, capsys):
     (folder / "my.toml").write_text("[logs")
     fails(capsys, "my.toml: is not TOML: ", "preprocess", "my.toml")
 

@@ -58,7 +58,7 @@ def test_run_and_the_simulations_directory(tmp_path):
     assert load(tmp_path, text, "simulate.out=there").logs == Path("there")
 
 
-def test_what_is_no_toml(tmp_path):
+def test_a_file_that_is_not_toml(tmp_path):
     with pytest.raises(
         FunnelError,
         match=(

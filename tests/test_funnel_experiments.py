@@ -220,7 +220,7 @@ def test_mmoe_synthetic_from_the_command_line(tmp_path, monkeypatch, capsys):
         (["census", "--seeds", "0"], "0 is not a whole number of at least 1"),
     ],
 )
-def test_what_the_user_can_mend(tmp_path, monkeypatch, capsys, arguments, message):
+def test_what_the_user_can_fix(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(ROOT)
     try:
         code = cli.main(["experiment", *arguments, "--out", str(tmp_path)])

@@ -155,7 +155,7 @@ def test_a_new_process_says_nothing_of_its_libraries(done):
 
 
 @pytest.mark.slow
-def test_a_new_dimension_trains_anew_without_preprocessing(done, capsys):
+def test_a_new_dimension_trains_again_without_preprocessing(done, capsys):
     before = (done / "run" / "data" / "manifest.json").stat().st_mtime_ns
     assert main(["run", str(done / "small.toml"), "--set", "features.user_id.dim=2"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -331,7 +331,7 @@ def test_training_goes_on_after_an_interruption(done, monkeypatch, capsys):
     assert seen[:2] == [5, 10]
 
 
-def test_predict_and_export_need_the_model_directory_alone(done, tmp_path):
+def test_predict_and_export_need_the_model_directory_alone(done, tmp_path, capsys):
     """They give the same as with the preprocessed data, which is gone here."""
     shutil.copytree(done / "run" / "model", tmp_path / "run" / "model")
     arguments = [str(done / "small.toml"), "--set", f"run={tmp_path}/run"]
@@ -346,6 +346,9 @@ def test_predict_and_export_need_the_model_directory_alone(done, tmp_path):
     assert main(["export", *arguments]) == 0
     assert summary(tmp_path)["parity"]["max_abs_difference"] <= 1e-5
     assert not (tmp_path / "run" / "data").exists()
+    (tmp_path / "run" / "model" / "sample.parquet").unlink()
+    assert main(["export", *arguments]) == 2
+    assert "sample.parquet: is missing" in capsys.readouterr().err
 
 
 def test_predict_and_export_before_any_training(done, tmp_path, capsys):

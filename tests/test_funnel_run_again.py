@@ -44,7 +44,7 @@ def test_more_steps_and_exporters_go_on(folder, capsys):
     assert [
         line.split()[1] for line in capsys.readouterr().out.splitlines() if "unchanged" in line
     ] == ["simulate", "preprocess"]
-    assert (folder / "run/model/mine").exists()  # the model was not made anew
+    assert (folder / "run/model/mine").exists()  # the model was not trained again
     assert steps(folder / "run") == [5, 10, 12, 12]  # the last is an evaluation
     assert len(list((folder / "run/exporters/final").iterdir())) == 1
 

@@ -100,7 +100,7 @@ def test_a_replica_on_each_device_with_tensorboard_on(folder):
     assert {"loss/ctr", "loss/ctcvr"} <= tags(folder / "run/model/tensorboard")
 
 
-def test_a_training_anew_keeps_its_own_events_alone(folder):
+def test_a_training_from_scratch_keeps_its_own_events_alone(folder):
     assert cli.main(["train", "my.toml"]) == 0
     first = {path.name for path in (folder / "run/model/tensorboard").iterdir()}
     assert cli.main(["train", "my.toml", "--force"]) == 0

@@ -118,7 +118,7 @@ def test_two_workers_train_as_one_process_and_the_first_alone_writes(folder):
     assert {
         "metrics.jsonl",
         ".model.json",
-        ".stages.json.unfinished",
+        "..stages.json.unfinished",
         ".summary.json.unfinished",
         "reliability.json",
     } <= first
@@ -173,8 +173,8 @@ def test_a_run_of_all_stages_is_one_processes(folder, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("stage", ["simulate", "preprocess", "evaluate", "export", "report"])
-def test_other_stages_are_the_first_workers(folder, monkeypatch, capsys, stage):
+def test_other_stages_are_left_to_worker_0(folder, monkeypatch, capsys, stage):
     monkeypatch.setenv("TF_CONFIG", tf_config(1))
     assert cli.main([stage, "one.toml"]) == 0
-    assert capsys.readouterr().out == f"· {stage:<10}  left to the first worker\n"
+    assert capsys.readouterr().out == f"· {stage:<10}  left to worker 0\n"
     assert not (folder / "one/.stages.json").exists()

@@ -1,4 +1,4 @@
-"""What the defaults must reach beside the references, from medians over seeds."""
+"""Criteria that the defaults must meet against the references, from medians over seeds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import numpy as np
 
 from funnel.experiments.base import Metrics
 
-POSITIVES = 300  # fewer in training, or
-EVAL_POSITIVES = 500  # fewer in evaluation, and a task does not count
-BELOW_LR = 0.005
-BELOW_HGB = 0.01
-BELOW_BEST = 0.003
+# A task counts only with this many positives in training and in evaluation.
+POSITIVES, EVAL_POSITIVES = 300, 500
+# How far AUC may lie below that of each reference, and the allowed ratio of log losses.
+BELOW_LR, BELOW_HGB, BELOW_BEST = 0.005, 0.01, 0.003
 LOGLOSS = 1.01
 WITHOUT_HGB = "adult"  # sets of this name are not compared with the trees
 
@@ -21,7 +20,12 @@ Medians = Mapping[str, Mapping[str, Metrics]]  # {set: {task: {metric: median}}}
 
 
 def by_task(metrics: Metrics) -> dict[str, Metrics]:
-    """{"ctr/auc": x, "rows": n} → {"ctr": {"auc": x}}."""
+    """Metrics of tasks, by task.
+
+    Example:
+        >>> by_task({"ctr/auc": 0.7, "rows": 100})
+        {'ctr': {'auc': 0.7}}
+    """
     found: dict[str, Metrics] = {}
     for key, value in metrics.items():
         task, slash, metric = key.rpartition("/")
@@ -31,20 +35,21 @@ def by_task(metrics: Metrics) -> dict[str, Metrics]:
 
 
 def counts(task: Metrics) -> bool:
-    """Whether a task has positives enough to be compared."""
+    """Whether a task has enough positives to be compared."""
     enough = task["positives"] >= POSITIVES and task["eval_positives"] >= EVAL_POSITIVES
     return enough and "auc_lr" in task  # no references where one class is absent
 
 
 def gain(task: Metrics) -> float:
-    """AUC less that of the best reference."""
+    """AUC minus that of the better reference."""
     return task["auc"] - max(task["auc_lr"], task["auc_hgb"])
 
 
 def bars(medians: Medians) -> list[dict[str, Any]]:
-    """Of each bar its rule, `pass`, the worst case, its margin and the cases that fail.
+    """Each criterion with its rule, `pass`, the worst case, its margin and the cases that fail.
 
-    `medians` holds the tasks that count.
+    Args:
+        medians: The tasks that count.
     """
     cases = {f"{s}/{t}": found for s, tasks in medians.items() for t, found in tasks.items()}
     others = {name: t for name, t in cases.items() if not name.startswith(WITHOUT_HGB)}
@@ -78,7 +83,7 @@ def _everywhere(rule: str, margins: Mapping[str, float], *, strict: bool = False
 
 
 def _on_average(rule: str, gains: Mapping[str, float]) -> dict[str, Any]:
-    """The mean gain of the sets; those below it by themselves are named where it fails."""
+    """The mean gain of the sets must be at least −BELOW_BEST; if not, sets below it are listed."""
     margin = float(np.mean(list(gains.values()) or [0.0])) + BELOW_BEST
     failed = [name for name, each in gains.items() if each < -BELOW_BEST] if margin < 0 else []
     return _bar(rule, gains, margin >= 0, margin, failed)

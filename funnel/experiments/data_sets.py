@@ -1,6 +1,6 @@
 """One data set of the `defaults` experiment: its declarations, raw files and preprocessed rows.
 
-A set declares features, tasks, sharing and funnel, and nothing of [train]: the defaults are tested.
+A set declares features, tasks, sharing and funnel, but nothing in [train]: it tests the defaults.
 """
 
 from __future__ import annotations
@@ -30,10 +30,17 @@ PUBLIC = Path("../shared/public")
 
 @dataclass(frozen=True)
 class DataSet:
-    """`sections` replace those of the example; `without` are features that it drops.
+    """A data set.
 
-    `lines` keeps the first lines of the training file. `convert(folder, file)` writes a public
-    set's folder as one CSV file; `public` is that folder, inside the one of all public sets.
+    Args:
+        half: Whether the defaults were chosen on it, or are only tested on it.
+        example: The configuration file that it starts from.
+        sections: Replace sections of the example.
+        without: Features that it drops.
+        funnel: The funnel of its model.
+        lines: Keep only the first lines of the training file.
+        public: A public set's folder, inside the folder of all public sets.
+        convert: convert(folder, file) writes that folder as one CSV file.
     """
 
     half: Half
@@ -46,7 +53,7 @@ class DataSet:
     convert: Callable[[Path, Path], None] | None = None
 
     def config(self, folder: Path, seed: int = 1) -> Config:
-        """Its configuration; everything that is made lies in `folder`."""
+        """Its configuration; all files are written below `folder`."""
         path = EXAMPLES / f"{self.example}.toml"
         base = load(path).sections if self.example else Sections()
         update = {"run": str(folder), **self.sections}
@@ -67,7 +74,7 @@ class DataSet:
         return logs
 
     def describe(self, folder: Path) -> dict[str, Any]:
-        """What its rows depend on; no paths, so that results may be moved."""
+        """What its rows depend on, without paths, so that results can be moved."""
         config = self.config(folder)
         split = config.preprocess.split.model_dump(mode="json", exclude_none=True)
         split["eval"].pop("files", None)
@@ -77,7 +84,7 @@ class DataSet:
         return found
 
     def missing(self, public: Path) -> str | None:
-        """Why the set cannot be made here, or None."""
+        """Why the set cannot be prepared on this machine, or None."""
         if self.public:
             folder = public / self.public
             return None if folder.exists() else f"{folder} is absent; see --public"
@@ -113,7 +120,7 @@ def _of_dim(feature: dict[str, Any]) -> dict[str, Any]:
 
 
 def _machine_free() -> dict[str, Any]:
-    """Precision and XLA, else the machine's choice: neither belongs to the defaults studied."""
+    """Fixed precision and XLA: otherwise the machine decides. They are not studied here."""
     return load(EXAMPLES / "demo.toml", ["train={}", *SAME_NUMBERS]).sections.train
 
 

@@ -1,4 +1,4 @@
-"""The default training settings beside reference models, on many data sets."""
+"""The default training settings against reference models, on many data sets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ COLORS = {"studied": "C0", "held-out": "C1"}
 class Defaults(Experiment):
     """Claim: a training without settings does as well as logistic regression and boosted trees.
 
-    `public` holds the public sets. A set's files and preprocessed rows stay in `out`/data/<set>.
+    `public` is the folder of the public sets. A set's files and preprocessed rows stay in
+    `out`/data/<set>.
     """
 
     has_table: ClassVar[bool] = True
@@ -89,7 +90,7 @@ class Defaults(Experiment):
         return Data(found.make(folder, self.public), found.config(folder).spec)
 
     def references(self, name: str) -> dict[str, Metrics]:
-        """By task; kept in references.json beside the rows that they were trained on."""
+        """The references' metrics by task, kept in references.json beside their training rows."""
         data, path = self.data(name), self._folder(name) / "references.json"
         of = self.sets[name].describe(self._folder(name)) | {"scikit-learn": sklearn.__version__}
         if path.exists():
@@ -158,7 +159,7 @@ class Defaults(Experiment):
             console.print(f"{name} is left out: {reason}", markup=False)
 
     def draw(self, results: Results) -> Figure:
-        """AUC less the best reference's, a point for each task that counts, by set."""
+        """AUC minus the better reference's, a point for each task that counts, by set."""
         found = self._medians(results).items()
         medians = {s: [gain(m) for m in tasks.values() if counts(m)] for s, tasks in found}
         names = [name for name, gains in medians.items() if gains][::-1]
@@ -170,17 +171,17 @@ class Defaults(Experiment):
         for half, color in COLORS.items():
             axis.plot([], [], "o", color=color, markersize=4, label=half)
         axis.set(yticks=range(len(names)), yticklabels=names)
-        axis.set_title("AUC less that of the better of LR and HGB")
+        axis.set_title("AUC minus that of the better of LR and HGB")
         axis.grid(axis="x", color="lightgray", linewidth=0.5)
         drawn.legend(loc="outside lower center", ncols=2, fontsize=8)
         return drawn
 
 
 def _median(metric: str, found: Metrics) -> float:
-    """A count stays whole: it is the same for every seed."""
+    """The median; a count stays an integer, since it is the same for every seed."""
     return int(found["median"]) if metric.endswith(("rows", "positives")) else found["median"]
 
 
 def _named(task: str, found: Mapping[str, float | None]) -> Metrics:
-    """{"<task>/<metric>": value}; what is undefined is left out."""
+    """{"<task>/<metric>": value}; undefined metrics are left out."""
     return {f"{task}/{metric}": value for metric, value in found.items() if value is not None}

@@ -123,14 +123,14 @@ def boosted(
 
 @dataclass(frozen=True)
 class Linear:
-    """One-hot ids beside standardized numbers, [N, F] and [M, F]."""
+    """One-hot ids and standardized numbers, [N, F] and [M, F]."""
 
     train: sparse.csr_matrix
     held: sparse.csr_matrix
 
 
 def linear_inputs(spec: Spec, train: Rows, held: Rows) -> Linear:
-    """Of a list, the mean of its values' one-hots; crosses are ids already."""
+    """A list is the mean of its values' one-hot vectors; crosses are ids already."""
     blocks = []
     for slots in spec.id_slots.values():
         ids, held_ids = train.ids[:, slots.slice], held.ids[:, slots.slice]
@@ -151,7 +151,7 @@ def one_hot(ids: np.ndarray, levels: np.ndarray) -> sparse.csr_matrix:
 
 
 def _values(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(row, id, share) of every value present; a row without any has id 0."""
+    """(row, id, share) of every value present; a row without values has id 0."""
     present = ids != 0
     count = present.sum(1)
     present[count == 0, 0] = True
@@ -169,7 +169,7 @@ def _numbers(spec: Spec, train: Rows, held: Rows) -> Iterator[tuple[np.ndarray, 
 
 
 def _standardized(x: np.ndarray, held: np.ndarray) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """(x − mean) / std with 0 for a missing one, and where it was missing."""
+    """(x − mean) / std, 0 if missing, and a flag for missing."""
     known = x[~np.isnan(x)]
     mean, std = (known.mean(), known.std()) if len(known) else (0.0, 1.0)
 
@@ -191,7 +191,7 @@ class Trees:
 
 
 def tree_inputs(spec: Spec, train: Rows, held: Rows) -> Trees:
-    """An id is the rank of its frequency, a category if there are few; a list is flags."""
+    """An id is the rank of its frequency, categorical if there are few; a list becomes flags."""
     columns, held_columns, categorical = [], [], []
     for slots in spec.id_slots.values():
         ids, held_ids = train.ids[:, slots.slice], held.ids[:, slots.slice]

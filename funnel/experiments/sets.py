@@ -1,4 +1,4 @@
-"""The named data sets of the `defaults` experiment: `studied` to choose on, `held-out` to prove."""
+"""The data sets of the `defaults` experiment: `studied` to choose on, `held-out` to test on."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def table(
     lines: int | None = None,
     given: dict[str, str] | None = None,
 ) -> DataSet:
-    """Adult or Census with other labels; `given` is the label that another one depends on."""
+    """Adult or Census with other labels; `given` maps a label to the one that it depends on."""
     tasks: dict[str, dict[str, str]] = {name: {"label": name} for name in labels}
     for name, parent in (given or {}).items():
         tasks[name]["given"] = parent

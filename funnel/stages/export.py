@@ -17,7 +17,7 @@ def export(config: Config, beam_args: Sequence[str] = ()) -> None:
     from funnel.stages.training import trained_estimator
 
     with timed(config, "export") as done:
-        result = trained_estimator(config).export_saved_model(config.export_dir)
+        result = trained_estimator(config, to_export=True).export_saved_model(config.export_dir)
         check = result.check
         made = {"path": str(result.path), "version": result.version, "outputs": result.outputs}
         ran = ", ".join(name for name, loader in check.loaders.items() if loader.not_run is None)

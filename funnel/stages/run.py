@@ -52,7 +52,7 @@ def run_stage(
         from_scratch: Whether training starts over, where it would resume.
     """
     if name != "train" and worker():
-        inform(f"{name:<10}  left to the first worker")
+        inform(f"{name:<10}  left to worker 0")
         return
     if name == "preprocess":
         _connect(beam_args)

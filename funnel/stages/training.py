@@ -32,6 +32,7 @@ FALLING = 0.01  # relative fall of the training loss from one window of steps to
 
 
 def warm_start_of(config: Config) -> WarmStart | None:
+    """The run that [warm_start] names, if it names one."""
     start = config.warm_start
     return WarmStart(Path(start.run) / "model", start.refresh_statistics) if start.run else None
 
@@ -43,8 +44,9 @@ def suited(
     *,
     from_scratch: bool = False,
 ) -> RankingConfig:
-    """The configuration with what suits the data (default: its own). After a warm start that is
-    what suited the data of the earlier run.
+    """The configuration over its data, with values for the options that suit the number of rows.
+
+    After a warm start these are the values of the earlier run.
     """
     data = data or Data(config.source, config.spec, config.run_config.cache_gib)
     start = warm_start_of(config)
@@ -54,24 +56,33 @@ def suited(
     return RankingConfig.of(data, config.model, config.train, earlier)
 
 
-def trained_estimator(config: Config) -> RankingEstimator:
+def trained_estimator(config: Config, *, to_export: bool = False) -> RankingEstimator:
     """The estimator of a finished training. It reads the model directory alone, except to fit a
     calibration that no stage has asked for yet, which needs the preprocessed data.
 
+    Args:
+        to_export: Whether it needs the raw rows that an export is checked with.
+
     Raises:
-        FunnelError: The model directory holds no checkpoint.
+        FunnelError: The model directory holds no checkpoint, or lacks those rows.
     """
     known = Identity(config.model_dir).known()
     if known is None:
         raise FunnelError(
             f"{config.model_dir / 'checkpoints'}: holds no checkpoint; run `funnel train` first"
         )
+    sample = config.model_dir / SAMPLE
+    if to_export and not sample.exists():
+        raise FunnelError(
+            f"{sample}: is missing, the raw rows that an export is checked with; copy "
+            "sample.parquet of the preprocessed directory there, or run `funnel train` again"
+        )
     ranking = RankingConfig(
         config.spec,
         config.model,
         config.train,
         Fitted.parse(known["fitted"], str(config.model_dir / "model.json")),
-        sample=config.model_dir / SAMPLE,
+        sample=sample,
     )
     return RankingEstimator(
         ranking,
@@ -84,8 +95,12 @@ def trained_estimator(config: Config) -> RankingEstimator:
 
 
 class Run:
-    """The estimator of a configuration over its preprocessed data (default: the run's own), and the
-    input_fns of both splits.
+    """A training: the estimator of a configuration, and the inputs of both splits.
+
+    Args:
+        data: The preprocessed directory; by default the run's own.
+        model_dir: The model directory; by default the run's own.
+        from_scratch: Replace the checkpoints that are there.
     """
 
     def __init__(
