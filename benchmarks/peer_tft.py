@@ -1,7 +1,7 @@
 """Rows/s of TensorFlow Transform on the impressions of benchmarks/pipeline_logs.py. Runs in its own
 environment; the last line is JSON.
 
-Hashes the 20 categorical columns, standardises the 5 numeric ones and writes TFRecords: no join, no
+Hashes the 20 categorical columns, standardizes the 5 numeric ones and writes TFRecords: no join, no
 labels, no id. Like our job on Beam's FnApiRunner, which is named since the plain DirectRunner tries
 to fetch another engine from the network first.
 
@@ -29,9 +29,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing on stderr: what TensorFlow's C++ prints before it has read its log level would be
-    there.
-    """
+    """Silences stderr, where TensorFlow's C++ prints before it has read its log level."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -68,7 +66,7 @@ def preprocess(columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def make_reader(files: str) -> tfxio.CsvTFXIO:
-    """CSV files; its Arrow schema and tensors are those of the Parquet way, too."""
+    """CSV files; its Arrow schema and tensors are those of the Parquet files, too."""
     types = dict.fromkeys(CATEGORICAL, tf.string) | dict.fromkeys(NUMERIC, tf.float32)
     schema = schema_utils.schema_from_feature_spec(
         {name: tf.io.FixedLenFeature([], kind) for name, kind in types.items()}
@@ -94,7 +92,7 @@ def as_lists(table: pa.Table, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 
 
 def encode(batch: pa.RecordBatch) -> list[bytes]:
-    """Serialised tf.Examples."""
+    """Serialized tf.Examples."""
     return tfxio.RecordBatchToExamplesEncoder().encode(batch)
 
 

@@ -1,7 +1,7 @@
 """Preprocessing: against its limit, against other ways to make TFRecords, and with growing input.
 
-`wall_over_limit`: the job on Beam's default runner, start-up apart, over the same functions in one
-loop (benchmarks/limit.py); both write the same bytes. `wall_over_script`: over an independent
+`wall_over_limit`: the job on Beam's default runner, without start-up, over the same functions in
+one loop (benchmarks/limit.py); both write the same bytes. `wall_over_script`: over an independent
 script (benchmarks/straight_line.py). `times_tft`: rows/s over TensorFlow Transform's reading CSV,
 its documented way, and `times_tft_parquet` over its fastest; it hashes and standardises the same
 columns, but joins nothing. `time_growth_1m_8m`: time per row at 8 M impressions over that at 1 M,
@@ -53,7 +53,7 @@ def cells(name: str, rows: int, seconds: float, ratio: float | None = None) -> l
 
 
 def log(folder: Path, impressions: int) -> Path:
-    """Makes the logs unless they are there."""
+    """Writes the logs unless they exist."""
     path = folder / f"logs-{impressions}"
     if not path.exists():
         print(f"· writing {impressions:,} impressions", flush=True)
@@ -114,7 +114,7 @@ def against_limit(folder: Path, scale: float, rounds: int) -> Found:
 
 
 def against_tft(folder: Path, scale: float, rounds: int, python: str) -> Found:
-    """Rows/s of ours on the 2 M log and of TFT on a smaller one, start-up apart on both sides."""
+    """Rows/s of ours on the 2 M log and of TFT on a smaller one, without start-up on both sides."""
     rows, few = int(ROWS * scale), max(SMALL, int(TFT_ROWS * scale))
     logs, small, theirs = log(folder, rows), log(folder, SMALL), log(folder, few)
 

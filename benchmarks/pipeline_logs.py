@@ -59,8 +59,8 @@ def make_logs(folder: Path, impressions: int) -> None:
 
 
 def make_settings(folder: Path, impressions: int) -> dict:
-    """What a configuration says of them, its spec apart from the rest; several shards even of few
-    rows, so that rows are shuffled.
+    """The configuration of the logs, as a dictionary. Even few rows have several shards, so that
+    they are shuffled.
     """
     return {
         "logs": {

@@ -1,4 +1,4 @@
-"""Impressions simulated and written per second, for each format, in one run."""
+"""Impressions per second, simulated and written, for each format, in one run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What an engineer would write in an evening instead of our job: the same Parquet logs to
-TFRecords, without our library or Beam.
+"""The script that an engineer would write in an evening instead of our job: the same Parquet logs
+to TFRecords, without our library or Beam.
 
 Reads, hashes each distinct value once, joins clicks and conversions by id inside their windows,
 drops rows whose windows are still open and writes packed tf.Examples in the order of their ids'

@@ -65,9 +65,9 @@ def text(
     anchor: str = "start",
     weight: str = "normal",
 ) -> str:
-    place = f'x="{at:.0f}" y="{y:.0f}"'
+    position = f'x="{at:.0f}" y="{y:.0f}"'
     style = f'font-size="{size}" fill="{color}" text-anchor="{anchor}" font-weight="{weight}"'
-    return f"<text {place} {style}>{words}</text>"
+    return f"<text {position} {style}>{words}</text>"
 
 
 def line(
@@ -80,8 +80,8 @@ def line(
     width: float = 1,
     dashes: str = "none",
 ) -> str:
-    place = f'x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}"'
-    return f'<line {place} stroke="{color}" stroke-width="{width}" stroke-dasharray="{dashes}"/>'
+    ends = f'x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}"'
+    return f'<line {ends} stroke="{color}" stroke-width="{width}" stroke-dasharray="{dashes}"/>'
 
 
 def window(y: float, start: int, minutes: int, label: str) -> list[str]:
@@ -101,7 +101,7 @@ def _bar(y: float, start: int, minutes: int, style: str) -> str:
 
 
 def event(y: float, minute: int, kind: str, label: str) -> list[str]:
-    """An event that counts is a full dot, a repeated one hollow; one that does not count a cross."""
+    """An event that counts is a full dot, a repeated one hollow; any other a cross."""
     color, at = STREAMS[label][1], x(minute)
     if kind in ("matched", "duplicate"):
         fill = color if kind == "matched" else "#ffffff"

@@ -35,15 +35,17 @@ def positions(counts: np.ndarray) -> np.ndarray:
     return found
 
 
-def from_lengths(counts: np.ndarray, values: pa.Array) -> pa.ListArray:
-    """Lists of these lengths over the flat values.
+def from_lengths(
+    counts: np.ndarray, values: pa.Array, missing: pa.Array | None = None
+) -> pa.ListArray:
+    """Lists of these lengths over the flat values; null where `missing` is true.
 
     Example:
         >>> from_lengths(np.array([1, 2]), pa.array(["a", "b", "c"])).to_pylist()
         [['a'], ['b', 'c']]
     """
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=missing)
 
 
 def present(texts: pa.Array) -> tuple[pa.Array, np.ndarray]:

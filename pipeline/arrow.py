@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,29 +27,6 @@ def flat(column: pa.ChunkedArray) -> pa.Array:
     """
     column = column.combine_chunks()
     return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
-
-
-def list_array(
-    lengths: np.ndarray, values: pa.Array, missing: pa.Array | None = None
-) -> pa.ListArray:
-    """Lists of `lengths` [n] that hold the flat `values` in turn; null where `missing` [n] is true.
-
-    Example:
-        >>> list_array(np.array([2, 0, 1]), pa.array(["a", "b", "c"])).to_pylist()
-        [['a', 'b'], [], ['c']]
-    """
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, values, mask=missing)
-
-
-def list_lengths(lists: pa.Array) -> np.ndarray:
-    """[n] lengths, 0 for null.
-
-    Example:
-        >>> list_lengths(pa.array([["a", "b"], None])).tolist()
-        [2, 0]
-    """
-    return pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
 
 
 def first_repeated(keys: pa.Array) -> Any:

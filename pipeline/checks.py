@@ -43,7 +43,8 @@ def _check_format(config: PreprocessConfig, name: str) -> None:
         )
     if not needs_common and stream.common is not None:
         raise FunnelError(
-            f"logs.{name}.common is for format = 'aliccp' alone: remove it, or declare a lookup"
+            f"logs.{name}.common is read only with format = 'aliccp': "
+            "remove it, or declare a lookup"
         )
 
 
@@ -93,7 +94,7 @@ def _check_stream(config: PreprocessConfig, name: str) -> None:
             f"'{name}', or remove the key"
         )
     if stream.via is not None:
-        _check_via(config, name, used=bool(labels))
+        _check_via(config, name, stream.via, used=bool(labels))
     if stream.touch == "last" and stream.via is None and not any(label.after for label in labels):
         raise FunnelError(
             f"logs.{name}.touch = 'last' chooses nothing: no label of {name} is `after` another, "
@@ -101,8 +102,8 @@ def _check_stream(config: PreprocessConfig, name: str) -> None:
         )
 
 
-def _check_via(config: PreprocessConfig, name: str, *, used: bool) -> None:
-    via, streams = config.logs[name].via, [s for s in config.logs if s not in (config.rows, name)]
+def _check_via(config: PreprocessConfig, name: str, via: str, *, used: bool) -> None:
+    streams = [stream for stream in config.logs if stream not in (config.rows, name)]
     where = f"logs.{name}.via = '{via}'"
     if via not in streams:
         raise FunnelError(f"{where} is not another event stream of logs: {nearest(via, streams)}")

@@ -232,20 +232,12 @@ class PreprocessConfig(Settings):
         return {name: stream.via for name, stream in self.logs.items() if stream.via is not None}
 
     def value_columns(self, stream: str) -> list[str]:
-        """The number columns of a stream that labels read."""
-        labels = [
-            v
-            for v in self.spec.labels.values()
-            if isinstance(v, Valued) and getattr(v, "event", self.rows) == stream
-        ]
-        return list(
-            dict.fromkeys(
-                column
-                for label in labels
-                for column in (label.value, label.of)
-                if column is not None
-            )
-        )
+        """The number columns of a stream that labels read, each once."""
+        columns: dict[str, None] = {}
+        for label in self.spec.labels.values():
+            if isinstance(label, Valued) and getattr(label, "event", self.rows) == stream:
+                columns |= dict.fromkeys(c for c in (label.value, label.of) if c is not None)
+        return list(columns)
 
     def counting(self, label: EventLabel) -> Counting:
         """Which event of its parent label a window counts from: the one that led to this event,

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from features import arrays, hashing
 from features.arrays import Encoded
-from features.labels import ColumnLabel, EventLabel, Label
+from features.labels import ColumnLabel, EventLabel, ValueLabel
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.values import column_label, ratio, value_label
 from pipeline.rows.batch import Batch, column_key
@@ -123,7 +123,7 @@ def _lists(values: np.ndarray) -> pa.Array:
 
 
 def _split_hashes(by: pa.Array, hashes: np.ndarray) -> np.ndarray:
-    """The fingerprints of the column that the split is `by`; those of the id where it is missing."""
+    """Fingerprints of the column that the split is `by`; those of the id where it is missing."""
     missing = pc.fill_null(pc.equal(by, ""), True).to_numpy(zero_copy_only=False)
     hashed = hashing.hash_texts(by)
     return np.where(missing, hashes, hashed.fingerprints[hashed.indices])
@@ -136,7 +136,7 @@ def _numbers(batch: Batch, column: str) -> np.ndarray:
     return numbers
 
 
-def _own_label(label: Label, batch: Batch) -> np.ndarray:
+def _own_label(label: ColumnLabel | ValueLabel, batch: Batch) -> np.ndarray:
     """A label that comes with the row."""
     if isinstance(label, ColumnLabel):
         return column_label(label, batch.columns[column_key(label.column, "text")])

@@ -11,7 +11,9 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.transforms import combiners
 
 from features.errors import FunnelError, nearest
 from features.files import staging
@@ -99,7 +101,7 @@ def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
         encoded[COUNTS]
         | "Last times" >> beam.Map(lambda counts: (counts.stream, counts.last_time or 0))
         | "Last time of a stream" >> beam.CombinePerKey(max)
-        | "All" >> beam.combiners.ToDict()
+        | "All" >> combiners.ToDict()
         | "Calendar" >> beam.Map(lambda last: make_calendar(config, last))
     )
     files = [source.name for source in plan.sources]
@@ -124,7 +126,7 @@ def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
 
 
 def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
-    """Runs the pipeline. A FunnelError of a worker is raised again here, without Beam's traceback."""
+    """Runs the pipeline. Raises a worker's FunnelError again, without Beam's traceback."""
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     runner = None
     if not any(arg.startswith("--runner") for arg in beam_args):
@@ -157,7 +159,7 @@ def _check_options(beam_args: list[str]) -> None:
         )
 
 
-def _keep(results: beam.PCollection[Any], name: str, out: Path) -> None:
+def _keep(results: PCollection[Any], name: str, out: Path) -> None:
     """Writes all elements of a small collection to one file of the staging directory."""
     (
         results

@@ -1,4 +1,4 @@
-"""What crosses Beam's shuffle: tables cut into partitions by a hash of the id, as Arrow IPC bytes."""
+"""What crosses Beam's shuffle: tables cut by a hash of the id, as Arrow IPC bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps that run in Beam's workers. Each calls pure functions and passes on what they return."""
+"""The steps that run in Beam's workers, around pure functions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 # ruff: noqa: E501  (a table of literals, a line for each file)
-"""A corpus of broken files: each either fails as a whole with one clear error, or has so many rows
-and rejects of its own.
+"""A corpus of broken files: each fails as a whole with one clear error, or has rows and rejects.
 
 Every text file holds the columns id, ts, user and n; T is a good time.
 """
@@ -23,8 +22,8 @@ JSON = b'{"id": "a", "ts": 1790000000, "user": "u", "n": 1}\n'
 
 @dataclass(frozen=True)
 class Broken:
-    """A file, how its stream is declared, and what comes of it: an error, or the ids of its rows
-    and {place: reason}.
+    """A file, how its stream is declared, and what it gives: an error, or the ids of its rows
+    and {position: reason}.
     """
 
     name: str
@@ -121,7 +120,7 @@ LINES = {
     "csv: a carriage return in a line": Broken("x.csv", HEADER + ROW.strip() + b"\r" + ROW, rejects={2: "7 values, expected 4"}),
     "csv: not UTF-8": Broken("x.csv", HEADER + b"\xff," + T + b",u,1\n" + ROW, ids=["a"], rejects={2: "id is not a text"}),
     "csv: a decimal comma": Broken("x.csv", HEADER.replace(b",", b";") + b"a;" + T + b";u;1,5\n", rejects={2: "n is not a number"}, stream={"separator": ";"}),
-    "csv: a thousands mark": Broken("x.csv", HEADER + b"a," + T + b",u,1_000\n", rejects={2: "n is not a number"}),
+    "csv: a thousands separator": Broken("x.csv", HEADER + b"a," + T + b",u,1_000\n", rejects={2: "n is not a number"}),
     "csv: a number in hexadecimal": Broken("x.csv", HEADER + b"a," + T + b",u,0x10\n", rejects={2: "n is not a number"}),
     "csv: a number that no float32 holds": Broken("x.csv", HEADER + b"a," + T + b",u,1e39\n", rejects={2: "n is not a number"}),
     "csv: a marker that is not declared": Broken("x.csv", HEADER + b"a," + T + b",u,NULL\n", rejects={2: "n is not a number"}),

@@ -26,8 +26,8 @@ def request_of(columns: dict[str, str]) -> ColumnRequest:
 def read_file(
     path: Path, wanted: dict[str, str] | ColumnRequest | None = None, /, **stream: object
 ) -> tuple[dict, list, int]:
-    """({place: values of the valid rows by column}, [(place, reason)], rows read) of one file, in
-    pieces as the job reads it.
+    """({position: values of the valid rows by column}, [(position, reason)], rows read) of one
+    file, in pieces as the job reads it.
     """
     settings = Stream(**{"files": str(path), "id": "id", "time": "ts"} | stream)
     if not isinstance(wanted, ColumnRequest):
@@ -40,9 +40,9 @@ def read_file(
                 name.rpartition(":")[2]: column.to_pylist()
                 for name, column in batch.columns.items()
             }
-            for at, place in enumerate(batch.positions.tolist()):
-                assert place not in rows
-                rows[place] = {name: column[at] for name, column in values.items()}
+            for at, position in enumerate(batch.positions.tolist()):
+                assert position not in rows
+                rows[position] = {name: column[at] for name, column in values.items()}
             assert {reject.file for reject in batch.rejects} <= {path.name}
             assert all((reject.byte is None) != piece.by_bytes for reject in batch.rejects)
             shown = [vars(r) for r in batch.rejects]
@@ -54,7 +54,7 @@ def read_file(
 
 
 def write(folder: Path, kind: str, records: list[dict], schema: dict | None = None) -> Path:
-    """The same records as Parquet, CSV or JSONL; bytes that are not UTF-8 are written as they are."""
+    """Writes the records as Parquet, CSV or JSONL; bytes that are not UTF-8 stay as they are."""
     path = folder / f"log.{kind}"
     names = list(records[0])
     if kind == "parquet":

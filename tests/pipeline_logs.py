@@ -1,4 +1,4 @@
-"""Literal logs for the pipeline's tests: rows in, a preprocessed directory out, read back by name."""
+"""Literal logs for tests: rows in, a preprocessed directory out, read back by name."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def read_examples(data: Path) -> dict[str, dict]:
             ):
                 values = {k: v[0] if k not in ("ids", "dense") else v for k, v in row.items()}
                 key = values.pop("id").decode()
-                assert key not in found, f"{key} is in two places"
+                assert key not in found, f"{key} occurs twice"
                 found[key] = values | {"split": split}
     return found
 

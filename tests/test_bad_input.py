@@ -1,6 +1,4 @@
-"""Bad input to the whole job: each case gets one clear error or a reject row; never a half-written
-output.
-"""
+"""Bad input to the whole job: each case gives one error or a reject, never a partial output."""
 
 import json
 from pathlib import Path

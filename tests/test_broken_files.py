@@ -1,5 +1,5 @@
-"""Every file of the corpus of broken ones: one clear error, or rows and rejects; read whole and in
-pieces alike.
+"""Every file of a corpus of broken files gives one clear error, or rows and rejects, read whole or
+in pieces.
 """
 
 import pytest

@@ -133,7 +133,8 @@ def test_a_sample_that_cannot_be_used(tmp_path, line, reason):
     [
         (
             "c9,2,101\x021\x031.0",
-            r"common_features\.csv, line 4: count is not the number of features \(.*c9.*\); .*must have no malformed line: fix it",
+            r"common_features\.csv, line 4: count is not the number of features \(.*c9.*\); "
+            r".*must have no malformed line: fix it",
         ),
         ("c9,1,101\x021", r"line 4: features are not field, id and value"),
         ("c9,1", r"line 4: 2 values, expected 3"),

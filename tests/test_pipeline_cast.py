@@ -1,6 +1,4 @@
-"""pipeline.rows.cast: what can be cast is cast, and each value that cannot is found, whatever
-stands beside it.
-"""
+"""pipeline.rows.cast: good values are cast, and each bad value is found, whatever is next to it."""
 
 import pyarrow as pa
 import pytest
@@ -187,7 +185,8 @@ def test_a_slice_is_cast_as_itself():
         (
             pa.float64(),
             "text",
-            "column 'c' holds double, which cannot be read as text; cast it to text or whole numbers in the log",
+            "column 'c' holds double, which cannot be read as text; cast it to text or whole "
+            "numbers in the log",
         ),
         (pa.float32(), "integer", "holds float, which cannot be read as integer; cast it"),
         (

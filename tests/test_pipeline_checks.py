@@ -1,5 +1,5 @@
-"""pipeline.checks: what does not fit together is refused with the key, the rule and the remedy; and
-what the sections say together.
+"""pipeline.checks: sections that do not fit together are refused with key, rule and remedy; and
+what follows from sections that do.
 """
 
 import pytest
@@ -69,11 +69,13 @@ def test_what_fits_together(logs):
         ),
         (
             streams(conversions=VIA),
-            r"logs\.clicks\.key is missing: the column of clicks that logs\.conversions\.id refers to",
+            r"logs\.clicks\.key is missing: the column of clicks that logs\.conversions\.id "
+            r"refers to",
         ),
         (
             streams(conversions={"via": "click"}),
-            r"conversions\.via = 'click' is not another event stream of logs: did you mean 'clicks'",
+            r"conversions\.via = 'click' is not another event stream of logs: did you mean "
+            r"'clicks'",
         ),
         (
             streams(conversions={"via": "impressions"}),
@@ -85,7 +87,8 @@ def test_what_fits_together(logs):
         ),
         (
             streams(clicks=KEY | {"via": "conversions"}, conversions=KEY | VIA),
-            r"logs\.clicks\.via = 'conversions', which itself goes via 'clicks': only one step leads to the impression",
+            r"logs\.clicks\.via = 'conversions', which itself goes via 'clicks': only one step "
+            r"leads to the impression",
         ),
         (
             streams(clicks=KEY, shares=VIA, conversions=VIA),
@@ -95,7 +98,7 @@ def test_what_fits_together(logs):
         (streams(impressions={"format": "aliccp"}), r"logs\.impressions\.common is missing"),
         (
             streams(impressions={"common": "c.csv"}),
-            r"logs\.impressions\.common is for format = 'aliccp' alone",
+            r"logs\.impressions\.common is read only with format = 'aliccp'",
         ),
     ],
 )

@@ -1,6 +1,4 @@
-"""Hash collisions: the share expected of all values, and the frequent values that do share a
-bucket.
-"""
+"""Hash collisions: the expected share, and frequent values that share a bucket."""
 
 import numpy as np
 import pyarrow as pa
@@ -100,15 +98,17 @@ def texts_of(features, raw):
 def test_a_warning_names_values_shares_and_remedies():
     features = {"answer": {"kind": "categorical", "buckets": 6}}
     assert texts_of(features, {"answer": ["yes"] * 5 + ["no"] * 2 + ["green"] + [None] * 2}) == [
-        "features.answer.buckets = 6: the frequent values 'yes' (50.0 % of rows) and 'no' (20.0 % of rows) share a bucket, so the model "
-        "cannot tell them apart; give min_count = 1 instead of buckets (a vocabulary) if the column has few values, or buckets = 8, "
+        "features.answer.buckets = 6: the frequent values 'yes' (50.0 % of rows) and 'no' (20.0 % "
+        "of rows) share a bucket, so the model "
+        "cannot tell them apart; give min_count = 1 instead of buckets (a vocabulary) if the "
+        "column has few values, or buckets = 8, "
         "which separates the frequent values"
     ]
     assert texts_of(features, {"answer": ["yes", "green", "red"]}) == []
     (two,) = texts_of(features, {"answer": ["yes", "no", "red", "blue"]})
     assert (
-        "'blue' (25.0 % of rows) and 'red' (25.0 % of rows) share a bucket (one of 2 such groups), so"
-        in two
+        "'blue' (25.0 % of rows) and 'red' (25.0 % of rows) share a bucket (one of 2 such "
+        "groups), so" in two
     )
 
 
@@ -137,7 +137,8 @@ def test_a_cross_is_shown_by_its_parts_and_has_no_vocabulary():
     features = {"pair": {"kind": "cross", "of": ["a", "b"], "buckets": 2}}
     (text,) = texts_of(features, {"a": ["x", "y", "y"], "b": ["é", "z", "z"]})
     assert text.startswith(
-        "features.pair.buckets = 2: the frequent values 'y × z' (66.7 % of rows) and 'x × é' (33.3 % of rows)"
+        "features.pair.buckets = 2: the frequent values 'y × z' (66.7 % of rows) and 'x × é' "
+        "(33.3 % of rows)"
     )
     assert text.endswith(
         "cannot tell them apart; give buckets = 3, which separates the frequent values"

@@ -1,4 +1,4 @@
-"""pipeline.sources.pieces: of random lines each is a row at the right place or malformed, in blocks
+"""pipeline.sources.formats: each random line is a row at the right position or malformed, in blocks
 and pieces of any size.
 """
 
@@ -93,7 +93,7 @@ def blocks_of(size):
 
 
 def rows_of(kind, data, block=1 << 20, span=(None, None), **stream):
-    """({place: values}, {place: reason}), read in blocks of so many bytes."""
+    """({position: values}, {position: reason}), read in blocks of so many bytes."""
     with blocks_of(block):
         log = formats.FORMATS[kind](
             pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x", **stream)
@@ -103,12 +103,12 @@ def rows_of(kind, data, block=1 << 20, span=(None, None), **stream):
     for raw in raws:
         assert raw.table.column_names == list(WANTED)
         columns = [raw.table[c].cast(pa.binary()).to_pylist() for c in WANTED]
-        for place, *values in zip(raw.positions.tolist(), *columns, strict=True):
-            assert place not in found, f"{place} is there twice"
-            found[place] = tuple(values)
-        for place, reason, _ in raw.malformed:
-            assert place not in malformed, f"{place} is malformed twice"
-            malformed[place] = reason
+        for position, *values in zip(raw.positions.tolist(), *columns, strict=True):
+            assert position not in found, f"{position} occurs twice"
+            found[position] = tuple(values)
+        for position, reason, _ in raw.malformed:
+            assert position not in malformed, f"{position} is malformed twice"
+            malformed[position] = reason
     assert not found.keys() & malformed.keys()
     return found, malformed
 
@@ -118,7 +118,7 @@ def in_pieces(kind, data, size, block, **stream):
     found, malformed = {}, {}
     for start in range(0, len(data), size):
         one, bad = rows_of(kind, data, block, (start, start + size), **stream)
-        assert all(start <= place < start + size for place in [*one, *bad])
+        assert all(start <= position < start + size for position in [*one, *bad])
         found |= one
         malformed |= bad
     number = {offset: data[:offset].count(b"\n") + 1 for offset in [*found, *malformed]}
@@ -202,10 +202,12 @@ def test_multiline_csv_loses_no_line(texts, block):
     data = b"\n".join(texts)
     found, malformed = rows_of("csv", data, columns=["id", "n"], multiline=True)
     assert rows_of("csv", data, block, columns=["id", "n"], multiline=True) == (found, malformed)
-    places = found.keys() | malformed.keys()
-    for number in lines_that_hold(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), b"\r") - places:
+    positions = found.keys() | malformed.keys()
+    for number in (
+        lines_that_hold(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), b"\r") - positions
+    ):
         start = max(
-            place for place in places if place < number
+            position for position in positions if position < number
         )  # the line is inside this record, so a quote is open before it
         assert b'"' in b"".join(texts[start - 1 : number - 1])
         assert (

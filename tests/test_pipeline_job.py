@@ -332,7 +332,7 @@ VIA = {
 
 
 def logs_via(folder, **keys):
-    """The three streams, conversions naming a click; `keys` change what is declared of conversions."""
+    """The three streams, conversions naming a click; `keys` change how conversions are declared."""
     streams = {name: stream | {"files": f"{folder}/{name}*"} for name, stream in VIA.items()}
     return streams | {"conversions": streams["conversions"] | keys}
 
@@ -370,7 +370,7 @@ def test_conversions_that_name_a_click(tmp_path):
         }
         events = {kind: count for kind, count in manifest["events"]["convert"].items() if count}
         # c2: inside its own day; c1: too late for it; c3: before its click; c4: the click itself
-        # was late; c5 and "c" are no clicks
+        # was late; c5 and "c" are not clicks
         assert events == {"matched": 1, "late": 1, "too_early": 1, "without_parent": 1, "orphan": 2}
 
 

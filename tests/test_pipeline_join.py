@@ -1,5 +1,5 @@
-"""pipeline.labeling.join: which rows are one impression, and whose impression an event is; also
-where two ids have one fingerprint.
+"""pipeline.labeling.join: deduplication, and matching of events to impressions, also where two ids
+share a fingerprint.
 """
 
 import numpy as np

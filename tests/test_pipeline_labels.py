@@ -143,7 +143,7 @@ def test_a_window_counts_from_the_click_that_led_there(touched, bought, value, k
     assert (convert.value.tolist(), counts(convert)) == ([value], {kind: 1})
 
 
-def test_without_after_the_window_counts_from_the_impression_but_an_event_before_its_touch_is_before():
+def test_without_after_the_window_counts_from_the_impression_but_not_before_the_touch():
     bought = events_of((0, 105), (0, 104), touched=[104, 105])
     assert counts(outcome(CLICK, [100], bought)) == {"matched": 1, "too_early": 1}
 

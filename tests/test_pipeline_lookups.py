@@ -1,5 +1,5 @@
-"""pipeline.rows.lookups: columns that a stream's files lack are taken by key; keys that a table
-lacks leave them missing, and count.
+"""pipeline.rows.lookups: columns that a stream's files lack are looked up by key; where a table
+lacks the key they are missing, and the row is counted.
 """
 
 import pytest
@@ -75,7 +75,8 @@ def test_the_streams_own_column_is_not_looked_up(tmp_path):
         (
             {"brnd": "text"},
             {},
-            r"log\.jsonl and its lookups items, users: have no column 'brnd': did you mean 'brand'\?",
+            r"log\.jsonl and its lookups items, users: have no column 'brnd': did you mean "
+            r"'brand'\?",
         ),
         (
             {"age": "text"},
@@ -100,7 +101,8 @@ def test_the_streams_own_column_is_not_looked_up(tmp_path):
         (
             {"age": "integer"},
             {"users": "uid;age\nu1;old\n"},
-            r"users\.csv, line 2: age is not an integer \(b'old'\); .*must have no unusable row: fix it",
+            r"users\.csv, line 2: age is not an integer \(b'old'\); .*must have no unusable row: "
+            r"fix it",
         ),
         ({"brand": "number"}, {"kind": "parquet"}, r"brand is not a number"),
     ],

@@ -1,4 +1,4 @@
-"""Where large files are cut, what places mean then, and how little is read to check a file."""
+"""Where large files are cut, which positions their rows have, and how little a check reads."""
 
 import os
 
@@ -71,19 +71,19 @@ def test_parquet_is_cut_between_row_groups(tmp_path, monkeypatch, limits, expect
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_places_in_pieces_are_bytes(tmp_path, monkeypatch, kind):
+def test_positions_in_pieces_are_bytes(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(formats, "PIECE_BYTES", 30)
     records = [{"id": f"r{i}", "ts": "?" if i % 5 == 0 else str(T0)} for i in range(20)]
     path = write(tmp_path, kind, records)
     whole = path.read_bytes()
     rows, rejected, count = read_file(path, {})
     assert count == 20
-    for place, row in rows.items():
-        assert row["id"].encode() in whole[place : whole.index(b"\n", place)]
+    for position, row in rows.items():
+        assert row["id"].encode() in whole[position : whole.index(b"\n", position)]
     assert [reason for _, reason in rejected] == ["ts is not a time"] * 4
-    assert all(b"?" in whole[place : whole.index(b"\n", place)] for place, _ in rejected)
+    assert all(b"?" in whole[position : whole.index(b"\n", position)] for position, _ in rejected)
     rows, _, _ = read_file(path, {"ts": "text"}, id=None, time=None)
-    assert [row["id"] for row in rows.values()] == [f"log.{kind}:{place}" for place in rows]
+    assert [row["id"] for row in rows.values()] == [f"log.{kind}:{position}" for position in rows]
 
 
 class Counting:

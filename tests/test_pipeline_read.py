@@ -1,5 +1,5 @@
-"""pipeline.rows.read: what is a valid row in each format, and the reason and place of each one that
-is not.
+"""pipeline.rows.read: what is a valid row in each format, and the reason and position of each
+reject.
 """
 
 import pyarrow as pa
@@ -29,13 +29,15 @@ def test_an_absent_column_is_named_with_the_nearest(tmp_path, kind):
         (
             "user",
             1.5,
-            r"column 'user' holds double, which cannot be read as text; cast it to text or whole numbers in the log",
+            r"column 'user' holds double, which cannot be read as text; cast it to text or whole "
+            r"numbers in the log",
         ),
         ("user", ["a"], r"column 'user' holds list<\w+: \w+>, which cannot be read as text"),
         (
             "tags",
             "a|b",
-            r"column 'tags' holds binary, not lists: give the feature a separator, as in separator = '\|'",
+            r"column 'tags' holds binary, not lists: give the feature a separator, as in "
+            r"separator = '\|'",
         ),
         (
             "tags",
@@ -314,7 +316,7 @@ def test_reject_lines_across_batches(tmp_path, monkeypatch, kind):
 
 
 @pytest.mark.parametrize(
-    ("marks", "match"),
+    ("characters", "match"),
     [
         ({"separator": "¦"}, "must be one ASCII character"),
         ({"separator": "\n"}, "must be one ASCII character, and not the end of a line"),
@@ -326,6 +328,6 @@ def test_reject_lines_across_batches(tmp_path, monkeypatch, kind):
         ),
     ],
 )
-def test_marks_that_csv_cannot_have(marks, match):
+def test_characters_that_csv_cannot_have(characters, match):
     with pytest.raises(FunnelError, match=match):
-        Stream.parse({"files": "x.csv"} | marks)
+        Stream.parse({"files": "x.csv"} | characters)

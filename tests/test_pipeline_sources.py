@@ -1,5 +1,5 @@
-"""pipeline.sources.files: which files a glob and the wanted days choose, by which names, and how
-they are packed.
+"""pipeline.sources.files: which files a glob and the days choose, their names, and their
+compression.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def test_endings(path, format_, compression):
 def test_endings_that_tell_nothing(path):
     with pytest.raises(
         FunnelError,
-        match=r"cannot infer the format from the file extension of .*; give format = 'parquet', 'csv' or 'jsonl'",
+        match=r"cannot infer the format from the file extension of .*; "
+        r"give format = 'parquet', 'csv' or 'jsonl'",
     ):
         format_of("files", path)
 
@@ -155,7 +156,10 @@ def test_days_without_rows_are_named(tmp_path):
     dated(tmp_path, 1, 3)
     dated(tmp_path, 1, stream="clicks")
     dated(tmp_path, 1, stream="conversions")
-    message = r"logs\.impressions\.files: no file of 2026-11-02, 2026-11-04, which dates = '2026-11-01\.\.2026-11-04' asks for"
+    message = (
+        r"logs\.impressions\.files: no file of 2026-11-02, 2026-11-04, "
+        r"which dates = '2026-11-01\.\.2026-11-04' asks for"
+    )
     with pytest.raises(FunnelError, match=message):
         find_sources(dated_config(tmp_path, "2026-11-01..2026-11-04"))
     with pytest.raises(FunnelError, match="2026-11-10 and 22 more"):

@@ -1,5 +1,5 @@
-"""Statistics of what was written: sums, moments, quantiles, correlations, relevance; and that the
-model's come from training rows only.
+"""Statistics of the rows written: sums, moments, quantiles, correlations, relevance; and that those
+of the model come from training rows only.
 """
 
 import json
@@ -267,7 +267,7 @@ def relevance_of(click, *, ids=None, tags=None, number=None):
     found = relevance.relevance(spec, rows)
     assert [list(by_label) for by_label in found.values()] == [
         ["click"]
-    ] * 3  # numbers are no classes
+    ] * 3  # numbers are not classes
     return {name: by_label["click"] for name, by_label in found.items()}
 
 

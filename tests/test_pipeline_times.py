@@ -1,5 +1,5 @@
-"""Times in every format that logs hold: all of one moment agree, and what is no time is rejected
-alone.
+"""Times in every format of logs: all spellings of a moment agree, and only values that are not
+times are rejected.
 """
 
 from datetime import UTC, datetime

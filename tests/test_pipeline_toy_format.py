@@ -1,5 +1,5 @@
-"""A log format is one class and one line of FORMATS: a toy format read from a configuration file to a
-preprocessed directory, as logs and as a look-up table.
+"""A log format is one class and one line of FORMATS: a toy format read from a configuration file to
+a preprocessed directory, as logs and as a look-up table.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""pipeline.rows.validate: what the job wants of a row besides types, and which rows break it."""
+"""pipeline.rows.validate: the rules for rows besides types, and which rows break them."""
 
 import pytest
 from log_files import FORMATS, T0, read_file, write

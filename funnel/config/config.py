@@ -20,7 +20,7 @@ from features.spec import Spec
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
 from pipeline.checks import check_config
 from pipeline.config import Dates, Output, PreprocessConfig, Sampling, Split, Stream
-from pipeline.simulation.simulate import SimulateConfig
+from pipeline.simulation.config import SimulateConfig
 
 if TYPE_CHECKING:
     from model.config import ModelConfig

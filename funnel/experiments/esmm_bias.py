@@ -22,7 +22,8 @@ from funnel.console import table
 from funnel.experiments.base import Experiment, Metrics, Results, figure, statistics
 from funnel.experiments.training import SAME_NUMBERS, flat, options, train
 from pipeline.job import preprocess
-from pipeline.simulation.simulate import SimulateConfig, simulate
+from pipeline.simulation.config import SimulateConfig
+from pipeline.simulation.simulate import simulate
 
 CONFIG = Path("examples/demo.toml")
 SELECTIONS = {  # what makes clicks convert more than other impressions

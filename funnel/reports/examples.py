@@ -58,9 +58,9 @@ def _row(spec: Spec, row: dict[str, Any]) -> dict[str, Value]:
     )
 
 
-def _arrays(spec: Spec, keys: list[ArrayKey], row: dict) -> tuple[list[int], list[float]]:
+def _arrays(spec: Spec, keys: list[ArrayKey], row: dict[str, Any]) -> tuple[list[int], list[float]]:
     """A row's `ids` and `dense`, whatever its layout."""
-    arrays: dict[str, list] = {"ids": [0] * spec.ids_width, "dense": [0.0] * spec.dense_width}
+    arrays: dict[str, list[Any]] = {"ids": [0] * spec.ids_width, "dense": [0.0] * spec.dense_width}
     for key in keys:
         values = row.get(key.key) or []
         padding = [key.padding] * (key.slots.length - len(values))

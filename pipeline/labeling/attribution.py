@@ -7,12 +7,13 @@ A touch is an event of the stream that another stream goes `via`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.pvalue import PCollection
 
 from features import hashing
 from pipeline.arrow import flat
@@ -115,7 +116,7 @@ def _choose(
     return np.where(start < end, chosen, -1)
 
 
-class Attribute(beam.PTransform):
+class Attribute(beam.PTransform[Any, Any]):
     """(partition, (stream, batch)) → the same, with events that go via another stream moved to the
     partitions of their impressions.
 
@@ -126,7 +127,7 @@ class Attribute(beam.PTransform):
         super().__init__()
         self.config, self.partitions = config, partitions
 
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+    def expand(self, batches: PCollection[Any]) -> PCollection[Any]:
         config, partitions = self.config, self.partitions
         if not config.vias:
             return batches
@@ -139,7 +140,8 @@ class Attribute(beam.PTransform):
             | "Lead to impressions"
             >> beam.FlatMapTuple(lambda _, found: attribute_partition(config, partitions, found))
         )
-        return (routed["direct"], attributed) | "Together" >> beam.Flatten()
+        together: PCollection[Any] = (routed["direct"], attributed) | "Together" >> beam.Flatten()
+        return together
 
 
 class Route(beam.DoFn):
@@ -150,7 +152,7 @@ class Route(beam.DoFn):
     def __init__(self, config: PreprocessConfig, partitions: int) -> None:
         self.vias, self.partitions = config.vias, partitions
 
-    def process(self, element: tuple[int, Batch]) -> Iterator:
+    def process(self, element: tuple[int, Batch]) -> Iterator[Any]:
         if element[1] is None:  # written for a partition that may get no row
             yield element
             return

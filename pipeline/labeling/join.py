@@ -1,4 +1,4 @@
-"""Deduplicate and order impressions, and match events to them."""
+"""Deduplicates and orders impressions, and matches events to them."""
 
 from __future__ import annotations
 
@@ -153,7 +153,8 @@ def _equal(
     left: pa.Array, left_rows: np.ndarray, right: pa.Array, right_rows: np.ndarray
 ) -> np.ndarray:
     same = pc.equal(left.take(pa.array(left_rows)), right.take(pa.array(right_rows)))
-    return pc.fill_null(same, False).to_numpy(zero_copy_only=False)
+    equal: np.ndarray = pc.fill_null(same, False).to_numpy(zero_copy_only=False)
+    return equal
 
 
 def _content_ranks(impressions: pa.Table, rows: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ MATCHED, DUPLICATE, TOO_EARLY, LATE, MISSING, WITHOUT_PARENT, ORPHAN = range(len
 
 
 @dataclass(frozen=True)
-class Moments:
+class CountedEvents:
     """Events that a label counts, sorted by row and time."""
 
     rows: np.ndarray
@@ -51,7 +51,7 @@ class Outcome:
     happened: np.ndarray
     time: np.ndarray
     closed: np.ndarray
-    valid: Moments
+    valid: CountedEvents
     counts: dict[str, int]
 
     @property
@@ -108,16 +108,16 @@ def label_one(
     dispositions[(dispositions == MATCHED) & np.isnan(numbers)] = MISSING
     inside = np.flatnonzero(dispositions == MATCHED)
     inside = inside[np.lexsort((numbers[inside], events.times[inside], events.rows[inside]))]
-    again = np.all(
+    repeats = np.all(
         [
             np.diff(values[inside], prepend=np.nan) == 0
             for values in (numbers, events.times, events.rows)
         ],
         axis=0,
     )
-    dispositions[inside[again]] = DUPLICATE
-    inside = inside[~again]
-    counted = Moments(events.rows[inside], events.times[inside])
+    dispositions[inside[repeats]] = DUPLICATE
+    inside = inside[~repeats]
+    counted = CountedEvents(events.rows[inside], events.times[inside])
     if label.take == "first":
         dispositions[inside[np.diff(counted.rows, prepend=-1) == 0]] = DUPLICATE
     closed = _closed(times, within, logs_end, parent, counting)
@@ -125,7 +125,7 @@ def label_one(
     open_[events.rows[dispositions == MISSING]] = True  # their numbers are unknown
     value, time, happened = _value(label, counted, numbers[inside], closed, open_)
     since = happened[counted.rows] & (counted.times >= time[counted.rows])
-    valid = Moments(counted.rows[since], counted.times[since])
+    valid = CountedEvents(counted.rows[since], counted.times[since])
     counts = np.bincount(dispositions, minlength=len(DISPOSITIONS)).tolist()
     return Outcome(
         value, happened, time, closed, valid, dict(zip(DISPOSITIONS, counts, strict=True))
@@ -184,7 +184,11 @@ def _closed(
 
 
 def _value(
-    label: EventLabel, counted: Moments, numbers: np.ndarray, closed: np.ndarray, open_: np.ndarray
+    label: EventLabel,
+    counted: CountedEvents,
+    numbers: np.ndarray,
+    closed: np.ndarray,
+    open_: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(value, time, happened) of [n] impressions from the counted events and their numbers, both
     sorted by row, time, number.

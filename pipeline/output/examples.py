@@ -71,7 +71,7 @@ class ExampleColumn(NamedTuple):
 
 
 def example_columns(layout: str, spec: Spec, rows: Rows) -> Iterator[ExampleColumn]:
-    """Yields the features of a layout: those that hold `ids` and `dense`, the labels, weight, id."""
+    """Yields the features of a layout: those of `ids` and `dense`, the labels, weight and id."""
     for key in array_keys(layout, spec):
         yield _array_column(key, rows)
     for name, kind in row_keys(spec, weighted=rows.weights is not None).items():

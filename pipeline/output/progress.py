@@ -1,4 +1,4 @@
-"""Job progress: workers touch a file for each piece read or shard written; the driver counts them."""
+"""Job progress: workers touch a file per finished piece or shard; the driver counts them."""
 
 from __future__ import annotations
 

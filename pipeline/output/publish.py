@@ -121,7 +121,7 @@ def _manifest(
     }
 
 
-def _sum(counts: list[Mapping]) -> dict:
+def _sum(counts: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Adds dictionaries of counts, nested alike."""
     first = counts[0]
     return {

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from features.arrays import ARROW_TYPES
 from features.errors import FunnelError
-from pipeline.arrow import list_array, list_lengths
+from features.lists import from_lengths
+from features.lists import lengths as list_lengths
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # 1990 and 2100 in µs: a time outside them is a mistake.
@@ -223,7 +224,7 @@ def _to_lists(
     lists = array.cast(pa.list_(held))
     # The values by themselves: casting a slice of lists would cast the values of all lists.
     values, bad = convert(_plain(lists.flatten()))
-    converted = list_array(list_lengths(lists), values, lists.is_null())
+    converted = from_lengths(list_lengths(lists), values, lists.is_null())
     return converted, any_in_list(lists, bad)
 
 

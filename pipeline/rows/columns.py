@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from features.labels import ColumnLabel, EventLabel, ValueLabel
+from features.labels import ColumnLabel
 from features.spec import Spec
 from pipeline.config import PreprocessConfig
 from pipeline.rows.batch import Column, ColumnRequest
@@ -35,7 +35,7 @@ def _of_rows(config: PreprocessConfig) -> ColumnRequest:
     texts = [label.column for label in spec.labels.values() if isinstance(label, ColumnLabel)]
     if by is not None:
         texts.append(by)
-    numbers = _numbers(label for label in spec.labels.values() if isinstance(label, ValueLabel))
+    numbers = config.value_columns(config.rows)
     others: list[Column] = [(column, "text") for column in texts]
     others += [(column, "number") for column in numbers]
     return replace(
@@ -47,17 +47,8 @@ def _of_rows(config: PreprocessConfig) -> ColumnRequest:
 
 def _of_events(config: PreprocessConfig, stream: str) -> ColumnRequest:
     key = config.logs[stream].key
-    numbers = _numbers(label for label in config.event_labels.values() if label.event == stream)
+    numbers = config.value_columns(stream)
     columns: list[Column] = [(column, "number") for column in numbers]
     if key is not None:
         columns.append((key, "text"))
     return ColumnRequest(columns=tuple(columns), nonnegative=tuple(numbers))
-
-
-def _numbers(labels: Iterable[ValueLabel | EventLabel]) -> list[str]:
-    """The columns of numbers that labels are computed from, each once."""
-    return list(
-        dict.fromkeys(
-            column for label in labels for column in (label.value, label.of) if column is not None
-        )
-    )

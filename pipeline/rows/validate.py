@@ -1,4 +1,4 @@
-"""Parsed rows → a batch of valid rows in the spec's raw types, and the rejected rows with reasons."""
+"""Parsed rows → a batch of valid rows in the spec's raw types, and rejects with reasons."""
 
 from __future__ import annotations
 

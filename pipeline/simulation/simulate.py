@@ -123,7 +123,7 @@ def _write_part(
 def _delayed(
     rng: np.random.Generator, config: SimulateConfig, ts: np.ndarray, mean: timedelta
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(ts + 1 µs + an exponential delay, with `late_by` added at the rate `late`; which are late)."""
+    """(ts + 1 µs + an exponential delay, plus `late_by` at the rate `late`; which are late)."""
     late = rng.random(len(ts)) < config.late
     delay = rng.exponential(microseconds(mean), len(ts)).astype(np.int64)
     return ts + 1 + delay + late * microseconds(config.late_by), late

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.arrow import list_array
+from features.lists import from_lengths
 from pipeline.simulation.config import SimulateConfig
 from pipeline.simulation.files import DAY
 
@@ -72,12 +72,15 @@ class Side:
     effects: np.ndarray
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        return np.searchsorted(self.popularity, rng.random(n), side="right")
+        """The numbers of n of them, drawn by popularity."""
+        drawn: np.ndarray = np.searchsorted(self.popularity, rng.random(n), side="right")
+        return drawn
 
 
 def _zipf(n: int, exponent: float) -> np.ndarray:
     weights = np.arange(1, n + 1) ** -exponent
-    return np.cumsum(weights[:-1]) / weights.sum()
+    cumulative: np.ndarray = np.cumsum(weights[:-1]) / weights.sum()
+    return cumulative
 
 
 def _names(prefix: str, numbers: np.ndarray) -> pa.Array:
@@ -93,7 +96,8 @@ def _clustered(rng: np.random.Generator, n: int, centers: int) -> tuple[np.ndarr
 
 def nearest_center(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """argmin_c |x − c|² = argmin_c (|c|² − 2·x·c), for points [N, D] and centers [C, D] → [N]."""
-    return np.argmin((centers**2).sum(1) - 2 * points @ centers.T, axis=1)
+    nearest: np.ndarray = np.argmin((centers**2).sum(1) - 2 * points @ centers.T, axis=1)
+    return nearest
 
 
 def _users(rng: np.random.Generator, n: int) -> Side:
@@ -145,7 +149,7 @@ def _tags(rng: np.random.Generator, latent: np.ndarray) -> tuple[pa.Array, np.nd
     best = np.argsort(-(liking - 1.5 * np.log(np.arange(vocabulary) + 1)), axis=1)[:, :4]  # [N, 4]
     counts = rng.integers(0, 5, n)
     kept = np.arange(4) < counts[:, None]  # [N, 4]
-    tags = list_array(counts, TAGS.take(pa.array(best[kept])))
+    tags = from_lengths(counts, TAGS.take(pa.array(best[kept])))
     effects = 0.6 * rng.standard_normal((vocabulary, 2))[best] * kept[:, :, None]  # [N, 4, 2]
     return tags, effects.sum(1) / np.maximum(counts, 1)[:, None]
 
@@ -166,12 +170,13 @@ def logits(
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    p: np.ndarray = 1 / (1 + np.exp(-x))
+    return p
 
 
 def solve_intercept(x: np.ndarray, rate: float) -> float:
     """The α at which mean σ(α + x) = rate, by bisection, since the mean grows with α."""
-    low, high = -50.0 - x.max(), 50.0 - x.min()
+    low, high = float(-50.0 - x.max()), float(50.0 - x.min())
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if sigmoid(middle + x).mean() < rate else (low, middle)
@@ -215,15 +220,14 @@ class World:
         and device.
         """
         user, item = shown["user"], shown["item"]
-        match = (self.users.latent[user] * self.items.latent[item]).reshape(-1, 2, DIM // 2).sum(
-            2
-        ) / np.sqrt(DIM // 2)
-        return (
-            match
+        products = (self.users.latent[user] * self.items.latent[item]).reshape(-1, 2, DIM // 2)
+        affinities: np.ndarray = (
+            products.sum(2) / np.sqrt(DIM // 2)
             + self.users.effects[user]
             + self.items.effects[item]
             + self.device_effects[shown["device"]]
         )
+        return affinities
 
     def logits(self, shown: Shown) -> np.ndarray:  # [n, 2], without α and β
         a, b = ((self._raw_affinities(shown) - self.mean) @ self.whiten).T

@@ -16,7 +16,7 @@ PIECE_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a file: the range [start, end) in its format's unit; all of it where both are None."""
+    """Part of a file: the range [start, end) in its format's unit; None for all of it."""
 
     source: Source
     start: int | None = None

@@ -89,11 +89,11 @@ def warnings(spec: Spec, described: dict[str, dict[str, Any]]) -> Iterator[str]:
                 if share >= SERIOUS
             ]
             others = f" (one of {len(serious)} such groups)" if len(serious) > 1 else ""
-            can_have_vocabulary = spec.features[name].can_have_vocabulary
+            remedy = _remedy(spec.features[name].can_have_vocabulary, found["separating_buckets"])
             yield (
                 f"features.{name}.buckets = {found['buckets']}: the frequent values "
                 f"{' and '.join(values)} share a bucket{others}, so the model cannot tell them "
-                f"apart; {_remedy(can_have_vocabulary, found['separating_buckets'])}"
+                f"apart; {remedy}"
             )
 
 

@@ -34,8 +34,8 @@ def fit(spec: Spec, whole: PartitionStatistics, vocabularies: Mapping[str, list[
             if feature.quantiles
         },
         vocabularies={
-            name: _vocabulary(name, feature, whole, vocabularies)
-            for name, feature in spec.vocabularies.items()
+            name: _vocabulary(name, vocabulary, whole, vocabularies)
+            for name, vocabulary in spec.vocabularies.items()
         },
         outcomes=outcomes(spec, whole.outcomes),
     )
@@ -66,7 +66,8 @@ def boundaries(numbers: np.ndarray, bins: int) -> list[float]:
         [1.0, 2.0, 3.0]
     """
     known = numbers[~np.isnan(numbers)]
-    return quantile_cuts(known, bins).tolist()
+    cuts: list[float] = quantile_cuts(known, bins).tolist()
+    return cuts
 
 
 def _vocabulary(
@@ -75,9 +76,11 @@ def _vocabulary(
     whole: PartitionStatistics,
     vocabularies: Mapping[str, list[str]],
 ) -> list[int]:
-    """Ids as they are written, rising. Two values that share an id, one pair in 2³¹, share a row."""
+    """Ids as they are written, rising. Values that share an id, one pair in 2³¹, share a row."""
     if vocabulary.file:
-        ids = hashing.bucket_ids(pa.array(vocabularies[name]), HASH_SPACE)
-        return np.unique(ids).tolist()
-    ids, counts = whole.counts[name]
-    return ids[counts >= vocabulary.min_count].tolist()
+        found = np.unique(hashing.bucket_ids(pa.array(vocabularies[name]), HASH_SPACE))
+    else:
+        ids, counts = whole.counts[name]
+        found = ids[counts >= vocabulary.min_count]
+    rising: list[int] = found.tolist()
+    return rising

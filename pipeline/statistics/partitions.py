@@ -32,7 +32,7 @@ class PartitionStatistics:
     Attributes:
         labels: by split, sums [labels, 6] as `label_sums` gives them.
         days: by day since 1970, the same sums.
-        missing: rows without a value, by coded feature.
+        missing: rows without a value, by feature with ids.
         raw: moments of numbers as they are in the log.
         transformed: moments of numbers after their transform.
         counts: (ids rising, their counts), by feature whose vocabulary is built from the logs.

@@ -1,4 +1,4 @@
-"""Profiles of the coded features: from batches, and for statistics.json."""
+"""Profiles of the features with ids: from batches, and for statistics.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.statistics.sketches import Profile
 def profile_features(
     spec: Spec, hashed: Mapping[str, Hashed], ids: np.ndarray
 ) -> dict[str, Profile]:
-    """Profiles the coded features of a batch, from what encoding it gave: the distinct values of
+    """Profiles the features with ids of a batch, from what encoding it gave: the distinct values of
     hashed features, and ids [n, S].
     """
     profiles = {}
@@ -45,13 +45,12 @@ def profiles_json(spec: Spec, profiles: Mapping[str, Profile]) -> dict[str, dict
 
 def _profile_json(spec: Spec, name: str, profiles: Mapping[str, Profile]) -> dict[str, Any]:
     own, feature = profiles[name], spec.features[name]
-    top = [[feature.readable(text), count] for text, count in sketches.top_json(own)]
     content: dict[str, Any] = {
         "rows": own.rows,
         "missing": own.missing,
         "distinct": own.distinct,
         "distinct_is_exact": len(own.smallest) < sketches.KEPT,
-        "top": top,
+        "top": [[feature.readable(text), count] for text, count in sketches.top_json(own)],
     }
     if feature.hashed_buckets and spec.owner(name) == name:
         together = sketches.fold_profiles(p for n, p in profiles.items() if spec.owner(n) == name)

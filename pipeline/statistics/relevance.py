@@ -130,7 +130,8 @@ def by_rank(numbers: np.ndarray, label: np.ndarray, folds: np.ndarray) -> float 
 
 def _others(by_fold: np.ndarray) -> np.ndarray:
     """[…, folds] → the sum over the other folds."""
-    return by_fold.sum(axis=-1, keepdims=True) - by_fold
+    others: np.ndarray = by_fold.sum(axis=-1, keepdims=True) - by_fold
+    return others
 
 
 def _by_fold(scores: np.ndarray, label: np.ndarray, folds: np.ndarray) -> list[tuple[float, int]]:

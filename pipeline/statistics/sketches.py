@@ -104,7 +104,9 @@ def _most_frequent(counts: np.ndarray) -> np.ndarray:
     if len(indices) <= TOP_OF_BATCH:
         indices = np.arange(len(counts))
     large = counts[indices]
-    return indices[large > np.partition(large, -TOP_OF_BATCH - 1)[-TOP_OF_BATCH - 1]]
+    kept = large > np.partition(large, -TOP_OF_BATCH - 1)[-TOP_OF_BATCH - 1]
+    most: np.ndarray = indices[kept]
+    return most
 
 
 def _smallest(fingerprints: np.ndarray) -> np.ndarray:

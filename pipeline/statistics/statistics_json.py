@@ -74,7 +74,7 @@ def statistics_json(
         "sample_rows": len(whole.sample),
         "correlations": correlations(whole.sample.labels),
         "relevance": relevance(spec, whole.sample),
-        "features": _coded_json(whole, profiles)
+        "features": _id_features_json(whole, profiles)
         | {name: _number_json(spec, name, whole) for name in spec.dense_slots},
     }
 
@@ -83,7 +83,7 @@ def _iso_day(day: int) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date().isoformat()
 
 
-def _coded_json(
+def _id_features_json(
     whole: PartitionStatistics, profiles: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     described: dict[str, dict[str, Any]] = {}

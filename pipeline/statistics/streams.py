@@ -33,7 +33,7 @@ class StreamCounts:
         rejected: the number of rejected rows by reason.
         last_time: the latest time in µs, None where no row has a time.
         lookup_misses: by look-up table, the number of rows whose key it lacks.
-        profiles: of impressions, the profile of each coded feature.
+        profiles: of impressions, the profile of each feature with ids.
         sample: of impressions, a sample of the raw rows as an Arrow IPC stream.
     """
 

@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import FunnelError
-from pipeline.arrow import first_repeated, flat, list_array, list_lengths
+from features.lists import from_lengths
+from features.lists import lengths as list_lengths
+from pipeline.arrow import first_repeated, flat
 from pipeline.config import Stream
 from pipeline.sources.formats.base import ParsedRows
 from pipeline.sources.formats.csv import parse_csv
@@ -181,11 +183,10 @@ def _parse(
 
 def _misformed(texts: pa.Array) -> np.ndarray:
     """[n] bool mask: some feature is not field \\x02 id \\x03 value."""
-    return pc.invert(
-        pc.match_substring_regex(
-            texts, "^((^|\x01)[^\x01\x02\x03]+\x02[^\x01\x02\x03]+\x03[^\x01\x02\x03]+)*$"
-        )
-    ).to_numpy(zero_copy_only=False)
+    value = "[^\x01\x02\x03]+"
+    good = pc.match_substring_regex(texts, f"^((^|\x01){value}\x02{value}\x03{value})*$")
+    misformed: np.ndarray = pc.invert(good).to_numpy(zero_copy_only=False)
+    return misformed
 
 
 def _without(rows: ParsedRows, bad: pa.Array | np.ndarray, reason: str) -> ParsedRows:
@@ -228,7 +229,7 @@ def _halves(texts: pa.Array, separator: str) -> tuple[pa.Array, pa.Array]:
 def _lists(rows: np.ndarray, values: pa.Array, count: int) -> pa.Array:
     """Values and their rows, which rise → [count] lists; null for a row without values."""
     lengths = np.bincount(rows, minlength=count)
-    return list_array(lengths, values, pa.array(lengths == 0))
+    return from_lengths(lengths, values, pa.array(lengths == 0))
 
 
 def _concatenate(left: pa.Array, right: pa.Array) -> pa.Array:

@@ -18,11 +18,13 @@ Malformed = tuple[int, str, str]  # position, reason, text
 
 @dataclass
 class ParsedRows:
-    """Rows as they lie in the file, before their values are cast.
+    """Rows as the file holds them, before their values are cast.
 
-    table: [n] rows of the columns that were asked for. positions: [n] line numbers from 1, or byte
-    offsets. malformed: what did not parse. lookup_misses: by look-up table an [n] bool mask of the
-    rows whose key it lacks.
+    Attributes:
+        table: [n] rows of the requested columns.
+        positions: [n] line numbers from 1, or byte offsets.
+        malformed: (position, reason, text) of lines that did not parse.
+        lookup_misses: by look-up table, an [n] bool mask of the rows whose key it lacks.
     """
 
     table: pa.Table
@@ -34,10 +36,10 @@ class ParsedRows:
 class LogFile(ABC):
     """An open log file. A format is one subclass and one line of `FORMATS`.
 
-    Class attributes:
+    Attributes:
         endings: file extensions that imply the format.
         head: the [start, end) range whose first rows are read to check columns before a job, None
-            where the names alone are checked.
+            where only the names are checked.
         bytes_in_ranges: whether rows of a range are located by byte offset; else by number.
         strips: whether the stream's `strip` applies to its texts.
         needs_common: whether the format reads the stream's second file, `common`.
@@ -53,7 +55,8 @@ class LogFile(ABC):
 
     @abstractmethod
     def __init__(self, file: pa.NativeFile, stream: Stream) -> None:
-        """
+        """Opens a file.
+
         Args:
             file: the file, decompressed, at its start.
             stream: how the file is declared.

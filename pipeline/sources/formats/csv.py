@@ -96,7 +96,7 @@ def parse_csv(
     columns: Mapping[str, str],
     stream: Stream,
 ) -> ParsedRows:
-    """Parses the asked-for `columns` of lines that hold `names`. Lines with too few or too many
+    """Parses the requested `columns` of lines that hold `names`. Lines with too few or too many
     values are malformed.
     """
     wrong = _wrong_counts(lines, len(names), stream)

@@ -41,7 +41,8 @@ class RecordJoiner:
         """Yields records with the position of their first line. Blank lines between records are
         left out; the first line of a value that never ends is malformed.
         """
-        positions, lines = np.arange(0), []
+        positions = np.arange(0)
+        lines: list[bytes] = []
         for more_positions, more_lines in blocks:
             positions, lines = np.concatenate([positions, more_positions]), lines + more_lines
             used, records = self._join(positions, lines, last=False)

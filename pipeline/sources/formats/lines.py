@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ Block = tuple[np.ndarray, list[bytes]]  # [n] positions, n lines
 class TextFile(LogFile):
     """A format whose rows are lines, read in ranges of bytes unless the file is compressed."""
 
-    head = (0, HEAD_BYTES)
+    head: ClassVar[tuple[int, int] | None] = (0, HEAD_BYTES)
     bytes_in_ranges = True
 
     @classmethod
@@ -81,7 +82,8 @@ class LineReader:
         at -= 1
         self._file.seek(at)
         while (end is None or at < end) and (block := self._file.read(SCAN_BYTES)):
-            if (newline := block.find(b"\n")) >= 0:
+            newline = int(block.find(b"\n"))
+            if newline >= 0:
                 self._file.seek(at + newline + 1)
                 return at + newline + 1
             at += len(block)
@@ -89,7 +91,7 @@ class LineReader:
 
 
 def _cut(chunks: Iterator[bytes], at: int, end: int | None, by_bytes: bool) -> Iterator[Block]:
-    """The lines of a text that begins at the offset `at`, up to the last that begins before `end`."""
+    """Yields the lines, from the offset `at` to the last line that begins before `end`."""
     pending: list[bytes] = []  # of a line whose end has not been read yet
     number = 1
     while end is None or at < end:

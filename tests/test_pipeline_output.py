@@ -1,5 +1,5 @@
-"""pipeline.output.examples: TensorFlow and TFX read both layouts back, and schema.pbtxt describes just
-what is in them.
+"""pipeline.output: TensorFlow and TFX read both layouts back, and schema.pbtxt describes exactly
+what they hold.
 """
 
 import gzip
