@@ -140,7 +140,7 @@ def make_estimator(
 
 
 class Run(RankingEstimator):
-    """An estimator that knows its data: train(), predict() and so on need not be told."""
+    """An estimator that knows its data: train(), predict() and so on take no input_fn."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ def test_training_batches_are_full_and_every_epoch_holds_every_row(folder):
     assert {len(ids) for ids in found} == {20}
     epochs = np.concatenate(found).astype(int).reshape(4, 50)
     assert [sorted(epoch) for epoch in epochs.tolist()] == [list(range(50))] * 4
-    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 4  # shuffled anew
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 4  # shuffled again
 
 
 def test_the_batch_may_be_larger_than_the_split(folder):

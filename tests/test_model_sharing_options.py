@@ -1,6 +1,4 @@
-"""What every sharing is told and tells: options by name, gates, and a life as a Keras layer in a
-model of one's own.
-"""
+"""Options and reports of every sharing, its gates, and its use as a Keras layer in a model."""
 
 import functools
 import itertools

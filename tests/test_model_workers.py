@@ -45,7 +45,7 @@ from test_model_workers import halves
 class Stop:
     cuts = (12,)
     def __call__(self, progress):
-        print("told", progress.step)
+        print("reported", progress.step)
         return progress.step >= 35
 
 Reporter.within = lambda self, seconds: 3 + 2 * worker()  # as if their steps took unlike times
@@ -122,20 +122,24 @@ def test_two_processes_do_as_one_and_resume(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_the_chief_alone_wishes_all_do_at_the_same_step(tmp_path):
+def test_a_stop_on_the_chief_stops_all_at_the_same_step(tmp_path):
     write_data(tmp_path)
     (code, chief), (other_code, other) = start(tmp_path, program=CHIEF_DECIDES)
     assert (code, other_code) == (0, 0), chief[-2000:] + other[-2000:]
     for output in (chief, other):
         assert "ended at 40 callback" in output
         assert "ended at 60 callback" in output
-    said = [line.removeprefix("told ") for line in chief.splitlines() if line.startswith("told ")]
+    said = [
+        line.removeprefix("reported ")
+        for line in chief.splitlines()
+        if line.startswith("reported ")
+    ]
     assert said == ["10", "12", "20", "30", "40"]
     exported = [
         "exported 40 False",
         "exported 50 False",
         "exported 60 True",
-    ]  # that of 40 was due, and is made up
+    ]  # the one at 40 was due, and runs first
     assert [line for line in chief.splitlines() if line.startswith("exported")] == exported
     assert "exported" not in other
 

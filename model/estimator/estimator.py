@@ -52,7 +52,7 @@ class RankingEstimator:
         config: features, architecture and training. RankingConfig.of makes it for a training,
             RankingConfig.restored for a model that is there.
         model_dir: the directory of the model.
-        run_config: checkpoints, reports and devices, which leave the results alone.
+        run_config: checkpoints, reports and devices, which do not change the results.
         start_over: replace what `model_dir` holds, once the new training is ready to begin.
         warm_start: where a training starts from that has no checkpoint yet.
         held_out_input: the rows that tasks with `calibrate` are calibrated on.
@@ -245,7 +245,7 @@ class RankingEstimator:
         return maps
 
     def _rows(self, input_fn: InputFn) -> tf.data.Dataset:
-        """All rows of an input, in this process alone."""
+        """All rows of an input, read by this process."""
         batches = input_fn(tf.distribute.InputContext())
         return checked(batches, self.config.spec, self.fitted).prefetch(PREFETCHED)
 
