@@ -265,9 +265,9 @@ def test_a_new_training_that_cannot_begin_leaves_the_old_one(tmp_path):
     make_estimator(tmp_path, steps=2).train()
     spec, folders = make_spec(), (tmp_path / "data", tmp_path / "model")
     with pytest.raises(FunnelError, match=r"train\.cpu_devices = 99, but TensorFlow already runs"):
-        Run(*folders, spec, make_model("ple"), cpu_devices=99, start_over=True).train()
+        Run(*folders, spec, make_model("ple"), cpu_devices=99, from_scratch=True).train()
     assert make_estimator(tmp_path, steps=2).evaluate()["ctr"]["rows"] > 0
-    Run(*folders, spec, make_model("ple"), steps=1, start_over=True).train()
+    Run(*folders, spec, make_model("ple"), steps=1, from_scratch=True).train()
     with pytest.raises(FunnelError, match="its checkpoints belong to another model"):
         make_estimator(tmp_path, steps=2)
 
@@ -282,7 +282,7 @@ def test_a_new_training_without_its_input_leaves_the_old_one(tmp_path):
     def gone(context):
         raise FunnelError("the input is gone")
 
-    new = make_estimator(tmp_path, model=make_model("ple"), start_over=True)
+    new = make_estimator(tmp_path, model=make_model("ple"), from_scratch=True)
     with pytest.raises(FunnelError, match="the input is gone"):
         RankingEstimator.train(new, gone, max_steps=1)
     assert {

@@ -217,4 +217,4 @@ def test_an_id_outside_its_table_is_refused(tmp_path, name, bad, rows):
     with pytest.raises(FunnelError, match=said):
         RankingEstimator.predict(estimator, spoilt)
     with pytest.raises(FunnelError, match=said):
-        RankingEstimator.train(make_estimator(tmp_path, start_over=True), spoilt, max_steps=2)
+        RankingEstimator.train(make_estimator(tmp_path, from_scratch=True), spoilt, max_steps=2)
