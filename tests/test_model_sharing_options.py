@@ -277,7 +277,7 @@ def test_residual_needs_two_layers_of_one_width(table, shown):
     with pytest.raises(
         FunnelError,
         match=(
-            f"residual = true joins layers of one width, but no two in a row have it in {shown}; "
+            f"residual = true joins layers of one width, but no two neighbors have it in {shown}; "
             "give some"
         ),
     ):
