@@ -106,13 +106,13 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
         ),
         (
             [NUMBER, "model.funnel=esmm"],
-            "model.funnel = 'esmm' predicts probabilities, but the label 'dwell' of task 'dwell' is "
-            "a number",
+            "model.funnel = 'esmm' predicts probabilities, but the label 'dwell' of task 'dwell' "
+            "is a number",
         ),
         (
             [NUMBER, "model.funnel=esm2"],
-            "model.funnel = 'esm2' predicts probabilities, but the label 'dwell' of task 'dwell' is "
-            "a number",
+            "model.funnel = 'esm2' predicts probabilities, but the label 'dwell' of task 'dwell' "
+            "is a number",
         ),
         (
             ['model.sharing={name="mmoe", expert="lstm"}'],
