@@ -11,9 +11,9 @@ from model.embeddings.inputs import Columns
 from model.objectives.objective import Objective
 from model.optimizers.loss_scale import LossScale
 from model.ranking import RankingModel
+from model.training.collectives import SUM
 from model.weighting.base import Weighting
 
-SUM = tf.distribute.ReduceOp.SUM
 Batch = dict[str, tf.Tensor]
 
 
