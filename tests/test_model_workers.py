@@ -17,7 +17,7 @@ from model_data import make_estimator, write_data
 
 from features.errors import FunnelError
 from model.estimator.estimator import RankingEstimator
-from model.training import strategy
+from model.training import collectives
 from model.training.workers import workers
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ class Stop:
         print("reported", progress.step)
         return progress.step >= 35
 
-Reporter.within = lambda self, seconds: 3 + 2 * worker()  # as if their steps took unlike times
+Reporter.steps_within = lambda self, seconds: 3 + 2 * worker()  # as if their steps took unlike times
 run = make_estimator(Path(sys.argv[1]), log_every=10, async_checkpoints=True)
 estimator = RankingEstimator(run.config, run.model_dir, run.run_config)
 trained = estimator.train(halves(run), max_steps=60, callbacks=[] if worker() else [Stop()])
@@ -146,10 +146,10 @@ def test_a_stop_on_the_chief_stops_all_at_the_same_step(tmp_path):
 
 def test_parts_that_workers_disagree_about_are_named(monkeypatch):
     parts = {"model": 1, "run": {"log_every": 5}}
-    theirs = [strategy._digest(part) for part in (1, {"log_every": 7})]
-    monkeypatch.setattr(strategy, "gathered", lambda _, *mine: [theirs, list(mine)])
-    monkeypatch.setattr(strategy, "workers", lambda: 2)
-    monkeypatch.setattr(strategy, "worker", lambda: 1)
+    theirs = [collectives._digest(part) for part in (1, {"log_every": 7})]
+    monkeypatch.setattr(collectives, "gathered", lambda _, *mine: [theirs, list(mine)])
+    monkeypatch.setattr(collectives, "workers", lambda: 2)
+    monkeypatch.setattr(collectives, "worker", lambda: 1)
     with pytest.raises(
         FunnelError,
         match=(
@@ -157,11 +157,11 @@ def test_parts_that_workers_disagree_about_are_named(monkeypatch):
             r"same file"
         ),
     ):
-        strategy.check_agreement(None, parts)
+        collectives.check_agreement(None, parts)
 
 
-def test_workers_that_go_on_from_unlike_steps_are_refused(monkeypatch):
-    monkeypatch.setattr(strategy, "gathered", lambda _, step: [[step], [0]])
+def test_workers_that_resume_from_unlike_steps_are_refused(monkeypatch):
+    monkeypatch.setattr(collectives, "gathered", lambda _, step: [[step], [0]])
     with pytest.raises(
         FunnelError,
         match=(
@@ -169,7 +169,7 @@ def test_workers_that_go_on_from_unlike_steps_are_refused(monkeypatch):
             r"workers share"
         ),
     ):
-        strategy.check_restored(None, 4)
+        collectives.check_restored(None, 4)
 
 
 def test_ctrl_c_ends_one_that_waits_for_the_others(monkeypatch):
