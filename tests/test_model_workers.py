@@ -17,7 +17,7 @@ from model_data import make_estimator, write_data
 
 from features.errors import FunnelError
 from model.estimator.estimator import RankingEstimator
-from model.training import collectives
+from model.training import collectives, strategy
 from model.training.workers import workers
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ class Stop:
         print("reported", progress.step)
         return progress.step >= 35
 
-Reporter.steps_within = lambda self, seconds: 3 + 2 * worker()  # as if their steps took unlike times
+Reporter.steps_within = lambda self, seconds: 3 + 2 * worker()  # unlike paces
 run = make_estimator(Path(sys.argv[1]), log_every=10, async_checkpoints=True)
 estimator = RankingEstimator(run.config, run.model_dir, run.run_config)
 trained = estimator.train(halves(run), max_steps=60, callbacks=[] if worker() else [Stop()])
