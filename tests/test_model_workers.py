@@ -196,7 +196,7 @@ def test_workers_that_disagree_are_refused(tmp_path):
     ("text", "said"),
     [
         ("{", "TF_CONFIG is not JSON"),
-        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}', "TF_CONFIG names ps beside workers"),
+        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}', "TF_CONFIG names ps besides workers"),
     ],
 )
 def test_what_tf_config_cannot_be(monkeypatch, text, said):
