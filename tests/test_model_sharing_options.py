@@ -278,7 +278,7 @@ def test_residual_needs_two_layers_of_one_width(table, shown):
         FunnelError,
         match=(
             f"residual = true joins layers of one width, but no two neighbors have it in {shown}; "
-            "give some"
+            "give two the same width"
         ),
     ):
         ModelConfig.parse({"sharing": table | {"residual": True}}, "model")
