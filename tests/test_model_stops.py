@@ -100,7 +100,7 @@ def test_steps_are_counted_on(tmp_path):
         RankingEstimator.train(estimator, estimator.train_input, steps=2).step for _ in range(3)
     ]
     assert ends == [2, 4, 6]
-    with pytest.raises(FunnelError, match="give one of them"):
+    with pytest.raises(FunnelError, match="give exactly one of them"):
         RankingEstimator.train(estimator, estimator.train_input)
 
 
