@@ -39,7 +39,7 @@ from model.training.trainer import Trainer
 
 STEPS = 20  # of the history
 CHAIN = {"ctr": {"label": "click"}, "cvr": {"label": "convert", "given": "click"}}
-OPTIONS = {"esm2": {"action": "cart"}}  # what a funnel must be told
+OPTIONS = {"esm2": {"action": "cart"}}  # required options of a funnel
 CHAINS = {
     "esm2": {"ctr": CHAIN["ctr"], "cart": {"label": "cart", "given": "click"}, "cvr": CHAIN["cvr"]}
 }

@@ -1,7 +1,8 @@
 """Rows/s of torch-rechub's MMOE under its MTLTrainer, whose default is Adam. Runs in its own
 environment; the last line is JSON.
 
-Its layers normalise by batch: the library has no other. Its trainer's progress bar goes to stderr.
+Its layers use batch normalization, the only kind in the library. Its trainer's progress bar goes to
+stderr.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ EXPERTS, EXPERT_UNITS, TOWER_UNITS = 4, [256, 128], [64]
 TASKS = ["ctr", "cvr"]
 BATCH = 4096
 WARM_UP = 5  # steps before those that are timed
-BATCHES = 32  # distinct ones, taken in turn: one alone would stay in the processor's cache
+BATCHES = 32  # distinct ones, taken in turn: a single one would stay in the processor's cache
 
 
 def draw(rows_per_table: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -278,7 +278,7 @@ def disk(effort: Effort) -> Result:
 
 
 def parser(data: Data, count: int) -> Callable[[], float]:
-    """Seconds a batch of turning serialised examples, which are in memory, into tensors."""
+    """Seconds a batch of turning serialized examples, which are in memory, into tensors."""
     files = [str(data.directory / shard["file"]) for shard in data.manifest["shards"]["train"]]
     examples = tf.data.TFRecordDataset(files).batch(shape.BATCH).cache()
     batches = iter(examples.repeat().map(data.parse))

@@ -142,7 +142,7 @@ def make_estimator(
 
 
 class Run(RankingEstimator):
-    """An estimator that knows its data: train(), predict() and so on need not be told."""
+    """An estimator that knows its data: train(), predict() and so on take no input_fn."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Run(RankingEstimator):
         spec: Spec,
         model: ModelConfig,
         *,
-        start_over: bool = False,
+        from_scratch: bool = False,
         **train: object,
     ) -> None:
         run = {name: train.pop(name) for name in list(train) if name in RunConfig.model_fields}
@@ -162,7 +162,7 @@ class Run(RankingEstimator):
             RankingConfig.of(self.data, model, settings),
             model_dir,
             run_config,
-            start_over=start_over,
+            from_scratch=from_scratch,
             **others,
         )
         self.total = settings.total_steps(self.data.rows("train"))

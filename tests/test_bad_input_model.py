@@ -106,13 +106,13 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
         ),
         (
             [NUMBER, "model.funnel=esmm"],
-            "model.funnel = 'esmm' is of probabilities, but the label 'dwell' of task 'dwell' is "
-            "a number",
+            "model.funnel = 'esmm' predicts probabilities, but the label 'dwell' of task 'dwell' "
+            "is a number",
         ),
         (
             [NUMBER, "model.funnel=esm2"],
-            "model.funnel = 'esm2' is of probabilities, but the label 'dwell' of task 'dwell' is "
-            "a number",
+            "model.funnel = 'esm2' predicts probabilities, but the label 'dwell' of task 'dwell' "
+            "is a number",
         ),
         (
             ['model.sharing={name="mmoe", expert="lstm"}'],
@@ -169,7 +169,7 @@ def test_the_model_is_good_but_for_its_logs(tmp_path, capsys):
         ),
         (
             ['model.funnel={name="escm2", estimator="dr"}', "model.weighting=uncertainty"],
-            "model.weighting = 'uncertainty' is of losses that are at least 0, and that of 'cvr' "
+            "model.weighting = 'uncertainty' needs losses that are at least 0, and that of 'cvr' "
             "may be negative: choose another weighting, or model.funnel.estimator = 'ipw'",
         ),
         (

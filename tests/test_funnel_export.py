@@ -18,9 +18,7 @@ def test_a_loader_that_was_not_run_is_warned_of(tmp_path, monkeypatch, capsys):
     }
     made = Export(tmp_path / "export/7", 7, ["p_ctr"], Check("2.21.0", 40, 3.5, loaders))
     estimator = SimpleNamespace(export_saved_model=lambda directory: made)
-    monkeypatch.setattr(
-        funnel.stages.training, "trained_estimator", lambda config: estimator
-    )
+    monkeypatch.setattr(funnel.stages.training, "trained_estimator", lambda config: estimator)
     (tmp_path / "demo.toml").write_text(
         (Path(__file__).parents[1] / "examples/demo.toml").read_text()
     )

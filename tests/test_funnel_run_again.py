@@ -65,7 +65,7 @@ def test_from_another_run_with_statistics_of_its_own(folder, capsys):
     ]
     assert main(new) == 0
     assert (
-        "feature 'user_id' has changed (buckets was 500 and is 400): its embeddings start anew"
+        "feature 'user_id' has changed (buckets was 500 and is 400): its embeddings start from scratch"
         in capsys.readouterr().out
     )
     assert steps(folder / "next") == [5]  # its own are counted

@@ -1,4 +1,4 @@
-"""Who watches a training: what is written, and when it ends early."""
+"""Callbacks: what they write, and when they end a training."""
 
 import dataclasses
 import json
@@ -88,10 +88,10 @@ def test_tensorboard_gets_every_number(tmp_path):
 
 def test_a_profile_of_some_steps_is_written(tmp_path):
     write_data(tmp_path)
-    profile, told = Profile(tmp_path / "profile", 2, 5), []
+    profile, seen = Profile(tmp_path / "profile", 2, 5), []
     estimator = make_estimator(tmp_path, model=make_model("shared_bottom"), steps=7)
-    estimator.train(lambda report: told.append(report.step), profile)
-    assert told == [1, 5, 7]  # cut before its first step and after its last
+    estimator.train(lambda report: seen.append(report.step), profile)
+    assert seen == [1, 5, 7]  # cut before its first step and after its last
     assert [p.suffixes for p in (tmp_path / "profile").rglob("*.pb")] == [[".xplane", ".pb"]]
     profile.close()  # nothing is running any more
 
@@ -116,10 +116,10 @@ def test_a_profile_of_no_steps_is_refused(tmp_path, steps):
 
 def test_early_stopping_counts_evaluations_without_improvement():
     stop = EarlyStopping("ctr auc", patience=2, min_delta=0.01)
-    told = [stop(evaluation(step, auc)) for step, auc in enumerate((0.7, 0.705, 0.72, None, 0.725))]
-    assert told == [False, False, False, False, True]  # .705 and .725 are better by less than .01
+    seen = [stop(evaluation(step, auc)) for step, auc in enumerate((0.7, 0.705, 0.72, None, 0.725))]
+    assert seen == [False, False, False, False, True]  # .705 and .725 are better by less than .01
     assert stop.best == 0.72
-    assert not EarlyStopping("ctr auc")(REPORT)  # a report is no evaluation
+    assert not EarlyStopping("ctr auc")(REPORT)  # a report is not an evaluation
 
 
 def test_early_stopping_of_a_loss_wants_less():

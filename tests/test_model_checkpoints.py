@@ -125,7 +125,7 @@ def test_any_error_of_the_writing_thread_is_raised(tmp_path):
     checkpoints.save(1, iter(tf.data.Dataset.range(3)))
     with pytest.raises(RuntimeError, match="no such luck"):
         checkpoints.close()
-    checkpoints.close()  # told once
+    checkpoints.close()  # raised once
 
 
 def test_a_truncated_model_json_is_refused_with_a_remedy(trained):

@@ -176,7 +176,7 @@ def test_a_warm_start_keeps_what_was_chosen_and_says_so():
     assert found.chosen == {"rows": 1600, "batch_size": 64, "epochs": 2}
     assert found.notes[-1] == (
         "warm start: batch_size = 64, epochs = 2 were chosen for 1,600 training rows and are "
-        "kept; for these rows alone the rule gives batch_size = 1024, epochs = 2"
+        "kept; for these rows the rule gives batch_size = 1024, epochs = 2"
     )
     given = suit(160_000, earlier={"rows": 1600, "batch_size": 64, "epochs": 2.0}, batch_size=512)
     assert (given.train.batch_size, given.chosen) == (512, {"rows": 1600, "epochs": 2})

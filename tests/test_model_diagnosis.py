@@ -53,17 +53,20 @@ def test_weights_are_named_from_the_losses_down(one_bad_derivative):
 
 
 @pytest.mark.parametrize(
-    ("train", "told"),
+    ("train", "reason"),
     [
-        ({"clip_norm": 1.0}, "since train.clip_norm = 1.0 spreads it to all: leave it out to see;"),
+        (
+            {"clip_norm": 1.0},
+            "train.clip_norm = 1.0 spreads the values to all: leave it out to see them;",
+        ),
         (
             {"precision": "float16", "steps": 20},
-            "since the step was not taken: train.precision = 'float32' shows it;",
+            "the step was skipped: train.precision = 'float32' shows them;",
         ),
     ],
 )
-def test_where_weights_cannot_be_told_it_says_how_to_see_them(one_bad_derivative, train, told):
-    assert f": of which weights is not known, {told} the losses and" in said(
+def test_where_weights_are_unknown_it_says_how_to_see_them(one_bad_derivative, train, reason):
+    assert f": the affected weights are unknown because {reason} the losses and" in said(
         one_bad_derivative(**train)
     )
 

@@ -58,7 +58,7 @@ def test_interrupted_and_resumed_is_undisturbed(folder, tmp_path):
     with pytest.raises(Killed):
         interrupted.train(
             kill_at(14)
-        )  # told before the checkpoint of step 14 is written: 7 is the latest
+        )  # seen before the checkpoint of step 14 is written: 7 is the latest
     assert tf.train.latest_checkpoint(interrupted.checkpoint_dir).endswith("-7")
     again = make_estimator(folder, **settings)
     again.train()
@@ -80,14 +80,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(folder):
 
 
 def test_reports_and_metrics(folder):
-    told = []
+    seen = []
     estimator = make_estimator(
         folder, model=make_model("shared_bottom", "esmm"), steps=6, log_every=4, checkpoint_every=5
     )
-    trained = estimator.train(told.append)
+    trained = estimator.train(seen.append)
     results = estimator.evaluate()
-    assert [(report.step, report.total) for report in told] == [(4, 6), (6, 6)]
-    assert trained == Trained(6, "steps", told[-1])
+    assert [(report.step, report.total) for report in seen] == [(4, 6), (6, 6)]
+    assert trained == Trained(6, "steps", seen[-1])
     assert set(trained.report.losses) == {"ctr", "ctcvr"}
     assert trained.report.learning_rates == pytest.approx({"dense": 0.001, "tables": 0.05})
     assert set(trained.report.touched) == {"embeddings_0/2", "embeddings_0/4"}
@@ -179,9 +179,9 @@ def test_another_course_is_refused_when_resuming(trained, change, place):
 
 def test_more_steps_go_on(trained):
     estimator = make_estimator(trained, steps=3, log_every=1)
-    told = []
-    estimator.train(lambda report: told.append(report.step))
-    assert told == [3]
+    seen = []
+    estimator.train(lambda report: seen.append(report.step))
+    assert seen == [3]
 
 
 def test_another_input_is_refused_and_the_same_made_again_goes_on(folder):
@@ -265,9 +265,9 @@ def test_a_new_training_that_cannot_begin_leaves_the_old_one(tmp_path):
     make_estimator(tmp_path, steps=2).train()
     spec, folders = make_spec(), (tmp_path / "data", tmp_path / "model")
     with pytest.raises(FunnelError, match=r"train\.cpu_devices = 99, but TensorFlow already runs"):
-        Run(*folders, spec, make_model("ple"), cpu_devices=99, start_over=True).train()
+        Run(*folders, spec, make_model("ple"), cpu_devices=99, from_scratch=True).train()
     assert make_estimator(tmp_path, steps=2).evaluate()["ctr"]["rows"] > 0
-    Run(*folders, spec, make_model("ple"), steps=1, start_over=True).train()
+    Run(*folders, spec, make_model("ple"), steps=1, from_scratch=True).train()
     with pytest.raises(FunnelError, match="its checkpoints belong to another model"):
         make_estimator(tmp_path, steps=2)
 
@@ -282,11 +282,11 @@ def test_a_new_training_without_its_input_leaves_the_old_one(tmp_path):
     def gone(context):
         raise FunnelError("the input is gone")
 
-    new = make_estimator(tmp_path, model=make_model("ple"), start_over=True)
+    new = make_estimator(tmp_path, model=make_model("ple"), from_scratch=True)
     with pytest.raises(FunnelError, match="the input is gone"):
         RankingEstimator.train(new, gone, max_steps=1)
     assert {
         path.name: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()
     } == before
-    assert RankingEstimator.train(new, new.train_input, max_steps=1).step == 1  # still anew
+    assert RankingEstimator.train(new, new.train_input, max_steps=1).step == 1  # still from scratch
     assert make_estimator(tmp_path, model=make_model("ple")).latest_step() == 1

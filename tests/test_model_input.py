@@ -37,7 +37,7 @@ def test_training_batches_are_full_and_every_epoch_holds_every_row(folder):
     assert {len(ids) for ids in found} == {20}
     epochs = np.concatenate(found).astype(int).reshape(4, 50)
     assert [sorted(epoch) for epoch in epochs.tolist()] == [list(range(50))] * 4
-    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 4  # shuffled anew
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 4  # shuffled again
 
 
 def test_the_batch_may_be_larger_than_the_split(folder):
@@ -217,4 +217,4 @@ def test_an_id_outside_its_table_is_refused(tmp_path, name, bad, rows):
     with pytest.raises(FunnelError, match=said):
         RankingEstimator.predict(estimator, spoilt)
     with pytest.raises(FunnelError, match=said):
-        RankingEstimator.train(make_estimator(tmp_path, start_over=True), spoilt, max_steps=2)
+        RankingEstimator.train(make_estimator(tmp_path, from_scratch=True), spoilt, max_steps=2)

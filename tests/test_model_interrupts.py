@@ -1,4 +1,4 @@
-"""SIGTERM as a wish: one inside another, and where it is no wish yet."""
+"""SIGTERM as a request to stop: nested, and where it raises at once."""
 
 import os
 import signal

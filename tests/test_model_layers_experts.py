@@ -34,7 +34,7 @@ PRESENT = np.array(
 
 
 def draw(layer):
-    """Gives every weight a value that is no start."""
+    """Gives every weight another value than its initial one."""
     layer.set_weights(
         [np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(layer.weights)]
     )
@@ -171,7 +171,7 @@ def test_lstms_start_as_those_of_keras_each_with_its_own_draw():
 
 def test_lstms_give_every_step_only_without_an_mlp():
     with pytest.raises(
-        ValueError, match=r"every_step = True gives the states of LSTMs alone, but units = \[4\]"
+        ValueError, match=r"every_step = True returns the states of the LSTMs, but units = \[4\]"
     ):
         LSTMExperts(2, [4], every_step=True)
 

@@ -1,5 +1,5 @@
-"""Evaluations that a killed process left out: made up when training goes on, told once, and their
-exporters called.
+"""Evaluations that a killed process did not complete: run when training resumes, reported once, and
+exported.
 """
 
 from functools import partial
@@ -37,7 +37,7 @@ class Watched:
         self.exported.append((step, final))
 
     def run(self, *exporters, callbacks=(), max_steps=7):
-        """As a new process goes on."""
+        """As a new process resumes."""
         run = make_estimator(self.folder, model=make_model("shared_bottom"), warn=lambda line: None)
         estimator = RankingEstimator(
             run.config,
@@ -115,7 +115,7 @@ def test_what_was_not_killed_is_not_made_up(monkeypatch, undisturbed, watched):
     watched.run()
     assert watched.exported == [(3, True), (6, False), (7, True)]
     assert watched.evaluations == undisturbed.evaluations
-    watched.run()  # nothing is left to train: exported for new exporters' sake, told no more
+    watched.run()  # nothing is left to train: exported for new exporters, not reported
     assert watched.exported[3:] == [(7, True)]
     assert watched.evaluations == undisturbed.evaluations
 
@@ -138,7 +138,7 @@ def test_a_training_that_stopped_early_stops_where_it_was_killed(undisturbed, wa
     def stopping():
         callback = EarlyStopping(
             "ctr auc", patience=1, min_delta=1.0
-        )  # the second is no improvement
+        )  # the second is not an improvement
         callback.resume(watched.folder / "model/metrics.jsonl")
         return [callback]
 

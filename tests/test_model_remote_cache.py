@@ -93,7 +93,7 @@ def test_only_the_split_that_is_read_is_copied_and_only_once(remote):
     assert [path.stat().st_mtime_ns for path in shards] == before
 
 
-def test_new_content_under_the_same_name_is_copied_anew(tmp_path, remote):
+def test_new_content_under_the_same_name_is_copied_again(tmp_path, remote):
     ids(Data(URI, SPEC))
     upload(remote, write_data(tmp_path / "later", labels={"click": 1}), "ads/data")
     found = next(iter(batches(Data(URI, SPEC), 20, split="eval")))

@@ -49,9 +49,9 @@ def killed(folder: Path) -> None:
 
 
 def resumed(folder: Path) -> None:
-    told = []
-    trained = run(folder).train(lambda progress: told.append(progress.step))
-    print(json.dumps([trained.ended, told]))
+    seen = []
+    trained = run(folder).train(lambda progress: seen.append(progress.step))
+    print(json.dumps([trained.ended, seen]))
 
 
 def whole(folder: Path) -> None:

@@ -1,6 +1,4 @@
-"""What every sharing is told and tells: options by name, gates, and a life as a Keras layer in a
-model of one's own.
-"""
+"""Options and reports of every sharing, its gates, and its use as a Keras layer in a model."""
 
 import functools
 import itertools
@@ -279,8 +277,8 @@ def test_residual_needs_two_layers_of_one_width(table, shown):
     with pytest.raises(
         FunnelError,
         match=(
-            f"residual = true joins layers of one width, but no two in a row have it in {shown}; "
-            "give some"
+            f"residual = true joins layers of one width, but no two neighbors have it in {shown}; "
+            "give two the same width"
         ),
     ):
         ModelConfig.parse({"sharing": table | {"residual": True}}, "model")

@@ -100,7 +100,7 @@ def test_steps_are_counted_on(tmp_path):
         RankingEstimator.train(estimator, estimator.train_input, steps=2).step for _ in range(3)
     ]
     assert ends == [2, 4, 6]
-    with pytest.raises(FunnelError, match="give one of them"):
+    with pytest.raises(FunnelError, match="give exactly one of them"):
         RankingEstimator.train(estimator, estimator.train_input)
 
 
@@ -148,18 +148,18 @@ def plain(folder, **train):
 @pytest.mark.slow
 def test_train_and_evaluate_publishes_what_is_best(tmp_path):
     estimator, train_input, eval_input = plain(tmp_path, checkpoint_every=1000)
-    told = []
+    seen = []
     exporters = [
         BestExporter(tmp_path / "best", metric="ctr auc"),
         FinalExporter(tmp_path / "final"),
     ]
     eval_spec = EvalSpec(
-        eval_input, 3, exporters, [lambda p: told.append((p.step, p.metrics["ctr"]["auc"]))]
+        eval_input, 3, exporters, [lambda p: seen.append((p.step, p.metrics["ctr"]["auc"]))]
     )
     trained, metrics = train_and_evaluate(estimator, TrainSpec(train_input, 7), eval_spec)
     assert (trained.step, trained.ended) == (7, "steps")
-    assert [step for step, _ in told] == [3, 6, 7]
-    assert told[-1][1] == metrics["ctr"]["auc"] == estimator.evaluate(eval_input)["ctr"]["auc"]
+    assert [step for step, _ in seen] == [3, 6, 7]
+    assert seen[-1][1] == metrics["ctr"]["auc"] == estimator.evaluate(eval_input)["ctr"]["auc"]
     assert len(list((tmp_path / "final").iterdir())) == 1
     assert any(path.is_dir() for path in (tmp_path / "best").iterdir())
 

@@ -129,7 +129,7 @@ def test_a_slow_input_is_waited_for():
 
 
 @pytest.mark.parametrize(("scale", "bad"), [(2.0, False), (1.0, True)])
-def test_gradients_that_overflow_end_float16_where_its_scale_is_at_its_least(scale, bad):
+def test_gradients_that_overflow_end_float16_where_its_scale_is_at_its_minimum(scale, bad):
     settings = make_train(precision="float16", optimizer="sgd")
     trainer = Trainer(
         SPEC, make_model("shared_bottom", "esmm"), settings, FITTED, make_strategy(None)

@@ -160,14 +160,14 @@ def test_it_is_for_a_training_that_begins(tmp_path, yesterday):
     assert again.latest_step() == 1
 
 
-@pytest.mark.parametrize("start_over", [False, True])
-def test_the_run_that_is_trained_is_none_to_start_from(yesterday, start_over):
+@pytest.mark.parametrize("from_scratch", [False, True])
+def test_the_run_that_is_trained_is_none_to_start_from(yesterday, from_scratch):
     folder = yesterday.model_dir.parent
     start = WarmStart(folder / f"../{folder.name}/model")
     with pytest.raises(
         FunnelError, match="model: is both trained and started from; give another run directory"
     ):
-        make_estimator(folder, warm_start=start, start_over=start_over)
+        make_estimator(folder, warm_start=start, from_scratch=from_scratch)
     assert yesterday.latest_step() == 3
 
 
@@ -176,7 +176,7 @@ def test_it_is_never_cold_in_silence(tmp_path, yesterday):
     make_estimator(tmp_path / "today", model=make_model("ple"), steps=1).train()
     broken = shutil.copytree(yesterday.model_dir, tmp_path / "broken")
     new = make_estimator(
-        tmp_path / "today", warm_start=WarmStart(broken), start_over=True, warn=lambda line: None
+        tmp_path / "today", warm_start=WarmStart(broken), from_scratch=True, warn=lambda line: None
     )
     for path in broken.glob("checkpoints/*.data*"):
         path.unlink()

@@ -17,7 +17,7 @@ from model_data import make_estimator, write_data
 
 from features.errors import FunnelError
 from model.estimator.estimator import RankingEstimator
-from model.training import strategy
+from model.training import collectives, strategy
 from model.training.workers import workers
 
 HERE = Path(__file__).parent
@@ -45,10 +45,10 @@ from test_model_workers import halves
 class Stop:
     cuts = (12,)
     def __call__(self, progress):
-        print("told", progress.step)
+        print("reported", progress.step)
         return progress.step >= 35
 
-Reporter.within = lambda self, seconds: 3 + 2 * worker()  # as if their steps took unlike times
+Reporter.steps_within = lambda self, seconds: 3 + 2 * worker()  # unlike paces
 run = make_estimator(Path(sys.argv[1]), log_every=10, async_checkpoints=True)
 estimator = RankingEstimator(run.config, run.model_dir, run.run_config)
 trained = estimator.train(halves(run), max_steps=60, callbacks=[] if worker() else [Stop()])
@@ -122,30 +122,34 @@ def test_two_processes_do_as_one_and_resume(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_the_chief_alone_wishes_all_do_at_the_same_step(tmp_path):
+def test_a_stop_on_the_chief_stops_all_at_the_same_step(tmp_path):
     write_data(tmp_path)
     (code, chief), (other_code, other) = start(tmp_path, program=CHIEF_DECIDES)
     assert (code, other_code) == (0, 0), chief[-2000:] + other[-2000:]
     for output in (chief, other):
         assert "ended at 40 callback" in output
         assert "ended at 60 callback" in output
-    said = [line.removeprefix("told ") for line in chief.splitlines() if line.startswith("told ")]
+    said = [
+        line.removeprefix("reported ")
+        for line in chief.splitlines()
+        if line.startswith("reported ")
+    ]
     assert said == ["10", "12", "20", "30", "40"]
     exported = [
         "exported 40 False",
         "exported 50 False",
         "exported 60 True",
-    ]  # that of 40 was due, and is made up
+    ]  # the one at 40 was due, and runs first
     assert [line for line in chief.splitlines() if line.startswith("exported")] == exported
     assert "exported" not in other
 
 
 def test_parts_that_workers_disagree_about_are_named(monkeypatch):
     parts = {"model": 1, "run": {"log_every": 5}}
-    theirs = [strategy._digest(part) for part in (1, {"log_every": 7})]
-    monkeypatch.setattr(strategy, "gathered", lambda _, *mine: [theirs, list(mine)])
-    monkeypatch.setattr(strategy, "workers", lambda: 2)
-    monkeypatch.setattr(strategy, "worker", lambda: 1)
+    theirs = [collectives._digest(part) for part in (1, {"log_every": 7})]
+    monkeypatch.setattr(collectives, "gathered", lambda _, *mine: [theirs, list(mine)])
+    monkeypatch.setattr(collectives, "workers", lambda: 2)
+    monkeypatch.setattr(collectives, "worker", lambda: 1)
     with pytest.raises(
         FunnelError,
         match=(
@@ -153,11 +157,11 @@ def test_parts_that_workers_disagree_about_are_named(monkeypatch):
             r"same file"
         ),
     ):
-        strategy.check_agreement(None, parts)
+        collectives.check_agreement(None, parts)
 
 
-def test_workers_that_go_on_from_unlike_steps_are_refused(monkeypatch):
-    monkeypatch.setattr(strategy, "gathered", lambda _, step: [[step], [0]])
+def test_workers_that_resume_from_unlike_steps_are_refused(monkeypatch):
+    monkeypatch.setattr(collectives, "gathered", lambda _, step: [[step], [0]])
     with pytest.raises(
         FunnelError,
         match=(
@@ -165,7 +169,7 @@ def test_workers_that_go_on_from_unlike_steps_are_refused(monkeypatch):
             r"workers share"
         ),
     ):
-        strategy.check_restored(None, 4)
+        collectives.check_restored(None, 4)
 
 
 def test_ctrl_c_ends_one_that_waits_for_the_others(monkeypatch):
@@ -192,7 +196,7 @@ def test_workers_that_disagree_are_refused(tmp_path):
     ("text", "said"),
     [
         ("{", "TF_CONFIG is not JSON"),
-        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}', "TF_CONFIG names ps beside workers"),
+        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}}', "TF_CONFIG names ps besides workers"),
     ],
 )
 def test_what_tf_config_cannot_be(monkeypatch, text, said):

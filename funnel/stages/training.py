@@ -99,7 +99,7 @@ class Run:
             self.ranking,
             self.model_dir,
             run_config,
-            start_over=from_scratch,
+            from_scratch=from_scratch,
             warm_start=warm_start_of(config),
             held_out_input=self.held_out_input if self.ranking.held_out else None,
             warn=warn,

@@ -52,8 +52,8 @@ class RankingEstimator:
         config: features, architecture and training. RankingConfig.of makes it for a training,
             RankingConfig.restored for a model that is there.
         model_dir: the directory of the model.
-        run_config: checkpoints, reports and devices, which leave the results alone.
-        start_over: replace what `model_dir` holds, once the new training is ready to begin.
+        run_config: checkpoints, reports and devices, which do not change the results.
+        from_scratch: replace what `model_dir` holds, once the new training is ready to begin.
         warm_start: where a training starts from that has no checkpoint yet.
         held_out_input: the rows that tasks with `calibrate` are calibrated on.
         warn: receives a line for each thing that the user should know.
@@ -77,7 +77,7 @@ class RankingEstimator:
         model_dir: Path | str,
         run_config: RunConfig | None = None,
         *,
-        start_over: bool = False,
+        from_scratch: bool = False,
         warm_start: WarmStart | None = None,
         held_out_input: InputFn | None = None,
         warn: Say = print,
@@ -85,7 +85,7 @@ class RankingEstimator:
     ) -> None:
         self.config, self.model_dir = config, Path(model_dir)
         self.run_config = run_config or RunConfig()
-        self.start_over, self.warm_start = start_over, warm_start
+        self.from_scratch, self.warm_start = from_scratch, warm_start
         self.warn, self.inform = warn, inform
         self.held_out_input = held_out_input
         self.model_json = ModelJson(self.model_dir)
@@ -99,7 +99,7 @@ class RankingEstimator:
 
     def _fitted(self) -> Fitted:
         """The statistics of the checkpoint that training, or prediction, begins with."""
-        known = None if self.start_over else self.model_json.fitted(self.config.identity)
+        known = None if self.from_scratch else self.model_json.fitted(self.config.identity)
         if known is not None:
             return known
         return self.warm_start.fitted(self.config) if self.warm_start else self.config.fitted
@@ -164,24 +164,24 @@ class RankingEstimator:
             "run": run.model_dump(mode="json", exclude={"cache_gib"}),
         }
         check_agreement(strategy, config.identity | config.training_settings | others)
-        if not self.start_over:
+        if not self.from_scratch:
             self.model_json.check_resumable(config.training_settings, mode)
         batches = iter(
             checked(input_fn(input_context(strategy)), config.spec, self.fitted).prefetch(
                 PREFETCHED
             )
         )
-        begins = self.start_over or not listed(self.checkpoint_dir)
+        begins = self.from_scratch or not listed(self.checkpoint_dir)
         if begins and self.warm_start:
             self.warm_start.apply(trainer.state, config.spec, self.fitted, self.warn)
         trainer.barrier()  # every worker is ready
         if worker() == 0:
-            if self.start_over and self.model_dir.exists():
+            if self.from_scratch and self.model_dir.exists():
                 shutil.rmtree(self.model_dir)
             content = config.identity | config.training_settings
             content |= {"mode": mode, "chosen": dict(config.chosen), "fitted": fitted}
             self.model_json.write(content, config.sample)
-        self.start_over = False
+        self.from_scratch = False
         trainer.barrier()  # the old model is removed
         checkpoints = Checkpoints(
             self.checkpoint_dir,
@@ -245,7 +245,7 @@ class RankingEstimator:
         return maps
 
     def _rows(self, input_fn: InputFn) -> tf.data.Dataset:
-        """All rows of an input, in this process alone."""
+        """All rows of an input, read by this process."""
         batches = input_fn(tf.distribute.InputContext())
         return checked(batches, self.config.spec, self.fitted).prefetch(PREFETCHED)
 

@@ -94,7 +94,7 @@ class RankingConfig:
 
     @classmethod
     def restored(cls, model_dir: Path | str) -> RankingConfig:
-        """The configuration of a trained model, from its directory alone.
+        """The configuration of a trained model, from its directory only.
 
         It is enough to predict and to export: the preprocessed data is not read. Thresholds of
         tasks, which only metrics read, are the defaults.
@@ -121,7 +121,7 @@ class RankingConfig:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the meaning of a checkpoint depends on; thresholds are read by metrics alone."""
+        """What the meaning of a checkpoint depends on; only metrics read thresholds."""
         return {
             "spec": self.spec.model_dump(
                 mode="json", exclude_none=True, exclude={"tasks": {"__all__": {"threshold"}}}

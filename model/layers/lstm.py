@@ -41,7 +41,7 @@ class LSTMExperts(Network):
         super().__init__(units, **kwargs)
         if units and every_step:
             raise ValueError(
-                f"every_step = True gives the states of LSTMs alone, but units = {list(units)} "
+                f"every_step = True returns the states of the LSTMs, but units = {list(units)} "
                 "asks for an MLP above them"
             )
         self.count, self.lstm_units, self.every_step = count, lstm_units, every_step

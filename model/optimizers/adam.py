@@ -1,4 +1,4 @@
-"""Adam that leaves the moments of absent rows alone."""
+"""Adam that does not touch the moments of absent rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from model.optimizers.base import Rows, Rule, RuleParams
 
 class LazyAdam(Rule):
     """m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g², w ← w − η·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + ε),
-    for the rows of the batch alone.
+    for the rows of the batch only.
 
     Kingma and Ba, Adam, ICLR 2015, the form of section 2's last paragraph; t counts steps, not a
     row's own updates, as in TensorFlow Addons' LazyAdam. Keras' defaults; ε is compared with

@@ -109,7 +109,7 @@ def suited(
         notes.append(
             were
             if kept.items() <= found.items()
-            else f"{were}; for these rows alone the rule gives {_shown(found)}"
+            else f"{were}; for these rows the rule gives {_shown(found)}"
         )
     chosen = {"rows": earlier["rows"] if kept else trained} | found | kept
     return Suited(train.model_copy(update=found | kept), held_out, chosen, tuple(notes))

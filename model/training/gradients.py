@@ -11,9 +11,9 @@ from model.embeddings.inputs import Columns
 from model.objectives.objective import Objective
 from model.optimizers.loss_scale import LossScale
 from model.ranking import RankingModel
+from model.training.collectives import SUM
 from model.weighting.base import Weighting
 
-SUM = tf.distribute.ReduceOp.SUM
 Batch = dict[str, tf.Tensor]
 
 
@@ -112,8 +112,8 @@ class Backward:
         return Losses(losses, rows > 0), slices, found.weights
 
     def _denominators(self, batch: Batch, labels: Batch) -> tf.Tensor:
-        """The rows [J] of this replica in the denominator of each objective, which labels alone
-        decide.
+        """The rows [J] of this replica in the denominator of each objective, which depend
+        on labels only.
         """
         size = tf.shape(batch["ids"])[:1]
         blank = tf.nest.map_structure(lambda p: tf.broadcast_to(p, size), self.model.blank)

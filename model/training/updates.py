@@ -13,9 +13,8 @@ from model.optimizers.dense import optimizer_state
 from model.optimizers.loss_scale import LossScale, all_finite
 from model.optimizers.tables import RowGradients, TableOptimizer
 from model.ranking import RankingModel
+from model.training.collectives import SUM
 from model.training.config import TrainConfig
-
-SUM = tf.distribute.ReduceOp.SUM
 
 
 class Updates(tf.Module):

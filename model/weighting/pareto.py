@@ -128,7 +128,7 @@ def _of_supports(
         1 - on
     )  # v_k = 0 outside of S
     edge = (unit * on)[:, :, None]
-    corner = 1 - tf.reduce_max(on, 1)[:, None, None]  # a support of absent objectives alone
+    corner = 1 - tf.reduce_max(on, 1)[:, None, None]  # a support of only absent objectives
     last = tf.concat([tf.transpose(edge, [0, 2, 1]), corner], 2)
     system = tf.concat([tf.concat([inner, edge], 2), last], 1)  # [S, K + 1, K + 1]
     right = tf.concat([-slope * on, tf.fill([on.shape[0], 1], rest)], 1)[:, :, None]

@@ -33,7 +33,7 @@ def main(lifeline: int) -> None:
     end_with_parent(lifeline)
     block_imports()
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # standard output is for answers alone
+    os.dup2(2, 1)  # standard output is for answers only
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     request = json.load(sys.stdin)
     inputs = arrays(request["inputs"])
