@@ -26,8 +26,7 @@ setup(
     name="funnel",
     version="0.1.0",
     description=(
-        "From impression, click and conversion logs to a multi-task ranking model "
-        "for TF Serving"
+        "From impression, click and conversion logs to a multi-task ranking model for TF Serving"
     ),
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
