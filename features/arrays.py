@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features import lists
 from features.hashing import Hashed, hash_texts
+from features.kinds import lists
 from features.kinds.base import Number, Weighted
 from features.spec import Spec
 

@@ -13,9 +13,9 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from features import tensors
 from features.declarations import input_name
 from features.fitted import Fitted
+from features.kinds import tensors
 from features.kinds.base import FeatureKind, RawType, Weighted
 from features.spec import Spec
 

@@ -65,7 +65,7 @@ def test_the_format(shown):
     file = shown["PairsFile"](io.BytesIO(b"id=a item=x\nid=b item=y\n"), None)
     (rows,) = file.read({"item": "text"})
     assert file.names == ["id", "item"]
-    assert rows.table["item"].to_pylist() == [b"x", b"y"]
+    assert rows.table["item"].to_pylist() == ["x", "y"]
     assert rows.positions.tolist() == [1, 2]
 
 

@@ -64,10 +64,8 @@ def test_from_another_run_with_statistics_of_its_own(folder, capsys):
         for part in ("--set", change)
     ]
     assert main(new) == 0
-    assert (
-        "feature 'user_id' has changed (buckets was 500 and is 400): its embeddings start from scratch"
-        in capsys.readouterr().out
-    )
+    changed = "feature 'user_id' has changed (buckets was 500 and is 400)"
+    assert f"{changed}: its embeddings start from scratch" in capsys.readouterr().out
     assert steps(folder / "next") == [5]  # its own are counted
     assert json.loads((folder / "next/model/model.json").read_text())["fitted"] == json.loads(
         (folder / "next/data/fitted.json").read_text()

@@ -1,5 +1,5 @@
 """The import graph: packages import downwards, no module imports itself through others, no folder
-holds more than 13 modules. Imports inside functions count.
+holds more than 14 modules. Imports inside functions count.
 """
 
 import ast
@@ -22,7 +22,7 @@ NEVER = {
     "pipeline": {"tensorflow", "keras"},
     "model": {"apache_beam", "tfx_bsl"},
 }
-AT_MOST = 13  # modules of a folder, besides __init__.py: a base and twelve entries
+AT_MOST = 14  # modules of a folder, besides __init__.py: twelve entries and what they share
 
 
 def modules() -> dict[str, Path]:
@@ -94,7 +94,7 @@ def test_of_features_the_graph_alone_imports_tensorflow():
     assert all(name.startswith("features.graph") for name in users)
 
 
-def test_a_folder_holds_13_modules_at_most():
+def test_a_folder_holds_14_modules_at_most():
     folders = {path.parent for path in MODULES.values()}
     counts = {f.relative_to(ROOT).as_posix(): len(list(f.glob("*.py"))) - 1 for f in folders}
     assert {folder: n for folder, n in counts.items() if n > AT_MOST} == {}

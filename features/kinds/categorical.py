@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from features import tensors
+from features.kinds import tensors
 from features.kinds.base import Constant, Embedding, FeatureKind, RawType, Weighted
 from features.kinds.ids import IdFeature
 

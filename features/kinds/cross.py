@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from features import lists, tensors
+from features.kinds import lists, tensors
 from features.kinds.base import Embedding, FeatureKind, Pooling, RawType, Rows
 from features.kinds.categorical import Categorical
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from features import lists
+from features.kinds import lists
 from features.kinds.base import Embedding, FeatureKind, RawType
 from features.kinds.ids import IdFeature
 

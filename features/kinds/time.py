@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from features import tensors
+from features.kinds import tensors
 from features.kinds.base import Embedding, FeatureKind, Pooling, RawType
 
 THURSDAY = 3  # 1970-01-01

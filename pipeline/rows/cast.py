@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from features.arrays import ARROW_TYPES
 from features.errors import FunnelError
-from features.lists import from_lengths
-from features.lists import lengths as list_lengths
+from features.kinds.lists import from_lengths
+from features.kinds.lists import lengths as list_lengths
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # 1990 and 2100 in µs: a time outside them is a mistake.

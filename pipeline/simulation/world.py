@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from features.lists import from_lengths
+from features.kinds.lists import from_lengths
 from pipeline.simulation.config import SimulateConfig
 from pipeline.simulation.files import DAY
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import FunnelError
-from features.lists import from_lengths
-from features.lists import lengths as list_lengths
+from features.kinds.lists import from_lengths
+from features.kinds.lists import lengths as list_lengths
 from pipeline.arrow import first_repeated, flat
 from pipeline.config import Stream
 from pipeline.sources.formats.base import ParsedRows
