@@ -3,7 +3,7 @@
 `wall_over_limit`: the job on Beam's default runner, without start-up, over the same functions in
 one loop (benchmarks/limit.py); both write the same bytes. `wall_over_script`: over an independent
 script (benchmarks/straight_line.py). `times_tft`: rows/s over TensorFlow Transform's reading CSV,
-its documented way, and `times_tft_parquet` over its fastest; it hashes and standardises the same
+its documented way, and `times_tft_parquet` over its fastest; it hashes and standardizes the same
 columns, but joins nothing. `time_growth_1m_8m`: time per row at 8 M impressions over that at 1 M,
 less one. `peak_over_input`: peak memory at 8 M over the input's size in Arrow. Medians of
 interleaved rounds; start-up is what a job of 2,000 impressions takes.

@@ -213,7 +213,7 @@ FUNNELS = {
 
 @dataclass(frozen=True)
 class Box:
-    """A box's centre and half of its width, in pixels."""
+    """A box's center and half of its width, in pixels."""
 
     x: float
     y: float

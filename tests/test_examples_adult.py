@@ -91,7 +91,7 @@ def test_every_other_funnel_learns(data, tmp_path, funnel, trained):
     assert 0.6 < found["income"]["auc"] < 0.9
     assert (
         0.6 < found[trained]["auc"] < 0.9
-    )  # dbmtl minimises the second task where the first is 1, not the joint
+    )  # dbmtl minimizes the second task where the first is 1, not the joint
 
 
 def test_one_file_serves_every_funnel_but_the_triangle():

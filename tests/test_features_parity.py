@@ -133,8 +133,8 @@ def to_examples(rows: list[dict]) -> list[bytes]:
 
 
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-def encode_examples(serialised):
-    return graph.encode(SPEC, tf.io.parse_example(serialised, graph.example_inputs(SPEC)))
+def encode_examples(serialized):
+    return graph.encode(SPEC, tf.io.parse_example(serialized, graph.example_inputs(SPEC)))
 
 
 @settings(max_examples=300, deadline=None)

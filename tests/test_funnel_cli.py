@@ -201,7 +201,7 @@ def test_arguments_for_beam(folder, capsys):
     (folder / "run" / "data" / "kept").touch()
     fails(
         capsys,
-        "--direct_num_wrkers is no option of Beam: did you mean 'direct_num_workers'?",
+        "--direct_num_wrkers is not an option of Beam: did you mean 'direct_num_workers'?",
         "preprocess",
         "my.toml",
         "--",

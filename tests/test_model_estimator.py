@@ -19,7 +19,7 @@ class Killed(Exception):
 
 def weights(estimator) -> dict[str, np.ndarray]:
     """Every variable of the latest checkpoint, optimizers' and step included; the input's position
-    is no number.
+    is not a number.
     """
     reader = tf.train.load_checkpoint(str(estimator.checkpoint_dir))
     names = [n for n in reader.get_variable_to_shape_map() if n.startswith("state/")]
