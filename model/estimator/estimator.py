@@ -280,11 +280,12 @@ class RankingEstimator:
     def export_saved_model(self, export_dir: Path | str, *, version: int | None = None) -> Export:
         """Writes the latest checkpoint as a SavedModel to export_dir/<version>.
 
-        It is checked with the raw rows that the model directory, or the configuration, holds. See
+        It is checked with the raw rows of the configuration or else of the model directory. See
         model.serving.export.export.
         """
-        own = self.model_json.sample
-        sample = own if own.exists() else self.config.sample
+        own, sample = self.model_json.sample, self.config.sample
+        if sample is None or not sample.exists():
+            sample = own if own.exists() else None
         if sample is None:
             raise FunnelError(
                 f"{own}: no such file, and RankingConfig.sample is not given: an export is checked "
