@@ -20,6 +20,7 @@ from funnel.config.config import load
 from funnel.stages import run as stages
 from funnel.stages.training import Run
 from model.estimator.estimator import RankingEstimator
+from model.estimator.session import Session
 
 TRAIN = {
     "batch_size": 16,
@@ -159,11 +160,11 @@ def test_early_stopping_counts_on_in_a_new_process(folder):
 
 @pytest.mark.parametrize("profile", [(1, 3), (5, 5), (4, 6)])
 def test_a_profile_of_exactly_these_steps(folder, monkeypatch, profile):
-    seen, trainers, real = [], [], RankingEstimator._loop
+    seen, trainers, real = [], [], Session._loop
     monkeypatch.setattr(
-        RankingEstimator,
+        Session,
         "_loop",
-        lambda self, session, *rest: trainers.append(session.trainer) or real(self, session, *rest),
+        lambda self, *arguments: trainers.append(self.trainer) or real(self, *arguments),
     )
     for name in ("start", "stop"):
         monkeypatch.setattr(

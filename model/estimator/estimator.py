@@ -288,7 +288,7 @@ class RankingEstimator:
             sample = own if own.exists() else None
         if sample is None:
             raise FunnelError(
-                f"{own}: no such file, and RankingConfig.sample is not given: an export is checked "
-                "with raw rows; copy sample.parquet of the preprocessed directory there"
+                f"{own}: is missing, the raw rows that an export is checked with; copy "
+                "sample.parquet of the preprocessed directory there, or train again"
             )
         return export(self.load(), sample, Path(export_dir), version)

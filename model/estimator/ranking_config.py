@@ -105,9 +105,7 @@ class RankingConfig:
         model_json = ModelJson(Path(model_dir))
         known, where = model_json.read(), str(model_json.path)
         if known is None:
-            raise FunnelError(
-                f"{model_dir}: holds no checkpoint of a training; run `funnel train` first"
-            )
+            raise FunnelError(f"{model_dir}: holds no checkpoint; run `funnel train` first")
         train = {name: value for name, value in known["train"].items() if name != "data"}
         return cls(
             spec=Spec.parse(known["spec"], where),
