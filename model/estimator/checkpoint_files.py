@@ -71,13 +71,18 @@ def first_readable(
             read(path)
             return path
         except READ_ERRORS as error:
-            reason = str(error).splitlines()[0][:200]
+            reason = brief(error)
             warn(f"{path} cannot be read ({reason}): taking the one before")
     if paths:
         raise FunnelError(
             f"{directory}: none of its {len(paths)} checkpoints can be read ({reason}); {remedy}"
         )
     return None
+
+
+def brief(error: Exception) -> str:
+    """The first line of an error, without the operation's name, which TensorFlow begins with."""
+    return str(error).splitlines()[0].split("}} ", 1)[-1][:200]
 
 
 def read_into(state: Mapping[str, tf.Variable], path: str, *, partly: bool = False) -> None:
