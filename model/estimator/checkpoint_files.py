@@ -111,7 +111,8 @@ def write_list(directory: Path) -> None:
     """Writes TensorFlow's list of the checkpoints again.
 
     Its manager forgets checkpoints that an old list lacks, or whose times another clock gave.
-    TensorFlow's own writer of the list is deprecated, and says so whenever it is called.
+    TensorFlow's own writer, `tf.compat.v1.train.update_checkpoint_state`, is deprecated in favor of
+    the manager, which cannot add a checkpoint that it did not write.
     """
     paths = [Path(path) for path in listed(directory)]
     if not paths:
