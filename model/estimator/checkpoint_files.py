@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from features.errors import FunnelError
@@ -101,6 +103,22 @@ def tracked(state: Mapping[str, tf.Variable]) -> tf.Module:
     holder = tf.Module()
     holder.variables_by_name = dict(state)
     return holder
+
+
+def holds_variable(reader: Any, name: str) -> bool:
+    """Whether the checkpoint of a `tf.train.load_checkpoint` holds a variable."""
+    return reader.has_tensor(_key(name))
+
+
+def read_variable(reader: Any, name: str) -> np.ndarray:
+    """The value of a variable in the checkpoint of a `tf.train.load_checkpoint`."""
+    return reader.get_tensor(_key(name))
+
+
+def _key(name: str) -> str:
+    """The key of a variable that `tracked` holds: TensorFlow escapes separators."""
+    escaped = name.replace(".", "..").replace("/", ".S")
+    return f"state/variables_by_name/{escaped}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def step_of(path: str) -> int:
