@@ -146,7 +146,7 @@ class RankingModel(tf.Module):
         gates: dict[str, tf.Tensor] = {}
         with observed() as activations:
             for sharing, own in zip(self.sharings, inputs, strict=True):
-                shared, weights = sharing.share(own)
+                shared, weights = sharing.observe(own)
                 representations |= shared
                 gates |= weights
             self.funnel(representations)

@@ -1,5 +1,5 @@
-"""Checkpoints, their list, positions and model.json, broken one by one: what is whole is found, and
-nothing good is deleted.
+"""Checkpoints, their list, iterator states and model.json, broken one by one: what is whole is
+found, and nothing good is deleted.
 """
 
 import os
@@ -53,9 +53,11 @@ def flip(path: Path) -> None:
         lambda c: (c / "ckpt-6.data-00000-of-00001").unlink(),
         lambda c: flip(c / "ckpt-6.index"),
         lambda c: (c / "ckpt-6.index").unlink(),
-        lambda c: (c / "ckpt-6.position-00000").unlink(),
-        lambda c: os.truncate(c / "ckpt-6.position-00000", 10),
-        lambda c: flip(c / "ckpt-6.position-00000"),
+        *(
+            lambda c, end=end, break_it=break_it: break_it(c / f"ckpt-6.iterator-00000.{end}")
+            for end in ("data-00000-of-00001", "index")
+            for break_it in (Path.unlink, flip, lambda path: os.truncate(path, 10))
+        ),
     ],
 )
 def test_a_broken_checkpoint_is_skipped_for_the_one_before(trained, break_it):
@@ -100,9 +102,9 @@ def test_newer_checkpoints_than_the_saved_one_stay(trained):
     # The newest cannot be read now, as on a network's file system that is away: training goes on
     # from the one before.
     checkpoints = trained / "model/checkpoints"
-    position = checkpoints / "ckpt-6.position-00000"
-    kept = position.read_bytes()
-    flip(position)
+    iterator = checkpoints / "ckpt-6.iterator-00000.data-00000-of-00001"
+    kept = iterator.read_bytes()
+    flip(iterator)
     settings = {"model": make_model("shared_bottom"), "warn": lambda line: None}
     assert make_estimator(trained, steps=5, **settings).train().step == 5
     assert {p.name.split(".")[0] for p in checkpoints.iterdir()} == {
@@ -111,7 +113,7 @@ def test_newer_checkpoints_than_the_saved_one_stay(trained):
         "ckpt-5",
         "ckpt-6",
     }
-    position.write_bytes(kept)
+    iterator.write_bytes(kept)
     assert make_estimator(trained, **settings).latest_step() == 6
 
 
@@ -254,7 +256,7 @@ def test_what_a_save_that_was_killed_left_goes(trained):
     }
 
 
-def test_old_checkpoints_and_their_positions_go(trained):
+def test_old_checkpoints_and_their_iterator_states_go(trained):
     make_estimator(
         trained, model=make_model("shared_bottom"), steps=12, checkpoint_every=2, keep_checkpoints=2
     ).train()
@@ -262,6 +264,11 @@ def test_old_checkpoints_and_their_positions_go(trained):
     kept = [
         f"ckpt-{step}.{part}"
         for step in (10, 12)
-        for part in ("data-00000-of-00001", "index", "position-00000")
+        for part in (
+            "data-00000-of-00001",
+            "index",
+            "iterator-00000.data-00000-of-00001",
+            "iterator-00000.index",
+        )
     ]
     assert names == ["checkpoint", *kept]

@@ -9,7 +9,9 @@ from reference_layers import named, own
 
 from model.data.input import Data
 from model.ranking import RankingModel
+from model.sharing import SHARING
 from model.sharing.experts import EXPERTS
+from model.training.precision import policy
 from model.training.strategy import make_strategy
 from model.training.trainer import Trainer
 
@@ -165,3 +167,25 @@ def test_names_of_the_state_are_unique_and_complete(trainer):
         len(trainer.state)
         == len(model.state) + len(model.tables) + len(trainer.updates.optimizer.variables) + 1
     )  # a slot a table, the step
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("sharing", SHARING)
+def test_half_precision_gives_nearly_the_same_scores_and_gates(sharing, precision, data):
+    observations = []
+    for name in ("float32", precision):
+        with policy(name):
+            model = RankingModel(data.spec, config_of(sharing, "esmm"), data.fitted, seed=9)
+        batch = rows(data)
+        gates, activations = model.observe(batch["ids"], batch["dense"])
+        assert all(gate.dtype == name for gate in gates.values())
+        assert all(activation.dtype == name for activation in activations.values())
+        observations.append(
+            scores(model, batch) | {gate: weights.numpy() for gate, weights in gates.items()}
+        )
+    exact, rounded = observations
+    assert set(exact) == set(rounded)
+    for name in exact:
+        np.testing.assert_allclose(
+            rounded[name].astype("float32"), exact[name], rtol=0.02, atol=0.01, err_msg=name
+        )

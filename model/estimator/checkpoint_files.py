@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from features.errors import FunnelError
@@ -71,13 +73,18 @@ def first_readable(
             read(path)
             return path
         except READ_ERRORS as error:
-            reason = str(error).splitlines()[0][:200]
+            reason = brief(error)
             warn(f"{path} cannot be read ({reason}): taking the one before")
     if paths:
         raise FunnelError(
             f"{directory}: none of its {len(paths)} checkpoints can be read ({reason}); {remedy}"
         )
     return None
+
+
+def brief(error: Exception) -> str:
+    """The first line of an error, without the operation's name, which TensorFlow begins with."""
+    return str(error).splitlines()[0].split("}} ", 1)[-1][:200]
 
 
 def read_into(state: Mapping[str, tf.Variable], path: str, *, partly: bool = False) -> None:
@@ -98,6 +105,22 @@ def tracked(state: Mapping[str, tf.Variable]) -> tf.Module:
     return holder
 
 
+def holds_variable(reader: Any, name: str) -> bool:
+    """Whether the checkpoint of a `tf.train.load_checkpoint` holds a variable."""
+    return reader.has_tensor(_key(name))
+
+
+def read_variable(reader: Any, name: str) -> np.ndarray:
+    """The value of a variable in the checkpoint of a `tf.train.load_checkpoint`."""
+    return reader.get_tensor(_key(name))
+
+
+def _key(name: str) -> str:
+    """The key of a variable that `tracked` holds: TensorFlow escapes separators."""
+    escaped = name.replace(".", "..").replace("/", ".S")
+    return f"state/variables_by_name/{escaped}/.ATTRIBUTES/VARIABLE_VALUE"
+
+
 def step_of(path: str) -> int:
     return int(path.rsplit("-", 1)[1])
 
@@ -106,7 +129,8 @@ def write_list(directory: Path) -> None:
     """Writes TensorFlow's list of the checkpoints again.
 
     Its manager forgets checkpoints that an old list lacks, or whose times another clock gave.
-    TensorFlow's own writer of the list is deprecated, and says so whenever it is called.
+    TensorFlow's own writer, `tf.compat.v1.train.update_checkpoint_state`, is deprecated in favor of
+    the manager, which cannot add a checkpoint that it did not write.
     """
     paths = [Path(path) for path in listed(directory)]
     if not paths:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from features.errors import FunnelError
 from model.estimator.checkpoint_files import (
     NAME,
+    brief,
     first_readable,
     listed,
     read_into,
@@ -20,7 +21,7 @@ from model.estimator.checkpoint_files import (
     tracked,
     write_list,
 )
-from model.estimator.iterator_state import read_iterator, restore_iterator, write_iterator
+from model.estimator.iterator_state import check_iterator, restore_iterator, write_iterator
 
 
 class Checkpoints:
@@ -79,12 +80,8 @@ class Checkpoints:
         """
         self.close()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._guarded(
-            step,
-            lambda: write_iterator(
-                _position(self.directory / f"{NAME}-{step}", self.worker), batches
-            ),
-        )
+        path = _iterator_path(self.directory / f"{NAME}-{step}", self.worker)
+        self._guarded(step, lambda: write_iterator(path, batches))
         barrier()
         if self.worker == 0:
             for name, copy in self._copies.items():
@@ -123,10 +120,9 @@ class Checkpoints:
             kept = (
                 f"the last complete one is {Path(last[-1]).name}" if last else "there is no other"
             )
-            message = str(error).splitlines()[0][:200]
             raise FunnelError(
-                f"{self.directory}: the checkpoint of step {step} cannot be written ({message}); "
-                f"{kept}: free space, run again"
+                f"{self.directory}: the checkpoint of step {step} cannot be written "
+                f"({brief(error)}); {kept}: free space, run again"
             ) from None
 
     def restore(self, batches: Any, warn: Callable[[str], None]) -> int | None:
@@ -142,22 +138,17 @@ class Checkpoints:
         Raises:
             FunnelError: no checkpoint can be read, or the iterator belongs to another input.
         """
-        states: list[bytes] = []
 
         def read(path: str) -> None:
-            states[:] = _read_iterators(path, self.workers)
+            for worker in range(self.workers):  # all skip what one of them cannot resume from
+                check_iterator(_iterator_path(path, worker))
             read_into(self.state, path)
 
         found = first_readable(self.directory, read, warn)
         if found is None:
             return None
-        restore_iterator(batches, states[self.worker], found)
+        restore_iterator(batches, _iterator_path(found, self.worker), found)
         return step_of(found)
-
-
-def _read_iterators(path: str, workers: int) -> list[bytes]:
-    """The states of all workers, so that all skip a checkpoint that one cannot resume from."""
-    return [read_iterator(_position(path, worker)) for worker in range(workers)]
 
 
 def _manager(
@@ -170,9 +161,9 @@ def _manager(
     )
 
 
-def _position(path: Path | str, worker: int) -> Path:
-    """The file of the state of a worker's input at a checkpoint."""
-    return Path(f"{path}.position-{worker:05d}")
+def _iterator_path(path: Path | str, worker: int) -> str:
+    """The files of the state of a worker's iterator at a checkpoint, without their endings."""
+    return f"{path}.iterator-{worker:05d}"
 
 
 def _fits_twice(state: Mapping[str, tf.Variable]) -> bool:

@@ -17,7 +17,7 @@ from features.fitted import Fitted
 from features.spec import Spec
 from model.embeddings.tables import flat_columns, row_ranges
 from model.embeddings.wide import wide_ranges
-from model.estimator.checkpoint_files import first_readable
+from model.estimator.checkpoint_files import first_readable, holds_variable, read_variable
 from model.estimator.model_json import ModelJson
 from model.estimator.ranking_config import RankingConfig
 
@@ -180,17 +180,17 @@ class WarmStart:
         """The value that a variable starts with; None where it keeps its own."""
         table = _TABLE.match(name)
         if table is not None:
-            old = _read(reader, name) if _holds(reader, name) else None
+            old = read_variable(reader, name) if holds_variable(reader, name) else None
             ranges = wide_ranges if table["kind"] == "wide" else row_ranges
             return (
                 None
                 if old is None
                 else self._table(variable, old, spec, fitted, int(table["dim"]), rows, ranges)
             )
-        if not _holds(reader, name):
+        if not holds_variable(reader, name):
             warn(f"warm start: {name} is new: it starts from scratch")
             return None
-        old = _read(reader, name)
+        old = read_variable(reader, name)
         new = self._by_columns(variable, old, spec)
         if new is None:
             warn(
@@ -242,17 +242,3 @@ class WarmStart:
             np.ix_(*(there if a in axes else range(n) for a, n in enumerate(shape)))
         ]
         return value
-
-
-def _key(name: str) -> str:
-    """A variable's key in the checkpoint, in which TensorFlow escapes separators."""
-    escaped = name.replace(".", "..").replace("/", ".S")
-    return f"state/variables_by_name/{escaped}/.ATTRIBUTES/VARIABLE_VALUE"
-
-
-def _holds(reader: Any, name: str) -> bool:
-    return reader.has_tensor(_key(name))
-
-
-def _read(reader: Any, name: str) -> np.ndarray:
-    return reader.get_tensor(_key(name))

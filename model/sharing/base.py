@@ -74,7 +74,19 @@ class Sharing(keras.Layer):
 
     def gate_weights(self, inputs: Inputs | tf.Tensor) -> dict[str, tf.Tensor]:
         """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; {} without gates."""
-        return self.share(as_inputs(inputs))[1]
+        return self.observe(inputs)[1]
+
+    def observe(
+        self, inputs: Inputs | tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """What `share` returns. Outside a call, where Keras does not cast the inputs to the type
+        that the layer computes in, it casts them.
+        """
+
+        def cast(tensor: tf.Tensor) -> tf.Tensor:
+            return tf.cast(tensor, self.compute_dtype) if tensor.dtype.is_floating else tensor
+
+        return self.share(tf.nest.map_structure(cast, as_inputs(inputs)))
 
     @property
     def gated_experts(self) -> dict[str, list[str]]:
