@@ -94,6 +94,8 @@ def apart(a: np.ndarray, b: np.ndarray) -> float:
 
 def main(devices: int, steps: int, names: list[str]) -> None:
     """Prints {name: {"weights", "gradients": the largest difference of replicas from one}}."""
+    # Graphs of a few steps cost more to optimize than to run.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     found = {}
     for name in names:
         many, one = (course(name, count, steps) for count in (devices, None))
