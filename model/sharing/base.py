@@ -83,7 +83,8 @@ class Sharing(keras.Layer):
         that the layer computes in, it casts them.
         """
 
-        def cast(tensor: tf.Tensor) -> tf.Tensor:
+        def cast(value: tf.Tensor) -> tf.Tensor:
+            tensor = tf.convert_to_tensor(value)
             return tf.cast(tensor, self.compute_dtype) if tensor.dtype.is_floating else tensor
 
         return self.share(tf.nest.map_structure(cast, as_inputs(inputs)))
