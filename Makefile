@@ -20,7 +20,7 @@ setup: .venv/.installed
 	@echo "✓ installed"
 
 demo: setup
-	@$(BIN)/funnel run examples/demo.toml
+	@$(BIN)/funnel run funnel/examples/demo.toml
 
 test: setup
 	@$(BIN)/python -m pytest $(EACH_CORE)

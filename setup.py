@@ -33,6 +33,7 @@ setup(
     packages=find_packages(include=["features*", "pipeline*", "model*", "funnel*"]),
     package_data={
         "funnel.reports": ["templates/*.html"],
+        "funnel.examples": ["*.toml"],
         **{package: ["py.typed"] for package in ("features", "pipeline", "model", "funnel")},
     },
     install_requires=[

@@ -215,14 +215,14 @@ def auc_difference(effort: Effort) -> Result:
             for name in ("impressions", "clicks", "conversions")
         ]
         overrides = [f"run={folder}", *small, *logs, "train.tensorboard=false"]
-        config = load(ROOT / "examples" / "demo.toml", overrides)
+        config = load(ROOT / "funnel" / "examples" / "demo.toml", overrides)
         simulate(config)
         preprocess(config)
         results = {}
         for name, mode in {"float32": FLOAT32, "best": BEST}.items():
             changes = [f"train.{key}={str(value).lower()}" for key, value in mode.items()]
             run = Run(
-                load(ROOT / "examples" / "demo.toml", overrides + changes),
+                load(ROOT / "funnel" / "examples" / "demo.toml", overrides + changes),
                 model_dir=Path(folder) / name,
             )
             run.train()

@@ -29,8 +29,8 @@ BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) for kind in
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The C API's session of a model of examples/ads.toml with small tables."""
-    sections = tomllib.loads((ROOT / "examples/ads.toml").read_text())
+    """The C API's session of a model of funnel/examples/ads.toml with small tables."""
+    sections = tomllib.loads((ROOT / "funnel/examples/ads.toml").read_text())
     for feature in sections["features"].values():
         feature |= {"buckets": 100} if "buckets" in feature else {}
     spec = Spec.parse({name: sections[name] for name in ("features", "labels", "tasks")})

@@ -14,7 +14,7 @@ needs_data = pytest.mark.skipif(not SHARED.exists(), reason=f"the real data are 
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem
+    "path", sorted((ROOT / "funnel" / "examples").glob("*.toml")), ids=lambda path: path.stem
 )
 def test_every_example_is_valid(path):
     resolved = load(path).resolved()
@@ -22,7 +22,7 @@ def test_every_example_is_valid(path):
 
 
 def test_own_logs_take_about_25_lines():
-    lines = (ROOT / "examples" / "ads.toml").read_text().splitlines()
+    lines = (ROOT / "funnel" / "examples" / "ads.toml").read_text().splitlines()
     assert sum(bool(line.strip()) and not line.startswith(("#", "[")) for line in lines) <= 25
 
 
@@ -32,7 +32,7 @@ def run(example, folder, **files):
         f"run={folder}/run",
         *(f"{key.replace('__', '.')}={path}" for key, path in files.items()),
     ]
-    config = load(ROOT / "examples" / f"{example}.toml", overrides)
+    config = load(ROOT / "funnel" / "examples" / f"{example}.toml", overrides)
     manifest = preprocess(config.preprocess, config.data)
     return manifest, json.loads((config.data / "statistics.json").read_text()), config
 
@@ -80,7 +80,7 @@ def test_census_reaches_the_published_auc(census, tmp_path, sharing):
     from funnel.stages.training import Run
 
     run = Run(
-        load(ROOT / "examples" / "census.toml", [f"model.sharing={sharing}"]),
+        load(ROOT / "funnel" / "examples" / "census.toml", [f"model.sharing={sharing}"]),
         census[2].data,
         tmp_path,
     )

@@ -1,4 +1,4 @@
-"""examples/adult.toml, the example of the seeds, on the real data: every sharing, and every funnel
+"""The example adult.toml, that of the seeds, on the real data: every sharing, and every funnel
 that its two tasks form.
 """
 
@@ -16,7 +16,7 @@ from pipeline.job import preprocess
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
-EXAMPLE = ROOT / "examples" / "adult.toml"
+EXAMPLE = ROOT / "funnel" / "examples" / "adult.toml"
 TRAIN = "train={steps=150, batch_size=512, learning_rate=0.003}"
 OUTPUTS = {  # and the rows that each is measured on
     "independent": {"income": 16_281, "never_married": 16_281},

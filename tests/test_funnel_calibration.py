@@ -10,7 +10,7 @@ from funnel.stages.export import export
 from funnel.stages.logs import preprocess, simulate
 from funnel.stages.train import train
 
-EXAMPLE = Path(__file__).parents[1] / "examples/demo.toml"
+EXAMPLE = Path(__file__).parents[1] / "funnel/examples/demo.toml"
 WEIGHTS = ["tasks.ctr.positive_weight=5", "tasks.cvr.positive_weight=3"]
 CASES = {
     "plain": [],

@@ -106,8 +106,7 @@ def test_simulate_and_preprocess(capsys):
     [
         (
             ["preprocess", "none.toml"],
-            "none.toml: cannot be read (No such file or directory); copy examples/ads.toml to "
-            "begin",
+            "none.toml: cannot be read (No such file or directory); `funnel init` writes one",
         ),
         (
             ["preprocess", "my.toml", "--set", "logs.clicks.mising=[]"],

@@ -61,10 +61,7 @@ def test_run_and_the_simulations_directory(tmp_path):
 def test_a_file_that_is_not_toml(tmp_path):
     with pytest.raises(
         FunnelError,
-        match=(
-            r"none\.toml: cannot be read \(No such file or directory\); copy "
-            r"examples/ads\.toml to begin"
-        ),
+        match=r"none\.toml: cannot be read \(No such file or directory\); `funnel init` writes one",
     ):
         config.load(tmp_path / "none.toml")
     with pytest.raises(FunnelError, match=r"cannot be read \(Is a directory\)"):
@@ -251,7 +248,9 @@ def test_the_resolved_configuration_means_the_same(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parent.parent / "examples").glob("*.toml")), ids=lambda p: p.name
+    "path",
+    sorted((Path(__file__).parent.parent / "funnel" / "examples").glob("*.toml")),
+    ids=lambda p: p.name,
 )
 def test_every_example_is_valid(path):
     assert config.load(path).preprocess.spec.tasks

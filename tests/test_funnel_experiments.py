@@ -214,8 +214,8 @@ def test_mmoe_synthetic_from_the_command_line(tmp_path, monkeypatch, capsys):
         ),
         (["census", "--only", "mose"], "--only mose: is not a setting of this experiment"),
         (
-            ["esmm-bias", "--config", "examples/census.toml"],
-            "examples/census.toml: no task has `given`",
+            ["esmm-bias", "--config", "funnel/examples/census.toml"],
+            "funnel/examples/census.toml: no task has `given`",
         ),
         (["census", "--seeds", "0"], "0 is not a whole number of at least 1"),
     ],

@@ -20,7 +20,7 @@ def test_a_loader_that_was_not_run_is_warned_of(tmp_path, monkeypatch, capsys):
     estimator = SimpleNamespace(export_saved_model=lambda directory: made)
     monkeypatch.setattr(funnel.stages.training, "trained_estimator", lambda config: estimator)
     (tmp_path / "demo.toml").write_text(
-        (Path(__file__).parents[1] / "examples/demo.toml").read_text()
+        (Path(__file__).parents[1] / "funnel/examples/demo.toml").read_text()
     )
     monkeypatch.chdir(tmp_path)
     config = load(tmp_path / "demo.toml")

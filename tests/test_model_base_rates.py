@@ -142,7 +142,7 @@ def test_without_outcomes_nothing_is_known():
 def test_a_quotient_above_1_begins_at_one_half():
     assert (
         log_odds(0.33 / 0.24) == 0.0
-    )  # joint labels that do not form a chain, as in examples/adult.toml
+    )  # joint labels that do not form a chain, as in funnel/examples/adult.toml
 
 
 def test_log_odds_stay_finite():

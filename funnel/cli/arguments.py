@@ -9,7 +9,7 @@ from pathlib import Path
 COMMANDS = {
     "simulate": (
         "write event logs with known true rates",
-        "funnel simulate examples/demo.toml --set simulate.impressions=1_000_000",
+        "funnel simulate funnel/examples/demo.toml --set simulate.impressions=1_000_000",
     ),
     "preprocess": (
         "logs → TFRecords",
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         prog="funnel",
         description="From impression, click and conversion logs to a multi-task ranking model "
         "for TF Serving.",
-        epilog="example: funnel run examples/demo.toml",
+        epilog="example: funnel run funnel/examples/demo.toml",
     )
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
@@ -170,8 +170,7 @@ def _add_experiment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config",
         type=Path,
-        help="another configuration (default: examples/demo.toml for esmm-bias, "
-        "examples/census.toml for census)",
+        help="another configuration (default: the example demo for esmm-bias, census for census)",
     )
     command.add_argument(
         "--table", action="store_true", help="print only the results, as JSON (defaults)"

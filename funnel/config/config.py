@@ -204,7 +204,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Config:
         content = tomllib.loads(path.read_text())
     except OSError as error:
         raise FunnelError(
-            f"{path}: cannot be read ({error.strerror}); copy examples/ads.toml to begin"
+            f"{path}: cannot be read ({error.strerror}); `funnel init` writes one"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FunnelError(f"{path}: is not TOML: {error}") from None

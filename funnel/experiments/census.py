@@ -14,6 +14,7 @@ from features.errors import FunnelError
 from features.manifest import read_manifest
 from funnel.config.config import Config, load
 from funnel.console import console, table
+from funnel.examples import EXAMPLES
 from funnel.experiments.base import Experiment, Metrics, Results, figure, spread
 from funnel.experiments.training import SAME_NUMBERS, options, train
 from model.config import ModelConfig
@@ -21,7 +22,7 @@ from model.evaluation.metrics import evaluate
 from model.sharing import SHARING
 from pipeline.job import preprocess
 
-CONFIG = Path("examples/census.toml")
+CONFIG = EXAMPLES / "census.toml"
 UNITS = "units = [64, 32]"
 EXPERTS = "expert_units = [64, 32]"
 OPTIONS = {

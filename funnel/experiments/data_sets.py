@@ -17,12 +17,12 @@ from features import files
 from features.errors import FunnelError
 from features.manifest import VERSION
 from funnel.config.config import Config, Sections, load
+from funnel.examples import EXAMPLES
 from funnel.experiments.training import SAME_NUMBERS, flat
 from pipeline.job import preprocess
 from pipeline.simulation.simulate import simulate
 
 Half = Literal["studied", "held-out"]
-EXAMPLES = Path("examples")
 STREAMS = ("impressions", "clicks", "conversions")
 DIM = 8  # of every embedding
 PUBLIC = Path("../shared/public")

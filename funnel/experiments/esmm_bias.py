@@ -19,13 +19,14 @@ from sklearn.metrics import roc_auc_score
 from features.errors import FunnelError
 from funnel.config.config import Config, load
 from funnel.console import table
+from funnel.examples import EXAMPLES
 from funnel.experiments.base import Experiment, Metrics, Results, figure, statistics
 from funnel.experiments.training import SAME_NUMBERS, flat, options, train
 from pipeline.job import preprocess
 from pipeline.simulation.config import SimulateConfig
 from pipeline.simulation.simulate import simulate
 
-CONFIG = Path("examples/demo.toml")
+CONFIG = EXAMPLES / "demo.toml"
 SELECTIONS = {  # what makes clicks convert more than other impressions
     "features": ["simulate.correlation=0.8", "simulate.selection=0.0"],
     "hidden": ["simulate.correlation=0.0", "simulate.selection=1.0"],

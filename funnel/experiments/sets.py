@@ -20,7 +20,7 @@ def simulated(
     features: dict[str, Any] | None = None,
     **truth: Any,
 ) -> DataSet:
-    """About `rows` training rows of examples/demo.toml's logs, all mature; CTR and CVR, ESMM."""
+    """About `rows` training rows of demo.toml's logs, all mature; CTR and CVR, ESMM."""
     simulation = {"impressions": rows + evaluated, "days": 6, "trailing": "2d"}
     simulation |= {"seed": SEEDS[half]} | truth
     sections = {
@@ -83,7 +83,7 @@ ORIGIN = {
     },
     "veteran": {"column": "veteran_benefits", "equals": "1"},
 }
-SPARSE = {  # examples/demo.toml's features with tables for 200,000 users and 50,000 items
+SPARSE = {  # demo.toml's features with tables for 200,000 users and 50,000 items
     "user_id": categorical(1_000_000),
     "item_id": categorical(250_000),
     "user_segment": categorical(100),

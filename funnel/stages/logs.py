@@ -17,7 +17,7 @@ def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
     if config.simulate is None:
         raise FunnelError(
             "the configuration has no [simulate] section, which says what to simulate: add one, "
-            "as in examples/demo.toml"
+            "as in funnel/examples/demo.toml"
         )
     with timed(config, "simulate") as done, progress_bar("simulating", "impressions") as progress:
         counts = write_logs(config.simulate, config.logs, on_progress=progress, overwrite=True)
