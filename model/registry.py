@@ -47,7 +47,7 @@ class Registry(MutableMapping[str, type[Entry]]):
             entry = self._entries[name] = pkgutil.resolve_name(entry)
         return entry
 
-    def __setitem__(self, name: str, entry: type[Entry]) -> None:
+    def __setitem__(self, name: str, entry: type[Entry] | str) -> None:
         self._entries[name] = entry
 
     def __delitem__(self, name: str) -> None:

@@ -19,6 +19,7 @@ from features.settings import Settings
 from features.spec import Spec
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
 from model.config import ModelConfig
+from model.evaluation.conditions import Condition, TaskMetric
 from model.training.config import RunConfig, TrainConfig
 from pipeline.checks import check_config
 from pipeline.config import Dates, Output, PreprocessConfig, Sampling, Split, Stream
@@ -157,6 +158,11 @@ class Config:
             FunnelError: a section has a mistake, or sections do not fit together.
         """
         self.resolved()
+        best, stopping = self.exporters.best, self.evaluation.early_stopping
+        for metric in (options.metric for options in (best, stopping) if options):
+            _ = TaskMetric.parse(metric).higher
+        for condition in best.provided if best else ():
+            Condition.parse(condition)
 
     def resolved(self, train: TrainConfig | None = None) -> dict[str, Any]:
         """Every setting with its defaults filled in, as the file would write it.

@@ -19,7 +19,7 @@ from model.objectives.predictions import (
     unweighted,
 )
 from model.objectives.sample_spaces import own_space
-from model.settings.funnels import IndependentParams
+from model.settings.funnels import IndependentParams, output_of
 
 
 class Independent(Funnel):
@@ -54,7 +54,7 @@ class Independent(Funnel):
         found: dict[str, Prediction] = {}
         for task in self.spec.tasks:
             logit = self.logit(task, towers, wide)
-            found[self.params.output_of(task, self.spec)] = (
+            found[output_of(task, self.spec)] = (
                 Value(logit) if self._is_number(task) else from_logit(logit)
             )
         own = {
@@ -81,14 +81,14 @@ class Independent(Funnel):
         self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         return [
-            self._objective(task, predictions[self.params.output_of(task, self.spec)], labels)
+            self._objective(task, predictions[output_of(task, self.spec)], labels)
             for task in self.heads
         ]
 
     def _objective(
         self, task: str, prediction: Prediction, labels: Mapping[str, tf.Tensor]
     ) -> Objective:
-        declared, name = self.spec.tasks[task], self.params.output_of(task, self.spec)
+        declared, name = self.spec.tasks[task], output_of(task, self.spec)
         if declared.label_is_joint:
             label = labels[declared.label]
             p = probability(prediction)

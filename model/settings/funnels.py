@@ -31,11 +31,7 @@ class IndependentParams(FunnelParams):
                 )
 
     def objectives_of(self, spec: Spec) -> list[ObjectiveTraits]:
-        return [ObjectiveTraits(self.output_of(task, spec), {task}) for task in spec.tasks]
-
-    def output_of(self, task: str, spec: Spec) -> str:
-        """What the task's head predicts."""
-        return joint_of(task, spec) if spec.tasks[task].label_is_joint else task
+        return [ObjectiveTraits(output_of(task, spec), {task}) for task in spec.tasks]
 
 
 class ESMMParams(FunnelParams):
@@ -175,6 +171,11 @@ FUNNEL_PARAMS: Mapping[str, type[FunnelParams]] = {
     "aitm": AITMParams,
     "escm2": ESCM2Params,
 }
+
+
+def output_of(task: str, spec: Spec) -> str:
+    """What the head of a task predicts where each task has its own: the task, or its joint."""
+    return joint_of(task, spec) if spec.tasks[task].label_is_joint else task
 
 
 def joint_of(task: str, spec: Spec) -> str:

@@ -111,7 +111,7 @@ class TrainConfig(Settings):
             if isinstance(optimizer, Mapping)
             else getattr(optimizer, "name", optimizer)
         )
-        rate = data.get("embedding_learning_rate", RATES.get(name or "adagrad", 0.05))
+        rate = data.get("embedding_learning_rate", RATES.get(str(name or "adagrad"), 0.05))
         own = {
             "embedding_learning_rate": rate,
             "wide_learning_rate": 2 * rate if isinstance(rate, int | float) else 0.1,
