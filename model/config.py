@@ -11,10 +11,17 @@ from features.errors import FunnelError
 from features.settings import Settings
 from features.spec import Spec
 from model.funnels import FUNNELS
+from model.optimizers import RULES
 from model.registry import Registry, entry_params, named
 from model.settings.base import FunnelParams, ObjectiveTraits, SharingParams, WeightingParams
 from model.sharing import SHARING
 from model.weighting import WEIGHTING
+
+AXES: Mapping[str, Registry[Any]] = {
+    "sharing": SHARING,
+    "funnel": FUNNELS,
+    "weighting": WEIGHTING,
+}
 
 
 class ModelConfig(Settings):
@@ -99,9 +106,19 @@ class ModelConfig(Settings):
     @field_validator("sharing", "funnel", "weighting", mode="before")
     @classmethod
     def _entry(cls, value: Any, info: ValidationInfo) -> Any:
-        known: dict[str, Registry[Any]] = {
-            "sharing": SHARING,
-            "funnel": FUNNELS,
-            "weighting": WEIGHTING,
-        }
-        return entry_params(value, known[str(info.field_name)])
+        return entry_params(value, AXES[str(info.field_name)])
+
+
+def needs_tensorflow(model: Mapping[str, Any], train: Mapping[str, Any]) -> bool:
+    """Whether [model] or [train] names an entry whose options are only in the entry's own file.
+
+    Example:
+        >>> needs_tensorflow({"sharing": "ple"}, {"embedding_optimizer": {"name": "ftrl"}})
+        False
+    """
+    given = [(model.get(axis), known) for axis, known in AXES.items()]
+    given.append((train.get("embedding_optimizer"), RULES))
+    tables = [(named(value), known) for value, known in given]
+    return any(
+        known.imports(table.get("name")) for table, known in tables if isinstance(table, Mapping)
+    )

@@ -68,11 +68,15 @@ class Registry(MutableMapping[str, type[Entry]]):
         Raises:
             KeyError: there is no entry of that name.
         """
-        unread = isinstance(self._entries[name], str)
-        found: type[Settings] = (
-            self._params[name] if unread and name in self._params else self[name].Params
-        )
+        if isinstance(self._entries[name], str) and name in self._params:
+            return self._params[name]
+        found: type[Settings] = self[name].Params
         return found
+
+    def imports(self, name: object) -> bool:
+        """Whether `params` of that name imports the entry."""
+        entry = self._entries.get(name) if isinstance(name, str) else None
+        return isinstance(entry, str) and name not in self._params
 
     def by_class_name(self, name: str) -> type[Entry]:
         """The entry whose class has that name, for `from model.sharing import PLE`.

@@ -10,7 +10,7 @@ from pairs import CART, COURSES, config_of, spec_of
 
 from features.errors import FunnelError
 from features.fitted import Fitted
-from model.config import ModelConfig
+from model.config import ModelConfig, needs_tensorflow
 from model.funnels import FUNNELS
 from model.optimizers import RULES
 from model.ranking import RankingModel
@@ -221,3 +221,13 @@ def test_a_name_is_a_text(name):
         TrainConfig.parse({"embedding_optimizer": {"name": name}}, "train")
     with pytest.raises(FunnelError, match=r"train\.optimizer: name = .* is unknown: .*known: ada"):
         TrainConfig.parse({"optimizer": {"name": name}}, "train")
+
+
+def test_only_an_entry_with_options_in_its_file_needs_tensorflow(own):
+    rule = {"embedding_optimizer": {"name": "own"}}
+    assert [needs_tensorflow({axis: "own"}, {}) for axis in ("sharing", "funnel")] == [True, True]
+    assert needs_tensorflow({}, rule)
+    assert not needs_tensorflow({}, {})
+    assert not needs_tensorflow({"sharing": "ple", "funnel": "none", "weighting": 5}, {})
+    _ = RULES["own"]
+    assert not needs_tensorflow({}, rule)

@@ -18,7 +18,8 @@ from features.errors import FunnelError, nearest
 from features.settings import Settings
 from features.spec import Spec
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
-from model.config import ModelConfig
+from funnel.console import load_tensorflow
+from model.config import ModelConfig, needs_tensorflow
 from model.evaluation.conditions import Condition, TaskMetric
 from model.training.config import RunConfig, TrainConfig
 from pipeline.checks import check_config
@@ -157,6 +158,8 @@ class Config:
         Raises:
             FunnelError: a section has a mistake, or sections do not fit together.
         """
+        if needs_tensorflow(self.sections.model, self.sections.train):
+            load_tensorflow()  # without its start-up lines
         self.resolved()
         best, stopping = self.exporters.best, self.evaluation.early_stopping
         for metric in (options.metric for options in (best, stopping) if options):
