@@ -3,55 +3,134 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
+
+from funnel.layout import blocks
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
+EVERY = 30.0  # seconds between lines of progress where there is no terminal
+
+
+def is_live(screen: Console) -> bool:
+    """Whether lines can be drawn over: on a terminal, unless TERM is dumb."""
+    return screen.is_terminal and not screen.is_dumb_terminal
+
+
+class Rate(ProgressColumn):
+    """'31,200 rows/s' of the last seconds."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{_rate(speed)} {self.unit}/s")
+
+
+class Lines:
+    """Progress where there is no terminal: a line about every EVERY seconds."""
+
+    def __init__(self, screen: Console) -> None:
+        self.screen, self.started = screen, time.monotonic()
+        self.shown = self.started
+
+    def show(self, line: Callable[[], str]) -> None:
+        """Prints the line if it is due."""
+        if not is_live(self.screen) and time.monotonic() - self.shown >= EVERY:
+            self.shown = time.monotonic()
+            self.screen.print(f"· {line()}", markup=False)
+
 
 @contextmanager
-def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
-    """A bar that lasts as long as the block; gives update(done, total, losses=None)."""
+def progress_bar(
+    title: str, unit: str, screen: Console | None = None
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar with rate and time left that lasts as long as the block; gives update(done, total),
+    whose total is None as long as it is not known. Without a terminal it prints a line now and
+    then.
+    """
+    screen = screen or console
     columns = (
         TextColumn("  {task.description}"),
-        BarColumn(),
+        BarColumn(20),
         MofNCompleteColumn(),
-        TextColumn(unit + " {task.fields[info]}"),
+        Rate(unit),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(title, total=None, info="")
+    lines = Lines(screen)
+    with Progress(*columns, console=screen, transient=True, disable=not is_live(screen)) as bar:
+        task = bar.add_task(title, total=None)
 
-        def update(done: int, total: int, losses: dict[str, float] | None = None) -> None:
-            info = " ".join(f"{name} {loss:.4f}" for name, loss in (losses or {}).items())
-            bar.update(task, completed=done, total=total, info=info)
+        def update(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+            seconds = time.monotonic() - lines.started
+            lines.show(lambda: f"{title}: {progress_line(done, total, unit, seconds)}")
 
         yield update
 
 
+def progress_line(done: int, total: int | None, unit: str, seconds: float) -> str:
+    """What a bar shows, in words.
+
+    Example:
+        >>> progress_line(3000, 12000, "rows", 30.0)
+        '3,000 of 12,000 rows, 100 rows/s, 1:30 left'
+    """
+    rate = done / seconds
+    of = "" if total is None else f" of {total:,}"
+    left = "" if total is None or not rate else f", {minutes((total - done) / rate)} left"
+    return f"{done:,}{of} {unit}, {_rate(rate)} {unit}/s{left}"
+
+
+def minutes(seconds: float) -> str:
+    """A time left.
+
+    Example:
+        >>> minutes(90.4), minutes(3600)
+        ('1:30', '60:00')
+    """
+    whole, rest = divmod(round(seconds), 60)
+    return f"{whole}:{rest:02d}"
+
+
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table. Numbers are shown to four digits, None as a dash."""
-    shown = Table(title=title, title_justify="left", title_style="bold")
-    for number, name in enumerate(header):
-        shown.add_column(name, justify="right" if number else "left")
-    for row in rows:
-        shown.add_row(*(text(value) for value in row))
-    console.print(shown)
+    """Prints a table. Numbers are shown to four digits, None as a dash.
+
+    On a terminal too narrow for all columns they follow below each other; elsewhere a table is as
+    wide as its texts.
+    """
+    cells = [[text(value) for value in row] for row in rows]
+    limit = console.width if console.is_terminal else None
+    console.print(Text.from_markup(title, style="bold"), soft_wrap=limit is None)
+    for block in blocks(header, cells, limit):
+        shown = Table()
+        for column, width in block:
+            justify: JustifyMethod = "right" if column else "left"
+            shown.add_column(header[column], justify=justify, overflow="fold", width=width)
+        for row in cells:
+            shown.add_row(*(row[column] for column, _ in block))
+        console.print(shown, crop=False)
 
 
 def text(value: object) -> str:
@@ -72,19 +151,27 @@ def text(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def load_tensorflow() -> None:
     """Imports TensorFlow without its start-up lines.
 
     Some of them come before its logging can be configured, so stderr is closed meanwhile.
     """
+    if "tensorflow" in sys.modules:
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import tensorflow as tf
+    live = is_live(console)
+    with console.status("importing TensorFlow", spinner="line") if live else nullcontext():
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            import tensorflow as tf
 
-        tf.config.list_physical_devices()  # looks for GPUs, and says so
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+            tf.config.list_physical_devices()  # looks for GPUs, and says so
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)

@@ -55,7 +55,7 @@ def unchecked(estimator, monkeypatch):
     `unchecked.by`.
     """
 
-    def answers(path, inputs):
+    def answers(path, inputs, on_answer):
         rows = len(inputs["examples"]["examples"]["values"])
         held = pq.read_table(estimator.config.sample)
         expected = checkpoint_scores(
@@ -317,7 +317,9 @@ def test_large_numbers_are_compared_in_shares_of_themselves(tmp_path, monkeypatc
     scores = {"examples": {"y_dwell": [1000.0 + by] * 4}}
     answers = [{"loader": name, "scores": scores, "seconds": 1.0} for name in check.LOADERS]
     monkeypatch.setattr(
-        check, "ask_loaders", lambda path, inputs: [{"tensorflow": "2", "seconds": 1.0}, *answers]
+        check,
+        "ask_loaders",
+        lambda path, inputs, _: [{"tensorflow": "2", "seconds": 1.0}, *answers],
     )
     expected = {"y_dwell": np.full(4, 1000.0)}
     if published:
@@ -337,7 +339,9 @@ def test_scores_of_another_shape_are_refused(tmp_path, monkeypatch):
         {"loader": "c_api", "scores": {"examples": {"p_ctr": [[0.5], [0.5]]}}, "seconds": 1.0}
     ]
     monkeypatch.setattr(
-        check, "ask_loaders", lambda path, inputs: [{"tensorflow": "2", "seconds": 1.0}, *answers]
+        check,
+        "ask_loaders",
+        lambda path, inputs, _: [{"tensorflow": "2", "seconds": 1.0}, *answers],
     )
     with pytest.raises(
         FunnelError,

@@ -6,10 +6,17 @@ import argparse
 import json
 from pathlib import Path
 
-COMMANDS = {
+from funnel.cli.parsing import Parser
+from funnel.version import __version__
+
+COMMANDS = {  # in the order of use: (what it does, an example)
+    "run": (
+        "all stages; unchanged ones are skipped",
+        "funnel run my.toml --set model.sharing=ple",
+    ),
     "simulate": (
         "write event logs with known true rates",
-        "funnel simulate funnel/examples/demo.toml --set simulate.impressions=1_000_000",
+        "funnel simulate my.toml --set simulate.impressions=100_000",
     ),
     "preprocess": (
         "logs → TFRecords",
@@ -26,49 +33,91 @@ COMMANDS = {
         "funnel export my.toml",
     ),
     "report": ("metrics, rows and plots of a run → report.html", "funnel report my.toml"),
+    "inspect": ("show what a run's directory holds", "funnel inspect runs/my --rows 5"),
     "predict": (
         "score raw rows with the latest checkpoint",
-        "funnel predict my.toml --input new.parquet --output scores.parquet",
+        "funnel predict my.toml --output scores.parquet",
     ),
-    "inspect": ("show what a run's directory holds", "funnel inspect runs/demo --rows 5"),
     "experiment": (
         "test a paper's claim; measures only what is missing",
         "funnel experiment mmoe-synthetic --seeds 10",
     ),
-    "run": (
-        "all stages; unchanged ones are skipped",
-        "funnel run my.toml --set model.sharing=ple",
+    "completion": (
+        "print the code that completes commands in a shell",
+        "funnel completion bash >> ~/.bashrc",
     ),
 }
+GROUPS = {
+    "every stage": ("run",),
+    "one stage, in this order": (
+        "simulate",
+        "preprocess",
+        "train",
+        "evaluate",
+        "export",
+        "report",
+    ),
+    "results": ("inspect", "predict"),
+    "claims put to the test": ("experiment",),
+    "shell": ("completion",),
+}
+EXPERIMENTS = ("mmoe-synthetic", "esmm-bias", "census", "defaults")
+SHELLS = ("bash", "zsh", "fish")
+WITHOUT_JSON = ("completion",)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The arguments of every command."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="funnel",
-        description="From impression, click and conversion logs to a multi-task ranking model "
-        "for TF Serving.",
-        epilog="example: funnel run funnel/examples/demo.toml",
+        usage="funnel [--version] [--debug] command …",
+        description="From impression, click and conversion logs to a multi-task ranking model\n"
+        f"for TF Serving.\n\n{_commands_in_groups()}",
+        epilog="Each command has its own --help, with an example.\n"
+        "example: funnel run funnel/examples/demo.toml",
     )
+    top.add_argument("--version", action="version", version=f"funnel {__version__}")
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="command", prog="funnel", help=argparse.SUPPRESS
+    )
     for name, (what, example) in COMMANDS.items():
         command = commands.add_parser(
             name, help=what, description=what, epilog=f"example: {example}"
         )
-        command.add_argument(
-            "--debug",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help="show the traceback of an error",
-        )
+        _add_common(command, name)
         if name == "inspect":
             _add_inspect(command)
         elif name == "experiment":
             _add_experiment(command)
+        elif name == "completion":
+            command.add_argument("shell", choices=SHELLS, help="the shell that you type into")
         else:
             _add_stage(command, name)
     return top
+
+
+def _commands_in_groups() -> str:
+    lines = []
+    for title, names in GROUPS.items():
+        lines += [f"{title}:", *(f"  {name:<12}{COMMANDS[name][0]}" for name in names)]
+    return "\n".join(lines)
+
+
+def _add_common(command: argparse.ArgumentParser, name: str) -> None:
+    command.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show the traceback of an error",
+    )
+    command.add_argument("--quiet", action="store_true", help="print errors alone")
+    if name not in WITHOUT_JSON:
+        command.add_argument(
+            "--json",
+            action="store_true",
+            help="print the result as JSON to stdout, and all else to stderr",
+        )
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -149,7 +198,7 @@ def _add_stage(command: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_experiment(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", help="mmoe-synthetic, esmm-bias, census or defaults")
+    command.add_argument("name", help=", ".join(EXPERIMENTS))
     command.add_argument(
         "--seeds",
         type=_count,

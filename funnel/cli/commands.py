@@ -1,52 +1,69 @@
 """What each command does: it loads the configuration and calls one function.
 
-Imports are inside the functions, so that `funnel --help` does not wait for TensorFlow and Beam.
+Imports are inside the functions, so that the first line does not wait for them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from features.errors import FunnelError, nearest
-from funnel.cli.arguments import overrides
+from funnel.cli.arguments import EXPERIMENTS, overrides
+from funnel.cli.streams import emit
+
+if TYPE_CHECKING:
+    from funnel.config.config import Config
+
+Handler = Callable[[argparse.Namespace, list[str]], Any]  # → the result, as --json prints it
+ALONE = ("simulate", "report")  # read no other stage's sections
 
 
-def run(options: argparse.Namespace, beam_args: list[str]) -> None:
+def first_line(options: argparse.Namespace) -> str | None:
+    """What a command prints before it does anything; None for one that is done at once."""
+    if options.command == "completion":
+        return None
+    if options.command == "experiment":
+        return f"preparing {options.name}"
+    read: Path = options.run if options.command == "inspect" else options.config
+    return f"reading {read}"
+
+
+def run(options: argparse.Namespace, beam_args: list[str]) -> Any:
     """funnel run: all stages."""
+    loaded = _load(options)
     from funnel.cli import inspect
-    from funnel.config import config
+    from funnel.reports import summary
     from funnel.stages.run import run_all
 
-    loaded = config.load(options.config, overrides(options))
     run_all(loaded, beam_args, force=options.force)
-    inspect.show_outcome(loaded.run, options.config)
+    if not options.json:
+        inspect.show_outcome(loaded.run, options.config)
+    return {"run": loaded.run} | summary.read(loaded.run)
 
 
-def stage(options: argparse.Namespace, beam_args: list[str]) -> None:
+def stage(options: argparse.Namespace, beam_args: list[str]) -> Any:
     """The commands that run one stage."""
-    from funnel.config import config
+    loaded = _load(options)
     from funnel.stages.run import run_stage
 
-    loaded = config.load(options.config, overrides(options))
     force = getattr(options, "force", False)
-    run_stage(loaded, options.command, beam_args, from_scratch=force)
+    outcome = run_stage(loaded, options.command, beam_args, from_scratch=force)
+    return {"run": loaded.run} | outcome
 
 
-def predict(options: argparse.Namespace, _: list[str]) -> None:
+def predict(options: argparse.Namespace, _: list[str]) -> Any:
     """funnel predict: scores of raw rows."""
+    loaded = _load(options)
     from funnel.cli.predict import predict as score
-    from funnel.config import config
 
-    loaded = config.load(options.config, overrides(options))
-    score(loaded, options.input, options.output or loaded.run / "predictions.parquet")
+    scored = score(loaded, options.input, options.output or loaded.run / "predictions.parquet")
+    return scored.as_json()
 
 
-def inspect(options: argparse.Namespace, _: list[str]) -> None:
+def inspect(options: argparse.Namespace, _: list[str]) -> Any:
     """funnel inspect: what a run's directory holds."""
     from funnel.cli import inspect as shown
 
@@ -56,20 +73,20 @@ def inspect(options: argparse.Namespace, _: list[str]) -> None:
         shown.show(options.run)
 
 
-def experiment(options: argparse.Namespace, _: list[str]) -> None:
+def experiment(options: argparse.Namespace, _: list[str]) -> Any:
     """funnel experiment: measures what is missing and prints the results."""
-    from funnel.console import load_tensorflow
-
-    load_tensorflow()
-    from funnel.experiments import EXPERIMENTS
-    from funnel.experiments.base import Results
-    from funnel.experiments.base import run as run_experiment
-
     if options.name not in EXPERIMENTS:
         raise FunnelError(
             f"'{options.name}' is not an experiment: {nearest(options.name, EXPERIMENTS)}"
         )
-    kind = EXPERIMENTS[options.name]
+    from funnel.console import load_tensorflow
+
+    load_tensorflow()
+    from funnel.experiments import EXPERIMENTS as KINDS
+    from funnel.experiments.base import Results
+    from funnel.experiments.base import run as run_experiment
+
+    kind = KINDS[options.name]
     out = options.out or Path("runs") / "experiments" / options.name
     for flag, attribute in (("--table", "has_table"), ("--public", "public")):
         if getattr(options, flag.strip("-")) and not getattr(kind, attribute, False):
@@ -77,24 +94,33 @@ def experiment(options: argparse.Namespace, _: list[str]) -> None:
                 f"{flag}: '{options.name}' does not have it; leave it out, or run 'defaults'"
             )
     found = kind(out, options.config, **({"public": options.public} if options.public else {}))
-    if not options.table:
-        run_experiment(found, options.seeds, options.only)
-        return
-    with redirect_stdout(sys.stderr):  # only the JSON goes to stdout
-        run_experiment(found, options.seeds, options.only)
-    table = found.table(Results(found), options.only)
-    print(json.dumps(table, indent=1, ensure_ascii=False))
+    summary = run_experiment(found, options.seeds, options.only)
+    return found.table(Results(found), options.only) if found.has_table else summary
 
 
-HANDLERS: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {
+def completion(options: argparse.Namespace, _: list[str]) -> None:
+    """funnel completion: the code that a shell evaluates."""
+    from funnel.cli.completion import code
+
+    emit(code(options.shell))
+
+
+def _load(options: argparse.Namespace) -> Config:
+    from funnel.config import config
+
+    return config.load(options.config, overrides(options))
+
+
+HANDLERS: dict[str, Handler] = {
+    "run": run,
     "simulate": stage,
     "preprocess": stage,
     "train": stage,
     "evaluate": stage,
     "export": stage,
     "report": stage,
-    "predict": predict,
     "inspect": inspect,
+    "predict": predict,
     "experiment": experiment,
-    "run": run,
+    "completion": completion,
 }

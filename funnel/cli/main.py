@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -11,15 +12,24 @@ from typing import NoReturn
 from features.errors import FunnelError
 from funnel.cli import huge_pages
 from funnel.cli.arguments import parser, split
-from funnel.cli.commands import HANDLERS
+from funnel.cli.commands import HANDLERS, first_line
+from funnel.cli.exit_codes import ExitCode
+from funnel.cli.signals import Terminated, terminable
+from funnel.cli.streams import accept_all_characters, emit, lines_to
 from funnel.stages.interrupted import Interrupted
 
 WITH_LARGE_TABLES = ("train", "run")  # ask for huge pages
+WITH_BEAM = ("preprocess", "run")
 
 
 def program() -> NoReturn:
     """The console script: runs `main` and exits with its code."""
-    if parser().parse_args(split(sys.argv[1:])[0]).command in WITH_LARGE_TABLES:
+    accept_all_characters()
+    if "_ARGCOMPLETE" in os.environ:
+        from funnel.cli.completion import complete
+
+        complete()
+    if parser().parse(split(sys.argv[1:])[0]).command in WITH_LARGE_TABLES:
         huge_pages.reexec_with_huge_pages()
     code = main()
     if "tensorflow_io" in sys.modules:  # its S3 client aborts the process when Python unloads it
@@ -33,32 +43,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit code: 0, 1 for an error of the program, 2 for an error that the user can fix, 130
-        when interrupted.
+        The exit code, one of ExitCode.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     own, beam_args = split(arguments)
-    options = parser().parse_args(own)
-    if beam_args and options.command not in ("preprocess", "run"):
+    options = parser().parse(own)
+    if beam_args and options.command not in WITH_BEAM:
         parser().error(f"arguments after -- go to Beam, which `{options.command}` does not use")
+    with_json = getattr(options, "json", False) or getattr(options, "table", False)
     try:
-        HANDLERS[options.command](options, beam_args)
+        with terminable(), lines_to(json=with_json, quiet=options.quiet):
+            first = first_line(options)
+            if first:  # before the imports, which take a while
+                emit(f"· {first}")
+            result = HANDLERS[options.command](options, beam_args)
+        if with_json and result is not None:
+            emit(json.dumps(result, indent=1, default=str))
     except FunnelError as error:
-        return _fail(error, 2, str(error), debug=options.debug)
+        return _fail(error, ExitCode.USER_ERROR, str(error), debug=options.debug)
     except Interrupted as interrupted:
         begun = interrupted.step is not None
         where = f"at step {interrupted.step}" if begun else "before its first step"
         command = _resuming(arguments, begun=begun)
-        print(f"training was ended {where} by a signal; to resume: {command}")
-        return 0
-    except KeyboardInterrupt:
-        message = "interrupted; the same command resumes from the last checkpoint or finished stage"
-        return _fail(None, 130, message, debug=False)
+        message = f"training was ended {where} by a signal; to resume: {command}"
+        return _fail(None, ExitCode.TERMINATED, message, debug=False)
+    except (KeyboardInterrupt, Terminated) as error:
+        by_user = isinstance(error, KeyboardInterrupt)
+        message = "interrupted" if by_user else "ended by SIGTERM"
+        message += "; the same command resumes from the last checkpoint or finished stage"
+        code = ExitCode.INTERRUPTED if by_user else ExitCode.TERMINATED
+        return _fail(None, code, message, debug=False)
     except Exception as error:
         last = str(error).strip().splitlines()[-1] if str(error).strip() else ""
         message = f"{type(error).__name__}: {last} (--debug shows the traceback)"
-        return _fail(error, 1, message, debug=options.debug)
-    return 0
+        return _fail(error, ExitCode.FAULT, message, debug=options.debug)
+    return ExitCode.OK
 
 
 def _resuming(arguments: list[str], *, begun: bool) -> str:
@@ -66,7 +85,7 @@ def _resuming(arguments: list[str], *, begun: bool) -> str:
     return shlex.join(["funnel", *(a for a in arguments if not (begun and a == "--force"))])
 
 
-def _fail(error: BaseException | None, code: int, message: str, *, debug: bool) -> int:
+def _fail(error: BaseException | None, code: ExitCode, message: str, *, debug: bool) -> ExitCode:
     from funnel.console import errors
 
     if debug and error is not None:

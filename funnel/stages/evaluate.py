@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 
 from features.errors import FunnelError
 from funnel.config.config import Config
-from funnel.console import load_tensorflow, text
-from funnel.stages.stage import timed, warn
+from funnel.console import load_tensorflow, progress_bar, text
+from funnel.stages.stage import Outcome, timed, warn
 
 
-def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
+def evaluate(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
     """The latest checkpoint on the eval split → summary.json."""
     load_tensorflow()
     from funnel.stages.training import Run
@@ -22,14 +22,17 @@ def evaluate(config: Config, beam_args: Sequence[str] = ()) -> None:
     with timed(config, "evaluate") as done:
         run = Run(config)
         estimator = run.estimator
-        predictions = estimator.predict(run.eval_input)
-        results = estimator.measure(predictions)
-        if config.evaluation.truth is not None:
-            _add_truth(config, config.evaluation.truth, predictions, results)
-        health = estimator.health(run.eval_input)
+        rows = run.data.rows("eval")
+        with progress_bar("evaluating", "rows") as progress:  # reads the rows twice
+            predictions = estimator.predict(run.eval_input, lambda n: progress(n, 2 * rows))
+            results = estimator.measure(predictions)
+            if config.evaluation.truth is not None:
+                _add_truth(config, config.evaluation.truth, predictions, results)
+            health = estimator.health(run.eval_input, lambda n: progress(rows + n, 2 * rows))
         done(describe(results), evaluation=results, health=health)
     for line in health["warnings"]:
         warn(line)
+    return done
 
 
 def describe(results: dict[str, dict[str, Any]]) -> str:

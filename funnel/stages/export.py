@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from funnel.config.config import Config
-from funnel.console import load_tensorflow
-from funnel.stages.stage import timed, warn
+from funnel.console import load_tensorflow, progress_bar
+from funnel.stages.stage import Outcome, timed, warn
 
 
-def export(config: Config, beam_args: Sequence[str] = ()) -> None:
+def export(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
     """The latest checkpoint → export/<version>, checked with the loaders that serve, in a fresh
     process. Reads the model directory alone.
     """
     load_tensorflow()
     from funnel.stages.training import trained_estimator
+    from model.serving.export import STEPS
 
     with timed(config, "export") as done:
-        result = trained_estimator(config).export_saved_model(config.export_dir)
+        steps = itertools.count(1)
+        with progress_bar("exporting", "steps") as progress:
+            result = trained_estimator(config).export_saved_model(
+                config.export_dir, on_step=lambda: progress(next(steps), STEPS)
+            )
         check = result.check
         made = {"path": str(result.path), "version": result.version, "outputs": result.outputs}
         ran = ", ".join(name for name, loader in check.loaders.items() if loader.not_run is None)
@@ -27,11 +33,14 @@ def export(config: Config, beam_args: Sequence[str] = ()) -> None:
     for name, loader in check.loaders.items():
         if loader.not_run is not None:
             warn(f"the loader {name} was not run: {loader.not_run}")
+    return done
 
 
-def report(config: Config, beam_args: Sequence[str] = ()) -> None:
+def report(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
     """summary.json, statistics and metrics → report.html."""
     from funnel.reports.report import write_report
 
     with timed(config, "report") as done:
-        done(f"→ {write_report(config.run)}")
+        path = write_report(config.run)
+        done(f"→ {path}", report=str(path))
+    return done

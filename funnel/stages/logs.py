@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from features.errors import FunnelError
 from funnel.config.config import Config
 from funnel.console import progress_bar
-from funnel.stages.stage import timed, warn
+from funnel.stages.stage import Outcome, timed, warn
 
 
-def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
+def simulate(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
     """Writes the logs of [simulate]."""
     from pipeline.simulation.simulate import simulate as write_logs
 
@@ -25,17 +25,18 @@ def simulate(config: Config, beam_args: Sequence[str] = ()) -> None:
             f"{counts[stream]['rows']:,} {stream}"
             for stream in ("impressions", "clicks", "conversions")
         )
-        done(f"{rows} → {config.logs}")
+        done(f"{rows} → {config.logs}", simulation=counts)
+    return done
 
 
-def preprocess(config: Config, beam_args: Sequence[str] = ()) -> None:
+def preprocess(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
     """Logs → data/."""
     from pipeline.job import preprocess as run_job
 
     settings = config.preprocess
     with (
         timed(config, "preprocess") as done,
-        progress_bar("preprocessing", "files and shards") as progress,
+        progress_bar("preprocessing", "files") as progress,
     ):
         manifest = run_job(settings, config.data, beam_args, progress)
         rows = manifest["rows"]
@@ -46,3 +47,4 @@ def preprocess(config: Config, beam_args: Sequence[str] = ()) -> None:
         )
     for warning in manifest["warnings"]:
         warn(warning)
+    return done

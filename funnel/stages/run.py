@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from features.errors import FunnelError
 from funnel.config.config import Config
@@ -45,16 +46,20 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
 
 def run_stage(
     config: Config, name: str, beam_args: Sequence[str] = (), *, from_scratch: bool = False
-) -> None:
+) -> dict[str, Any]:
     """Runs one stage and records what it was done with. All workers train; only worker 0 runs the
     other stages.
 
     Args:
         from_scratch: Whether training starts over, where it would resume.
+
+    Returns:
+        The stage's name, its seconds and its sections of summary.json; of a stage that is left to
+        worker 0, its name.
     """
     if name != "train" and worker():
         inform(f"{name:<10}  left to worker 0")
-        return
+        return {"stage": name}
     if name != "simulate":  # which reads a file of [simulate] alone, too
         config.check()
     if name == "preprocess":
@@ -65,11 +70,12 @@ def run_stage(
         def begun() -> None:
             record.note(config.run, name, key(), done=False)
 
-        train(config, beam_args, from_scratch=from_scratch, begun=begun)
+        outcome = train(config, beam_args, from_scratch=from_scratch, begun=begun)
     else:
         record.note(config.run, name, key(), done=False)
-        STAGES[name].run(config, beam_args)
+        outcome = STAGES[name].run(config, beam_args)
     record.note(config.run, name, key(), done=True)
+    return outcome.as_json(name)
 
 
 def stage_key(config: Config, name: str) -> list[str]:

@@ -14,6 +14,7 @@ from funnel.reports import summary
 from funnel.stages.evaluate import evaluate
 from funnel.stages.export import export, report
 from funnel.stages.logs import preprocess, simulate
+from funnel.stages.stage import Outcome
 from funnel.stages.train import train
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Stage:
         resumes_with: What it depends on too, but a change of which lets it resume.
     """
 
-    run: Callable[..., None]
+    run: Callable[..., Outcome]
     inputs: Callable[[Config], Any]
     output: Callable[[Config], Path]
     resumes_with: Callable[[Config], Any] = lambda config: None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from funnel.config.config import Config
 from funnel.console import load_tensorflow, text
 from funnel.stages.interrupted import Interrupted
-from funnel.stages.stage import inform, timed, warn
+from funnel.stages.stage import Outcome, inform, timed, warn
 from model.training.interrupts import Interrupts
 from model.training.workers import worker
 
@@ -20,7 +20,7 @@ def train(
     *,
     from_scratch: bool = False,
     begun: Callable[[], None] = lambda: None,
-) -> None:
+) -> Outcome:
     """Trains from the latest checkpoint if there is one.
 
     Args:
@@ -47,10 +47,14 @@ def train(
             if worker() == 0:
                 config.save(run.ranking.train)
             falling = run.still_falling()
-            done(f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}")
+            done(
+                f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}",
+                training={"step": trained.step, "ended": trained.ended, "losses": losses},
+            )
         if interrupts.requested or trained.ended == "signal":  # here, or at another worker
             raise Interrupted(trained.step)
     if falling:
         inform(falling)
     if trained.ended in ENDED_EARLY:
         warn(f"training ended at step {trained.step:,}, {ENDED_EARLY[trained.ended]}")
+    return done

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from model.training.trainer import Trainer
 from model.training.workers import worker, workers
 
 Say = Callable[[str], None]
+OnRows = Callable[[int], None]  # with the number of rows so far
 # Batches are prefetched in host memory: on a GPU tf.data could not save its position.
 PREFETCHED = 2
 
@@ -244,18 +245,29 @@ class RankingEstimator:
                 calibration.write(path, step, maps)
         return maps
 
-    def _rows(self, input_fn: InputFn) -> tf.data.Dataset:
-        """All rows of an input, read by this process."""
+    def _rows(
+        self, input_fn: InputFn, on_rows: OnRows | None = None
+    ) -> Iterator[dict[str, tf.Tensor]]:
+        """All rows of an input, read by this process, in batches."""
         batches = input_fn(tf.distribute.InputContext())
-        return checked(batches, self.config.spec, self.fitted).prefetch(PREFETCHED)
+        rows = 0
+        for batch in checked(batches, self.config.spec, self.fitted).prefetch(PREFETCHED):
+            yield batch
+            rows += len(batch["ids"])
+            if on_rows:
+                on_rows(rows)
 
-    def predict(self, input_fn: InputFn) -> dict[str, np.ndarray]:
+    def predict(self, input_fn: InputFn, on_rows: OnRows | None = None) -> dict[str, np.ndarray]:
         """Scores of the input's rows by the latest checkpoint.
+
+        Args:
+            input_fn: makes the batches.
+            on_rows: called after each batch with the number of rows scored so far.
 
         Returns:
             {"id", "p_<name>" of each task and joint, "y_<name>" of numbers, each label: [rows]}.
         """
-        return score(self.load(), self._rows(input_fn))
+        return score(self.load(), self._rows(input_fn, on_rows))
 
     def evaluate(self, input_fn: InputFn) -> Metrics:
         """METRICS of the latest checkpoint on the input's rows, by task and joint."""
@@ -269,15 +281,21 @@ class RankingEstimator:
             write_text(self.model_dir / "reliability.json", json.dumps(curves) + "\n")
         return results
 
-    def health(self, input_fn: InputFn) -> dict[str, Any]:
+    def health(self, input_fn: InputFn, on_rows: OnRows | None = None) -> dict[str, Any]:
         """What model.evaluation.health.measure_health finds for the latest checkpoint on the
-        input's rows; writes it to health.json.
+        input's rows; writes it to health.json. `on_rows` is called as in `predict`.
         """
-        found = measure_health(self.load(), self._rows(input_fn))
+        found = measure_health(self.load(), self._rows(input_fn, on_rows))
         write_text(self.model_dir / "health.json", json.dumps(found, indent=1) + "\n")
         return found
 
-    def export_saved_model(self, export_dir: Path | str, *, version: int | None = None) -> Export:
+    def export_saved_model(
+        self,
+        export_dir: Path | str,
+        *,
+        version: int | None = None,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> Export:
         """Writes the latest checkpoint as a SavedModel to export_dir/<version>.
 
         It is checked with the raw rows of the configuration or else of the model directory. See
@@ -291,4 +309,4 @@ class RankingEstimator:
                 f"{own}: is missing, the raw rows that an export is checked with; copy "
                 "sample.parquet of the preprocessed directory there, or train again"
             )
-        return export(self.load(), sample, Path(export_dir), version)
+        return export(self.load(), sample, Path(export_dir), version, on_step)

@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,18 +77,24 @@ class Check:
         )
 
 
-def check_loaders(path: Path, inputs: Inputs, expected: Mapping[str, np.ndarray]) -> Check:
+def check_loaders(
+    path: Path,
+    inputs: Inputs,
+    expected: Mapping[str, np.ndarray],
+    on_answer: Callable[[], None] = lambda: None,
+) -> Check:
     """Compares each loader's scores of every signature with the expected ones.
 
     Args:
         path: the SavedModel.
         inputs: requests by signature.
         expected: the checkpoint's scores, {output: [rows]}.
+        on_answer: called when the process has started, and after each loader.
 
     Raises:
         FunnelError: a loader fails, with its own message, or differs by more than 1e-5.
     """
-    started, *answers = ask_loaders(path, inputs)
+    started, *answers = ask_loaders(path, inputs, on_answer)
     checks = {}
     for name, title in LOADERS.items():
         answer: dict[str, Any] = next(
@@ -152,7 +159,9 @@ def unreadable_variable(path: Path) -> str | None:
     return None
 
 
-def ask_loaders(path: Path, inputs: Inputs) -> list[dict[str, Any]]:
+def ask_loaders(
+    path: Path, inputs: Inputs, on_answer: Callable[[], None] = lambda: None
+) -> list[dict[str, Any]]:
     """The answers of a process of loaders/: its start, then each loader, until one crashes.
 
     The process ends when this one is killed, since it watches a pipe that this one holds. It
@@ -160,18 +169,32 @@ def ask_loaders(path: Path, inputs: Inputs) -> list[dict[str, Any]]:
     """
     request = json.dumps({"path": str(path.resolve()), "inputs": inputs})
     lifeline, held = os.pipe()
-    try:
-        command = [sys.executable, "-I", str(PROCESS), str(lifeline)]
-        done = subprocess.run(
-            command, input=request, capture_output=True, text=True, pass_fds=[lifeline], check=False
-        )
-    finally:
-        os.close(lifeline)
-        os.close(held)
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    if done.returncode:
-        ended = f"its process ended with {done.returncode}"
-        message = [line for line in done.stderr.strip().splitlines() if not NOISE.match(line)]
+    answers: list[dict[str, Any]] = []
+    with tempfile.TemporaryFile("w+") as input_file, tempfile.TemporaryFile("w+") as stderr:
+        input_file.write(request)
+        input_file.seek(0)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", str(PROCESS), str(lifeline)],
+                stdin=input_file,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                pass_fds=[lifeline],
+            )
+            with process:
+                for line in process.stdout or ():
+                    answers.append(json.loads(line))
+                    on_answer()
+            ended_with = process.returncode
+        finally:
+            os.close(lifeline)
+            os.close(held)
+        stderr.seek(0)
+        errors = stderr.read()
+    if ended_with:
+        ended = f"its process ended with {ended_with}"
+        message = [line for line in errors.strip().splitlines() if not NOISE.match(line)]
         error = {"error": "\n".join([ended, *message[-5:]])}
         if not answers:
             raise FunnelError(

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import tensorflow as tf
 from features import arrays
 from features.errors import FunnelError
 from model.ranking import RankingModel
-from model.serving.check import Check, check_loaders
+from model.serving.check import LOADERS, Check, check_loaders
 from model.serving.graph_check import check_graph
 from model.serving.requests import expressible, requests
 from model.serving.saved_model import save
@@ -43,8 +43,15 @@ class Export:
     check: Check
 
 
+STEPS = 5 + len(LOADERS)  # of an export, as on_step counts them
+
+
 def export(
-    model: RankingModel, sample: Path, export_dir: Path, version: int | None = None
+    model: RankingModel,
+    sample: Path,
+    export_dir: Path,
+    version: int | None = None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Export:
     """Writes export_dir/<version>/, once its scores are checked.
 
@@ -53,6 +60,7 @@ def export(
         sample: a Parquet file of raw rows to check the scores with.
         export_dir: receives the version.
         version: default: the unix time.
+        on_step: called STEPS times on the way.
 
     Raises:
         FunnelError: the version exists, its graph reads what no loader fills, or a loader fails or
@@ -67,12 +75,16 @@ def export(
         )
     rows = expressible(model.spec, pq.read_table(sample))
     expected = checkpoint_scores(model, rows)
+    on_step()
     with _unfinished(final) as unfinished:
         save(model, unfinished)
+        on_step()
         check_graph(unfinished)
-        check = check_loaders(unfinished, requests(model.spec, rows), expected)
+        on_step()
+        check = check_loaders(unfinished, requests(model.spec, rows), expected, on_step)
         _write_manifest(unfinished / "assets.extra", check)
         unfinished.rename(final)
+        on_step()
     return Export(final, version, sorted(expected), check)
 
 

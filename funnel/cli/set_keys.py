@@ -1,0 +1,112 @@
+"""What --set can name: the keys of every section, from the classes that validate them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from features.kinds import KINDS
+from features.labels import ColumnLabel, EventLabel, Task, ValueLabel
+from features.settings import Settings
+from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
+from pipeline.config import Output, Sampling, Split, Stream
+from pipeline.simulation.config import SimulateConfig
+
+SECTIONS: dict[str, type[Settings]] = {
+    "simulate": SimulateConfig,
+    "split": Split,
+    "sampling": Sampling,
+    "output": Output,
+    "warm_start": WarmStartConfig,
+    "evaluation": EvaluationConfig,
+    "exporters": Exporters,
+}
+NAMED: dict[str, list[type[Settings]]] = {  # sections of tables that the user names
+    "logs": [Stream],
+    "labels": [EventLabel, ColumnLabel, ValueLabel],
+    "features": list(KINDS.values()),
+    "tasks": [Task],
+}
+TOP = ("run", "data", "dates")
+
+
+def assignments(prefix: str, config: Path | None) -> list[str]:
+    """What can follow `--set`: "key=" for each key, or after the "=" each value of a key that has
+    few.
+
+    Args:
+        prefix: What is typed so far.
+        config: The configuration file, which names the streams, labels, features and tasks. One
+            that cannot be read names none.
+
+    Example:
+        >>> assignments("split.eval.", None)
+        ['split.eval.fraction=', 'split.eval.last=']
+    """
+    known, (key, equals, _) = keys(config), prefix.partition("=")
+    if equals:
+        return [f"{key}={value}" for value in _values(known.get(key))]
+    return sorted(f"{name}=" for name in known if name.startswith(prefix))
+
+
+def keys(config: Path | None) -> dict[str, Any]:
+    """{dotted key: its type} of every section."""
+    found: dict[str, Any] = dict.fromkeys(TOP, str)
+    for section, settings in SECTIONS.items():
+        found |= dict(_fields(settings, section))
+    for section, tables in _tables(config).items():
+        for name, table in tables.items():
+            for settings in _classes(section, table):
+                found |= dict(_fields(settings, f"{section}.{name}"))
+    return found
+
+
+def _tables(config: Path | None) -> dict[str, dict[str, Any]]:
+    try:
+        content = tomllib.loads(config.read_text()) if config else {}
+    except (OSError, ValueError):
+        return {}
+    sections = {section: content.get(section) for section in NAMED}
+    return {name: tables for name, tables in sections.items() if isinstance(tables, dict)}
+
+
+def _classes(section: str, table: Any) -> list[type[Settings]]:
+    """The classes that may validate a table; of a feature the one of its kind."""
+    kind = table.get("kind") if isinstance(table, Mapping) else None
+    return [KINDS[kind]] if section == "features" and kind in KINDS else NAMED[section]
+
+
+def _fields(settings: type[Settings], where: str) -> Iterator[tuple[str, Any]]:
+    for name, field in settings.model_fields.items():
+        key, parts = f"{where}.{name}", list(_parts(field.annotation))
+        nested = [p for p in parts if isinstance(p, type) and issubclass(p, Settings)]
+        for inner in nested:
+            yield from _fields(inner, key)
+        if not nested:
+            yield key, field.annotation
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The types that a union or an annotation consists of; those in lists and mappings are not
+    among them.
+    """
+    if get_origin(annotation) in (list, dict, tuple, Literal):
+        yield annotation
+    elif get_args(annotation):
+        for part in get_args(annotation):
+            yield from _parts(part)
+    else:
+        yield annotation
+
+
+def _values(annotation: Any) -> list[str]:
+    """The values of a Literal or a boolean as TOML or bare text; none for other types."""
+    found: list[str] = []
+    for part in _parts(annotation):
+        if get_origin(part) is Literal:
+            found += [str(value) for value in get_args(part)]
+        elif part is bool:
+            found += ["true", "false"]
+    return found
