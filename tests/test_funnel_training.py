@@ -183,15 +183,15 @@ def test_sigterm_ends_with_a_checkpoint_and_the_command_to_go_on(folder):
         time.sleep(0.02)
     process.terminate()
     out, err = process.communicate()
-    assert process.returncode == 0, err
-    message = out.splitlines()[-1]
+    assert process.returncode == 143, err
+    (message,) = err.splitlines()
     step = int(message.split("training was ended at step ")[1].split()[0])
     assert 0 < step < 3000
     assert tf.train.latest_checkpoint("run/model/checkpoints").endswith(f"-{step}")
     command = shlex.split(message.split("to resume: ")[1])
     assert command == ["funnel", "train", "my.toml", "--set", "train.steps=3000"]
     process = start(*command[1:])
-    out, err = process.communicate()
+    _, err = process.communicate()
     assert process.returncode == 0, err
     assert tf.train.latest_checkpoint("run/model/checkpoints").endswith("-3000")
     assert [line["step"] for line in lines(log)][-1] == 3000
@@ -202,9 +202,9 @@ def test_sigterm_before_the_first_step_changes_nothing(folder, monkeypatch, caps
     before = (folder / "run/.stages.json").read_text()
     with monkeypatch.context() as patched:
         patched.setattr(RankingEstimator, "_begin", signalled(RankingEstimator._begin))
-        assert cli.main(["train", "my.toml", "--force"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == (
-        "training was ended before its first step by a signal; to resume: "
+        assert cli.main(["train", "my.toml", "--force"]) == 143
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: training was ended before its first step by a signal; to resume: "
         "funnel train my.toml --force"
     )
     assert tf.train.latest_checkpoint("run/model/checkpoints").endswith("-8")
@@ -218,14 +218,15 @@ def test_sigterm_during_an_evaluation_or_export(folder, monkeypatch, capsys):
     for name, step in (("evaluate", 6), ("export_saved_model", 8)):
         with monkeypatch.context() as patched:
             patched.setattr(RankingEstimator, name, signalled(getattr(RankingEstimator, name)))
-            assert cli.main(arguments) == 0
+            assert cli.main(arguments) == 143
         assert (
             f"training was ended at step {step} by a signal; to resume: funnel train"
-            in capsys.readouterr().out
+            in capsys.readouterr().err
         )
         assert tf.train.latest_checkpoint("run/model/checkpoints").endswith(f"-{step}")
     assert cli.main(arguments) == 0
-    assert "signal" not in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "signal" not in shown.out + shown.err
     assert json.loads((folder / "run/.stages.json").read_text())["train"]["done"]
 
 

@@ -98,12 +98,12 @@ def workers(*arguments):
             process.kill()
 
 
-def ends(running):
-    """The output of each process; all of them ended well."""
+def ends(running, code=0):
+    """The output of each process; all of them ended with this exit code."""
     message = []
     for process in running:
         message.append(process.communicate(timeout=200)[0])
-        assert process.returncode == 0, message[-1][-2000:]
+        assert process.returncode == code, message[-1][-2000:]
     return message
 
 
@@ -152,10 +152,10 @@ def test_sigterm_to_one_of_them_ends_all_at_one_step(folder, index):
         while not log.exists() and running[0].poll() is None:
             time.sleep(0.05)
         running[index].terminate()
-        last = [output.splitlines()[-1] for output in ends(running)]
+        last = [output.splitlines()[-1] for output in ends(running, 143)]
     step = lines(log)[-1]["step"]
     expected = (
-        f"training was ended at step {step} by a signal; to resume: funnel train two.toml "
+        f"error: training was ended at step {step} by a signal; to resume: funnel train two.toml "
         "--set train.steps=100000"
     )
     assert last == [expected, expected]
@@ -176,5 +176,8 @@ def test_a_run_of_all_stages_is_one_processes(folder, monkeypatch, capsys):
 def test_other_stages_are_left_to_worker_0(folder, monkeypatch, capsys, stage):
     monkeypatch.setenv("TF_CONFIG", tf_config(1))
     assert cli.main([stage, "one.toml"]) == 0
-    assert capsys.readouterr().out == f"· {stage:<10}  left to worker 0\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "· reading one.toml",
+        f"· {stage:<10}  left to worker 0",
+    ]
     assert not (folder / "one/.stages.json").exists()

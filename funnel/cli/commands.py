@@ -27,8 +27,7 @@ def first_line(options: argparse.Namespace) -> str | None:
         return None
     if options.command == "experiment":
         return f"preparing {options.name}"
-    read: Path = options.run if options.command == "inspect" else options.config
-    return f"reading {read}"
+    return f"reading {options.run if options.command == 'inspect' else options.config}"
 
 
 def run(options: argparse.Namespace, beam_args: list[str]) -> Any:

@@ -5,6 +5,7 @@ A setting is one of the things compared, as "mmoe@0.5"; it is measured once for 
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from scipy.stats import t as student
 
 from features import files
 from features.errors import FunnelError, nearest
-from funnel.console import console
+from funnel.console import console, progress_bar
 
 Metrics = dict[str, float]
 Summary = dict[str, dict[str, Metrics]]  # {setting: {metric: {mean, std, median, interval, n}}}
@@ -162,15 +163,17 @@ def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary
                 f"--only {setting}: is not a setting of this experiment: "
                 f"{nearest(setting, results.found)}"
             )
-    for seed in range(1, seeds + 1):
-        for group in experiment.groups:
-            missing = [s for s in group if s in (only or group) and seed not in results.found[s]]
-            for setting, metrics in experiment.measure(missing, seed) if missing else ():
+    todo = _missing(results, experiment.groups, seeds, only)
+    done, total = itertools.count(1), sum(len(settings) for _, settings in todo)
+    with progress_bar("measuring", "settings") as progress:
+        for seed, settings in todo:
+            for setting, metrics in experiment.measure(settings, seed):
                 results.add(setting, seed, metrics)
                 console.print(
                     f"· seed {seed}  {setting}: "
                     + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
                 )
+                progress(next(done), total)
     summary = results.summary()
     content = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
     files.write_text(experiment.out / "summary.json", content)
@@ -179,6 +182,18 @@ def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary
     experiment.show(results)
     console.print(f"[green]✓[/green] {experiment.out}: results.jsonl, summary.json, plot.png")
     return summary
+
+
+def _missing(
+    results: Results, groups: list[list[str]], seeds: int, only: Sequence[str]
+) -> list[tuple[int, list[str]]]:
+    """(seed, settings of one group that have no result of it), without empty lists."""
+    found = [
+        (seed, [s for s in group if s in (only or group) and seed not in results.found[s]])
+        for seed in range(1, seeds + 1)
+        for group in groups
+    ]
+    return [(seed, settings) for seed, settings in found if settings]
 
 
 def figure(columns: int, *, width: float, height: float = 3.6) -> tuple[Figure, np.ndarray]:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from funnel.config.config import Config
+from funnel.stages.interrupted import Interrupted
 from funnel.stages.training import Run
 from model.training.defaults import RULE
 
@@ -21,11 +22,16 @@ SAME_NUMBERS = ["train.precision=float32", "train.xla=false"]
 def train(config: Config, data: Path) -> dict[str, np.ndarray]:
     """The eval split's {"id", "p_<name>" of each task and joint, each label}, [rows] each, after a
     training on `data`.
+
+    Raises:
+        Interrupted: SIGTERM came.
     """
     keras.backend.clear_session()  # frees the graphs of earlier trainings
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config, data, Path(folder))
-        run.estimator.train(run.train_input, max_steps=run.max_steps)
+        trained = run.estimator.train(run.train_input, max_steps=run.max_steps)
+        if trained.ended == "signal":  # what half a training predicts is no result
+            raise Interrupted(trained.step)
         return run.estimator.predict(run.eval_input)
 
 
