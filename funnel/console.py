@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from funnel.layout import blocks
+from funnel.layout import blocks, total
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -65,8 +65,8 @@ class Lines:
 def progress_bar(
     title: str, unit: str, screen: Console | None = None
 ) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar with rate and time left that lasts as long as the block; gives update(done, total),
-    whose total is None as long as it is not known. Without a terminal it prints a line now and
+    """A bar with rate and time left that lasts as long as the block; gives update(done, of),
+    whose `of` is None as long as it is not known. Without a terminal it prints a line now and
     then.
     """
     screen = screen or console
@@ -82,15 +82,15 @@ def progress_bar(
     with Progress(*columns, console=screen, transient=True, disable=not is_live(screen)) as bar:
         task = bar.add_task(title, total=None)
 
-        def update(done: int, total: int | None) -> None:
-            bar.update(task, completed=done, total=total)
+        def update(done: int, of: int | None) -> None:
+            bar.update(task, completed=done, total=of)
             seconds = time.monotonic() - lines.started
-            lines.show(lambda: f"{title}: {progress_line(done, total, unit, seconds)}")
+            lines.show(lambda: f"{title}: {progress_line(done, of, unit, seconds)}")
 
         yield update
 
 
-def progress_line(done: int, total: int | None, unit: str, seconds: float) -> str:
+def progress_line(done: int, of: int | None, unit: str, seconds: float) -> str:
     """What a bar shows, in words.
 
     Example:
@@ -98,9 +98,9 @@ def progress_line(done: int, total: int | None, unit: str, seconds: float) -> st
         '3,000 of 12,000 rows, 100 rows/s, 1:30 left'
     """
     rate = done / seconds
-    of = "" if total is None else f" of {total:,}"
-    left = "" if total is None or not rate else f", {minutes((total - done) / rate)} left"
-    return f"{done:,}{of} {unit}, {_rate(rate)} {unit}/s{left}"
+    shown = f"{done:,}" if of is None else f"{done:,} of {of:,}"
+    left = "" if of is None or not rate else f", {minutes((of - done) / rate)} left"
+    return f"{shown} {unit}, {_rate(rate)} {unit}/s{left}"
 
 
 def minutes(seconds: float) -> str:
@@ -124,7 +124,7 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -
     limit = console.width if console.is_terminal else None
     console.print(Text.from_markup(title, style="bold"), soft_wrap=limit is None)
     for block in blocks(header, cells, limit):
-        shown = Table()
+        shown = Table(width=total([width for _, width in block]))
         for column, width in block:
             justify: JustifyMethod = "right" if column else "left"
             shown.add_column(header[column], justify=justify, overflow="fold", width=width)

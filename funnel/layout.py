@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 Block = list[tuple[int, int]]  # (column, its width in characters)
-BETWEEN = 3  # characters from one column's text to the next: padding and border
+BETWEEN = 3  # characters from one text to the next: padding and border
 ENDS = 1  # the rest of the outer borders
 
 
@@ -34,21 +34,22 @@ def blocks(
     """
     texts = [max(map(_width, column)) for column in zip(*rows, strict=True)] or [0] * len(header)
     whole = [max(width, _width(name)) for width, name in zip(texts, header, strict=True)]
-    if limit is None or _total(whole) <= limit:
+    if limit is None or total(whole) <= limit:
         return [list(enumerate(whole))]
     words = [max(map(cell_len, name.split()), default=0) for name in header]
     least = [max(pair) for pair in zip(texts, words, strict=True)]
     first = min(least[0], limit // 2)
     found: list[Block] = [[(0, first)]]
     for column, width in enumerate(least[1:], 1):
-        width = max(1, min(width, limit - _total([first, 0])))
-        if len(found[-1]) > 1 and _total([*(w for _, w in found[-1]), width]) > limit:
+        width = max(1, min(width, limit - total([first, 0])))
+        if len(found[-1]) > 1 and total([*(w for _, w in found[-1]), width]) > limit:
             found.append([(0, first)])
         found[-1].append((column, width))
     return found
 
 
-def _total(widths: Sequence[int]) -> int:
+def total(widths: Sequence[int]) -> int:
+    """The width of a table whose columns have these widths."""
     return sum(widths) + BETWEEN * len(widths) + ENDS
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,7 @@ def preprocess(
     plan = make_plan(config)
     with staging(out) as beside:
         with ProgressMonitor(beside, len(plan.sources) + plan.shards, on_progress):
-            _run(plan, beside, beam_args)
+            _in_a_thread(lambda: _run(plan, beside, beam_args))
         return finish(plan, _load(beside, COUNTS), _load(beside, RESULTS), beside)
 
 
@@ -140,6 +142,30 @@ def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
         raised = out / ERROR
         if raised.exists():
             raise FunnelError(json.loads(raised.read_text())) from error
+        raise
+
+
+def _in_a_thread(work: Callable[[], None]) -> None:
+    """Does the work in a thread of its own and waits for it.
+
+    Beam calls our code in the thread that starts a pipeline: an exception that a signal raises there
+    is taken for an error of ours, or never ends a job of several processes. Raised here it ends the
+    waiting at once, and the thread with the process.
+    """
+    done: Future[None] = Future()
+
+    def call() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        done.result()
+    except BaseException as error:
+        if not isinstance(error, Exception):  # the job works on, but its files are removed
+            logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         raise
 
 

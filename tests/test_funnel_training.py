@@ -182,7 +182,7 @@ def test_sigterm_ends_with_a_checkpoint_and_the_command_to_go_on(folder):
     while process.poll() is None and not log.exists():
         time.sleep(0.02)
     process.terminate()
-    out, err = process.communicate()
+    _, err = process.communicate()
     assert process.returncode == 143, err
     (message,) = err.splitlines()
     step = int(message.split("training was ended at step ")[1].split()[0])

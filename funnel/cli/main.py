@@ -32,7 +32,9 @@ def program() -> NoReturn:
     if parser().parse(split(sys.argv[1:])[0]).command in WITH_LARGE_TABLES:
         huge_pages.reexec_with_huge_pages()
     code = main()
-    if "tensorflow_io" in sys.modules:  # its S3 client aborts the process when Python unloads it
+    ended = code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED)  # threads may still be at work
+    # tensorflow-io's S3 client aborts the process when Python unloads it.
+    if ended or "tensorflow_io" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

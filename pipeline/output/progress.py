@@ -42,7 +42,8 @@ class ProgressMonitor:
     ) -> None:
         self.done.set()
         self.thread.join()
-        shutil.rmtree(self.markers)
+        # A job that a signal ended may still write some.
+        shutil.rmtree(self.markers, ignore_errors=True)
 
     def _count(self) -> None:
         while not self.done.wait(0.5):
