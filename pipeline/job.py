@@ -148,9 +148,9 @@ def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
 def _in_a_thread(work: Callable[[], None]) -> None:
     """Does the work in a thread of its own and waits for it.
 
-    Beam calls our code in the thread that starts a pipeline: an exception that a signal raises there
-    is taken for an error of ours, or never ends a job of several processes. Raised here it ends the
-    waiting at once, and the thread with the process.
+    Beam calls our code in the thread that starts a pipeline: it takes an exception that a signal
+    raises there for an error of ours, and a job of several processes never ends. Raised here it
+    ends the waiting at once, and the thread with the process.
     """
     done: Future[None] = Future()
 

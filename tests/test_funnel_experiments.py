@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from funnel import experiments
+from funnel.cli import arguments
 from funnel.cli import main as cli
 from funnel.experiments import EXPERIMENTS, census, mmoe_synthetic
 from funnel.experiments.base import Experiment, Results, figure, run, statistics
@@ -54,6 +55,10 @@ class Sum(Experiment):
         drawn, (axis,) = figure(1, width=2)
         axis.plot(results.values("10", "value"))
         return drawn
+
+
+def test_the_command_line_knows_every_experiment():
+    assert tuple(EXPERIMENTS) == arguments.EXPERIMENTS
 
 
 def measured(out):

@@ -46,7 +46,7 @@ class Values(BaseCompleter):
 
 def complete() -> None:
     """Answers the shell, which names the command line in COMP_LINE, and ends the process."""
-    CompletionFinder()(parser(), always_complete_options="long", default_completer=Values())
+    CompletionFinder()(parser(), always_complete_options=False, default_completer=Values())
 
 
 def code(shell: str) -> str:

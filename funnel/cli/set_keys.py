@@ -42,8 +42,8 @@ def assignments(prefix: str, config: Path | None) -> list[str]:
             that cannot be read names none.
 
     Example:
-        >>> assignments("split.eval.", None)
-        ['split.eval.fraction=', 'split.eval.last=']
+        >>> assignments("split.eval.f", None)
+        ['split.eval.files=', 'split.eval.fraction=']
     """
     known, (key, equals, _) = keys(config), prefix.partition("=")
     if equals:
@@ -79,13 +79,12 @@ def _classes(section: str, table: Any) -> list[type[Settings]]:
 
 
 def _fields(settings: type[Settings], where: str) -> Iterator[tuple[str, Any]]:
+    """A table without keys is one of its own, as in exporters.final={}."""
     for name, field in settings.model_fields.items():
         key, parts = f"{where}.{name}", list(_parts(field.annotation))
         nested = [p for p in parts if isinstance(p, type) and issubclass(p, Settings)]
-        for inner in nested:
-            yield from _fields(inner, key)
-        if not nested:
-            yield key, field.annotation
+        inner = [pair for part in nested for pair in _fields(part, key)]
+        yield from inner or [(key, field.annotation)]
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
