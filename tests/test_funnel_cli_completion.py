@@ -66,6 +66,7 @@ def on_tab(line):
         ("funnel train my", ["my.toml"]),
         ("funnel train my.toml --set output.sh", ["output.shard_input=", "output.shards="]),
         ("funnel train my.toml --set features.price.tr", ["features.price.transform="]),
+        ("funnel run my.toml --set model.sharing=m", ["ml_mmoe", "mmoe", "moe", "mose"]),
         ("funnel experiment m", ["mmoe-synthetic"]),
         ("funnel completion ", ["bash", "fish", "zsh"]),
     ],

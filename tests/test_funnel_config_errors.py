@@ -73,7 +73,7 @@ def run(folder, given):
         check=True,
     )
     assert list(folder.iterdir()) == []
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")

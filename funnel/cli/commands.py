@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from funnel.config.config import Config
 
 Handler = Callable[[argparse.Namespace, list[str]], Any]  # → the result, as --json prints it
-ALONE = ("simulate", "report")  # read no other stage's sections
 
 
 def first_line(options: argparse.Namespace) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -11,10 +11,18 @@ from features.kinds import KINDS
 from features.labels import ColumnLabel, EventLabel, Task, ValueLabel
 from features.settings import Settings
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
+from model.config import ModelConfig
+from model.settings.dense import OPTIMIZERS
+from model.settings.funnels import FUNNEL_PARAMS
+from model.settings.rules import RULE_PARAMS
+from model.settings.sharing import SHARING_PARAMS
+from model.settings.weighting import WEIGHTING_PARAMS
+from model.training.config import RunConfig, TrainConfig
 from pipeline.config import Output, Sampling, Split, Stream
 from pipeline.simulation.config import SimulateConfig
 
 SECTIONS: dict[str, type[Settings]] = {
+    "model": ModelConfig,
     "simulate": SimulateConfig,
     "split": Split,
     "sampling": Sampling,
@@ -22,6 +30,13 @@ SECTIONS: dict[str, type[Settings]] = {
     "warm_start": WarmStartConfig,
     "evaluation": EvaluationConfig,
     "exporters": Exporters,
+}
+ENTRIES: dict[str, Iterable[str]] = {  # keys that name one of several classes
+    "model.sharing": SHARING_PARAMS,
+    "model.funnel": FUNNEL_PARAMS,
+    "model.weighting": WEIGHTING_PARAMS,
+    "train.optimizer": OPTIMIZERS,
+    "train.embedding_optimizer": RULE_PARAMS,
 }
 NAMED: dict[str, list[type[Settings]]] = {  # sections of tables that the user names
     "logs": [Stream],
@@ -54,8 +69,9 @@ def assignments(prefix: str, config: Path | None) -> list[str]:
 def keys(config: Path | None) -> dict[str, Any]:
     """{dotted key: its type} of every section."""
     found: dict[str, Any] = dict.fromkeys(TOP, str)
-    for section, settings in SECTIONS.items():
+    for section, settings in [*SECTIONS.items(), ("train", TrainConfig), ("train", RunConfig)]:
         found |= dict(_fields(settings, section))
+    found |= {key: Literal[*names] for key, names in ENTRIES.items()}
     for section, tables in _tables(config).items():
         for name, table in tables.items():
             for settings in _classes(section, table):
@@ -82,6 +98,8 @@ def _fields(settings: type[Settings], where: str) -> Iterator[tuple[str, Any]]:
     """A table without keys is one of its own, as in exporters.final={}."""
     for name, field in settings.model_fields.items():
         key, parts = f"{where}.{name}", list(_parts(field.annotation))
+        if key in ENTRIES:
+            continue
         nested = [p for p in parts if isinstance(p, type) and issubclass(p, Settings)]
         inner = [pair for part in nested for pair in _fields(part, key)]
         yield from inner or [(key, field.annotation)]
