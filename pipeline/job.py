@@ -156,7 +156,8 @@ def _in_a_thread(work: Callable[[], None]) -> None:
 
     def call() -> None:
         try:
-            done.set_result(work())
+            work()
+            done.set_result(None)
         except BaseException as error:
             done.set_exception(error)
 

@@ -21,15 +21,16 @@ from model.training.config import RunConfig, TrainConfig
 from pipeline.config import Output, Sampling, Split, Stream
 from pipeline.simulation.config import SimulateConfig
 
-SECTIONS: dict[str, type[Settings]] = {
-    "model": ModelConfig,
-    "simulate": SimulateConfig,
-    "split": Split,
-    "sampling": Sampling,
-    "output": Output,
-    "warm_start": WarmStartConfig,
-    "evaluation": EvaluationConfig,
-    "exporters": Exporters,
+SECTIONS: dict[str, list[type[Settings]]] = {
+    "model": [ModelConfig],
+    "train": [TrainConfig, RunConfig],
+    "simulate": [SimulateConfig],
+    "split": [Split],
+    "sampling": [Sampling],
+    "output": [Output],
+    "warm_start": [WarmStartConfig],
+    "evaluation": [EvaluationConfig],
+    "exporters": [Exporters],
 }
 ENTRIES: dict[str, Iterable[str]] = {  # keys that name one of several classes
     "model.sharing": SHARING_PARAMS,
@@ -69,8 +70,9 @@ def assignments(prefix: str, config: Path | None) -> list[str]:
 def keys(config: Path | None) -> dict[str, Any]:
     """{dotted key: its type} of every section."""
     found: dict[str, Any] = dict.fromkeys(TOP, str)
-    for section, settings in [*SECTIONS.items(), ("train", TrainConfig), ("train", RunConfig)]:
-        found |= dict(_fields(settings, section))
+    for section, classes in SECTIONS.items():
+        for settings in classes:
+            found |= dict(_fields(settings, section))
     found |= {key: Literal[*names] for key, names in ENTRIES.items()}
     for section, tables in _tables(config).items():
         for name, table in tables.items():

@@ -19,7 +19,7 @@ def simulate(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
             "the configuration has no [simulate] section, which says what to simulate: add one, "
             "as in funnel/examples/demo.toml"
         )
-    with timed(config, "simulate") as done, progress_bar("simulating", "impressions") as progress:
+    with timed(config, "simulate") as done, progress_bar("simulating", "rows") as progress:
         counts = write_logs(config.simulate, config.logs, on_progress=progress, overwrite=True)
         rows = ", ".join(
             f"{counts[stream]['rows']:,} {stream}"
