@@ -17,7 +17,7 @@ def test_a_loader_that_was_not_run_is_warned_of(tmp_path, monkeypatch, capsys):
         "session": LoaderCheck(2e-8, 1.0),
     }
     made = Export(tmp_path / "export/7", 7, ["p_ctr"], Check("2.21.0", 40, 3.5, loaders))
-    estimator = SimpleNamespace(export_saved_model=lambda directory: made)
+    estimator = SimpleNamespace(export_saved_model=lambda directory, on_step: made)
     monkeypatch.setattr(funnel.stages.training, "trained_estimator", lambda config: estimator)
     (tmp_path / "demo.toml").write_text(
         (Path(__file__).parents[1] / "funnel/examples/demo.toml").read_text()

@@ -62,7 +62,7 @@ def test_the_command_answers_as_before(tmp_path):
             text=True,
             check=False,
         )
-        assert (done.returncode, done.stdout) == (2, "")
+        assert (done.returncode, done.stdout) == (2, "· reading a b.toml\n")
         assert "a b.toml" in done.stderr
 
 
