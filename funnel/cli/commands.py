@@ -18,13 +18,13 @@ from funnel.cli.arguments import overrides
 
 def run(options: argparse.Namespace, beam_args: list[str]) -> None:
     """funnel run: all stages."""
-    from funnel.cli import inspect
     from funnel.config import config
+    from funnel.reports.run_tables import show_outcome
     from funnel.stages.run import run_all
 
     loaded = config.load(options.config, overrides(options))
     run_all(loaded, beam_args, force=options.force)
-    inspect.show_outcome(loaded.run, options.config)
+    show_outcome(loaded.run, options.config)
 
 
 def stage(options: argparse.Namespace, beam_args: list[str]) -> None:
@@ -47,13 +47,15 @@ def predict(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def inspect(options: argparse.Namespace, _: list[str]) -> None:
-    """funnel inspect: what a run's directory holds."""
-    from funnel.cli import inspect as shown
+    """funnel inspect: what a directory, a TFRecord or logs hold."""
+    from funnel.cli import inspect as command
 
-    if options.rows:
-        shown.show_examples(options.run, options.rows)
+    if options.check and options.rows:
+        raise FunnelError("--check compares whole files: give it without --rows")
+    if options.check:
+        command.check_files(options.path, as_json=options.json)
     else:
-        shown.show(options.run)
+        command.inspect(options.path, rows=options.rows, as_json=options.json)
 
 
 def experiment(options: argparse.Namespace, _: list[str]) -> None:

@@ -1,0 +1,258 @@
+"""Documents as tables in 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.markup import escape
+
+from funnel.console import console
+from funnel.inspection.kinds import TITLES
+from funnel.inspection.tables import facts, grid, rows_table
+from funnel.reports import run_tables, statistics_tables
+
+Document = dict[str, Any]
+EXAMPLES = "Training examples: ids and raw numbers by feature (– is unknown or missing)"
+LISTED = 60  # features, lines of a schema, files of a check
+
+
+def show(document: Document) -> None:
+    """Prints a document of `funnel.inspection.inspect`."""
+    console.print(f"[bold]{escape(document['path'])}[/bold]: {TITLES[document['kind']]}")
+    if document["kind"] in ("run", "data") and "first_rows" in document:
+        rows_table(EXAMPLES, document["columns"], document["first_rows"])
+    else:
+        SHOW[document["kind"]](document)
+
+
+def show_run(run: Document) -> None:
+    """Facts about every stage, then the tables of the data and of the evaluation."""
+    configuration = run["configuration"] or {}
+    facts(
+        [
+            ("configuration", _written(configuration)),
+            ("sha256", configuration.get("sha256")),
+            ("funnel", run["funnel"]),
+            ("stages", _stages(run["stages"])),
+            *(_data_facts(run["data"]) if run["data"] else []),
+            *(_model_facts(run["model"]) if run["model"] else []),
+            *(("export", _version_line(version)) for version in run["exports"]),
+        ]
+    )
+    if run["exports"]:
+        _signatures(run["exports"][-1])
+    if run["data"]:
+        _data_tables(run["data"])
+    for warning in run["warnings"]:
+        _warn(warning)
+    run_tables.show_evaluation(run["evaluation"])
+
+
+def show_data(data: Document) -> None:
+    """Facts, then how every row is accounted for, features, the schema and statistics."""
+    facts(_data_facts(data))
+    _data_tables(data)
+
+
+def show_model(model: Document) -> None:
+    """What was trained, and the checkpoints."""
+    facts(_model_facts(model))
+    rows = [[one["step"], one["written"], one["bytes"]] for one in model["checkpoints"]]
+    grid("Checkpoints", ["step", "written (UTC)", "bytes"], rows)
+
+
+def show_checkpoints(document: Document) -> None:
+    rows = [[one["step"], one["written"], one["bytes"]] for one in document["checkpoints"]]
+    grid("Checkpoints", ["step", "written (UTC)", "bytes"], rows)
+
+
+def show_export(export: Document) -> None:
+    """Each version, and the signatures of the latest."""
+    best = export["best"]
+    chosen = best and f"{best['metric']} = {best['value']:.4f} at step {best['step']}"
+    facts([("best", chosen), *(("version", _version_line(one)) for one in export["exports"])])
+    if export["exports"]:
+        _signatures(export["exports"][-1])
+
+
+def show_version(version: Document) -> None:
+    facts([("version", _version_line(version))])
+    _signatures(version)
+
+
+def show_simulation(simulation: Document) -> None:
+    """What was simulated, and the first rows of each stream."""
+    facts([("written", simulation["written"])])
+    counts = simulation["counts"]
+    kinds = list(dict.fromkeys(kind for one in counts.values() for kind in one))
+    rows = [[name, *(one.get(kind) for kind in kinds)] for name, one in counts.items()]
+    grid("Rows", ["stream", *(kind.replace("_", " ") for kind in kinds)], rows)
+    show_logs(simulation)
+
+
+def show_logs(logs: Document) -> None:
+    """The files of each stream, and its first rows."""
+    for stream in logs["streams"]:
+        counted = "" if stream["rows"] is None else f", {stream['rows']:,} rows"
+        zipped = "" if stream["compression"] == "none" else f", {stream['compression']}"
+        files = f"{stream['files']:,} file" + ("s" if stream["files"] > 1 else "")
+        size = f"{stream['format']}{zipped}, {files}, {stream['bytes']:,} bytes{counted}"
+        console.print(f"\n[bold]{escape(stream['name'])}[/bold]: {size}")
+        for note in stream["notes"]:
+            console.print(f"[yellow]note:[/yellow] {escape(note)}")
+        rows_table(stream["first_file"], stream["columns"], stream["first_rows"])
+
+
+def show_records(document: Document) -> None:
+    """The first rows of a TFRecord."""
+    facts(
+        [
+            ("file", document["file"]),
+            ("bytes", f"{document['bytes']:,}"),
+            ("rows", None if document["rows"] is None else f"{document['rows']:,}"),
+            ("spec", document["spec"] or "none near the file: these are the keys of the tf.Examples"),
+        ]
+    )
+    rows_table("First rows", document["columns"], document["first_rows"])
+
+
+def show_experiment(experiment: Document) -> None:
+    """The seeds of each setting, and the means of its metrics."""
+    facts([("written", experiment["written"])])
+    summary = experiment["summary"]
+    rows = [
+        [setting, len(seeds), _metrics(summary.get(setting, {}))]
+        for setting, seeds in experiment["seeds"].items()
+    ]
+    grid("Settings", ["setting", "seeds", "means"], rows)
+
+
+def show_check(document: Document) -> None:
+    """The checked files; of very many those that are not ok, and the number of the rest."""
+    files = document["files"]
+    listed = files if len(files) <= LISTED else [f for f in files if f["status"] != "ok"]
+    rows = [[f["file"], f["bytes"], f["status"], f["detail"]] for f in listed]
+    grid("Checksums", ["file", "bytes", "status", "compared"], rows)
+    ok = sum(f["status"] == "ok" for f in files)
+    console.print(f"{ok:,} of {len(files):,} files are as they were written")
+    if any(f["status"] == "unrecorded" for f in files):
+        console.print("unrecorded: the version of funnel that wrote the file recorded no checksum")
+
+
+def _metrics(by_name: dict[str, dict[str, float]]) -> str:
+    return ", ".join(f"{name} {values['mean']:.4g}" for name, values in by_name.items())
+
+
+def _data_facts(data: Document) -> list[tuple[str, Any]]:
+    splits = "; ".join(
+        f"{split} {one['rows']:,} rows, {one['shards']:,} shards, {one['bytes']:,} bytes"
+        for split, one in data["splits"].items()
+    )
+    layout = f"layout {data['layout']}, compression {data['compression']}"
+    return [
+        ("data", f"written {data['written']}, {layout}, fingerprint {data['fingerprint']}"),
+        ("splits", splits),
+    ]
+
+
+def _model_facts(model: Document) -> list[tuple[str, Any]]:
+    parts = ", ".join(f"{part} {name}" for part, name in model["architecture"].items() if name)
+    training = ", ".join(f"{key} {value}" for key, value in model["training"].items() if value)
+    steps = [f"{one['step']:,}" for one in model["checkpoints"]]
+    latest = model["checkpoints"][-1]["written"] if steps else None
+    return [
+        ("model", parts),
+        ("training", training),
+        ("checkpoints", f"at step {', '.join(steps)}; the last written {latest}" if steps else "none"),
+    ]
+
+
+def _version_line(version: Document) -> str:
+    line = f"{version['path']}, written {version['written']}, {version['bytes']:,} bytes"
+    if version["compared_rows"]:
+        line += f"; {version['compared_rows']} rows equal to the checkpoint within "
+        line += f"{version['max_abs_difference']:.0e}"
+    return line
+
+
+def _signatures(version: Document) -> None:
+    rows = [
+        [name if number + place == 0 else "", side, tensor, type_]
+        for name, signature in version["signatures"].items()
+        for number, (side, tensors) in enumerate(signature.items())
+        for place, (tensor, type_) in enumerate(tensors.items())
+    ]
+    grid(f"Signatures of {version['path']}", ["signature", "", "tensor", "type"], rows)
+
+
+def _data_tables(data: Document) -> None:
+    features = [
+        [f["feature"], f["kind"], ", ".join(f["reads"]), f["rows"], f["dim"], ", ".join(f["slots"])]
+        for f in data["features"][:LISTED]
+    ]
+    header = ["feature", "kind", "reads", "table rows", "dim", "slots"]
+    grid("Features", header, features + _more(data["features"], len(header)))
+    lines = _schema_lines(data["schema"])
+    grid(
+        f"The tf.Example (layout {data['layout']})",
+        ["key", "type", "length", "meaning"],
+        lines[:LISTED] + _more(lines, 4),
+    )
+    tasks = [
+        [name, task["label"], task.get("given"), task.get("joint")]
+        for name, task in data["tasks"].items()
+    ]
+    grid("Tasks", ["task", "predicts", "given", "joint"], tasks)
+    run_tables.show_rows(data)
+    if data["statistics"]:
+        statistics_tables.show(data["statistics"])
+    for warning in data["warnings"]:
+        _warn(warning)
+
+
+def _schema_lines(schema: list[Document]) -> list[list[Any]]:
+    lines: list[list[Any]] = []
+    for entry in schema:
+        parts = entry.get("parts", [])
+        meaning = entry["meaning"] or f"{len(parts)} feature" + ("s" if len(parts) > 1 else "")
+        lines.append([entry["key"], entry["type"], entry["length"], meaning])
+        lines += [[part["at"], "", "", f"{part['feature']}: {part['meaning']}"] for part in parts]
+    return lines
+
+
+def _more(values: list[Any], width: int) -> list[list[Any]]:
+    """A line for what is not listed."""
+    left = len(values) - LISTED
+    return [[f"… {left:,} more (--json)", *[None] * (width - 1)]] if left > 0 else []
+
+
+def _stages(stages: Document) -> str:
+    def line(name: str, stage: Document) -> str:
+        seconds = "" if stage["seconds"] is None else f" {stage['seconds']:.1f} s"
+        return f"{name}{seconds}" + ("" if stage["done"] else " (not finished)")
+
+    return ", ".join(line(name, stage) for name, stage in stages.items())
+
+
+def _written(file: Document) -> str | None:
+    return f"{file['path']}, written {file['written']}" if file else None
+
+
+def _warn(warning: str) -> None:
+    console.print("[yellow]warning:[/yellow]", escape(warning))
+
+
+SHOW: dict[str, Callable[[Document], None]] = {
+    "run": show_run,
+    "data": show_data,
+    "model": show_model,
+    "checkpoints": show_checkpoints,
+    "export": show_export,
+    "version": show_version,
+    "simulation": show_simulation,
+    "experiment": show_experiment,
+    "tfrecord": show_records,
+    "tfrecords": show_records,
+    "log": show_logs,
+}
