@@ -6,7 +6,7 @@ import json
 from contextlib import nullcontext
 from typing import Any
 
-from funnel.console import console, progress_bar
+from funnel.console import progress_bar
 from funnel.inspection.inspect import check, describe
 from funnel.inspection.show import show, show_check
 
@@ -49,8 +49,7 @@ def check_files(path: str, *, as_json: bool = False) -> None:
 
 def print_json(document: dict[str, Any]) -> None:
     """Prints one JSON document. What JSON cannot hold, as times and bytes of logs, is a text."""
-    text = json.dumps(document, indent=1, ensure_ascii=False, default=str)
-    console.out(text, highlight=False)
+    print(json.dumps(document, indent=1, ensure_ascii=False, default=str))
 
 
 def _ignore(done: int, total: int) -> None:

@@ -54,8 +54,8 @@ def raise_if_damaged(results: list[Result]) -> None:
         first = bad[0]
         detail = f" ({first['detail']})" if first["detail"] else ""
         raise FunnelError(
-            f"{first['file']}: is {first['status']}{detail}; {len(bad)} of {len(results)} files are "
-            "not as they were written: copy them again, or run the stage that writes them again"
+            f"{first['file']}: is {first['status']}{detail}; {len(bad)} of {len(results)} files "
+            "are not as they were written; copy them again, or run the stage that writes them again"
         )
 
 
@@ -139,7 +139,8 @@ def _check_records(path: Path) -> Result:
     try:
         rows = sum(map(len, record_batches(path)))
     except FunnelError as error:
-        return _result(path, size, "damaged", str(error).removeprefix(f"{path}: ").split(";")[0])
+        detail = str(error).removeprefix(f"{path}: ").removeprefix("is ").split("; ")[0]
+        return _result(path, size, "damaged", detail)
     return _result(path, size, "ok", f"crc32c of {rows:,} records")
 
 
@@ -147,6 +148,7 @@ def _check_tensors(index: Path) -> Result:
     """Reads every tensor of a checkpoint, or of an iterator's state, one after the other:
     TensorFlow then compares its crc32c.
     """
+    prefix = index.with_suffix("")  # by which TensorFlow names a checkpoint
     if not index.exists():
         return _result(index, None, "missing")
     from funnel.console import load_tensorflow
@@ -154,14 +156,13 @@ def _check_tensors(index: Path) -> Result:
     load_tensorflow()
     from model.estimator.checkpoint_files import READ_ERRORS, brief, read_tensors
 
-    prefix = index.with_suffix("")
     files = [path for path in index.parent.glob(f"{prefix.name}.*") if path.stem == prefix.name]
     size = sum(path.stat().st_size for path in files)
     try:
         count = read_tensors(str(prefix))
     except READ_ERRORS as error:
-        return _result(index, size, "damaged", brief(error))
-    return _result(index, size, "ok", f"crc32c of {count:,} tensors")
+        return _result(prefix, size, "damaged", brief(error))
+    return _result(prefix, size, "ok", f"crc32c of {count:,} tensors")
 
 
 def _result(path: Path, size: int | None, status: str, detail: str = "") -> Result:

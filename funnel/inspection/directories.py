@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tomllib
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -195,11 +196,26 @@ def _versions(export: Path) -> list[Path]:
 
 
 def _configuration(path: Path) -> Document | None:
-    """Where the resolved configuration is, and its identity: 16 digits of its sha256."""
+    """The resolved configuration's place and identity, 16 digits of its sha256; the logs that it
+    names, and the preprocessed directory, if that is not the run's own.
+    """
     if not path.exists():
         return None
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return {"path": str(path), "sha256": digest, "written": _time(path)}
+    content = path.read_bytes()
+    try:
+        settings = tomllib.loads(content.decode())
+    except ValueError as error:
+        raise FunnelError(
+            f"{path}: is not TOML ({error}); the next `funnel run` of the configuration writes it "
+            "again"
+        ) from None
+    return {
+        "path": str(path),
+        "sha256": hashlib.sha256(content).hexdigest()[:16],
+        "written": _time(path),
+        "logs": {name: stream["files"] for name, stream in settings.get("logs", {}).items()},
+        "data": settings.get("data"),
+    }
 
 
 def _time(path: Path) -> str | None:

@@ -45,7 +45,10 @@ def describe_logs(path: str, count: int) -> dict[str, Any]:
     Raises:
         FunnelError: No log is there, or the first one of a stream cannot be read.
     """
-    return {"streams": [_stream(found, count) for found in find_logs(path)]}
+    streams = [_stream(found, count) for found in find_logs(path)]
+    if not any(stream["columns"] for stream in streams):
+        raise FunnelError(f"{path}: is empty, so it has no columns; give another file")
+    return {"streams": streams}
 
 
 def find_logs(path: str) -> list[LogFiles]:
@@ -56,13 +59,18 @@ def find_logs(path: str) -> list[LogFiles]:
     for source in _sources(path):
         *folders, name = source.name.split("/")
         undated = (folder for folder in folders if not re.search(r"\d", folder))
-        groups.setdefault((next(undated, _stem(name)), source.format), []).append(source)
+        groups.setdefault((next(undated, _stem(name, Path(path).name)), source.format), []).append(
+            source
+        )
     return [LogFiles(name, format_, found) for (name, format_), found in groups.items()]
 
 
-def _stem(name: str) -> str:
-    """A file's name before its first number or ending: 'clicks-00001-of-2.csv' → 'clicks'."""
-    return re.split(r"[-_.]?\d|\.", name, maxsplit=1)[0] or name
+def _stem(name: str, otherwise: str) -> str:
+    """A file's name before its first number or ending: 'clicks-00001-of-2.csv' → 'clicks'. A name
+    that says nothing, as 'part-00001.csv', gives `otherwise`.
+    """
+    stem = re.split(r"[-_.]?\d|\.", name, maxsplit=1)[0]
+    return otherwise if stem in ("", "part") else stem
 
 
 def _sources(path: str) -> list[Source]:
@@ -93,7 +101,9 @@ def _sources(path: str) -> list[Source]:
 def _stream(logs: LogFiles, count: int) -> dict[str, Any]:
     """A file of no bytes has no columns to show, so the first one that has some is read."""
     first = next((source for source in logs.sources if source.size), logs.sources[0])
-    head = _head(first, count)
+    head = _head(first, count) if first.size else Head({}, [])
+    if not head.columns:
+        head.notes.append(f"{first.path} is empty")
     return {
         "name": logs.name,
         "format": logs.format,
@@ -114,24 +124,19 @@ def _count(logs: LogFiles) -> int | None:
     if logs.format != "parquet" or len(paths) > COUNTED or any("://" in path for path in paths):
         return None
     try:
-        return sum(pq.read_metadata(path).num_rows for path in paths)
+        return sum(int(pq.read_metadata(path).num_rows) for path in paths)
     except UNREADABLE:
         return None  # another file than the first is damaged
 
 
 def _head(source: Source, count: int) -> Head:
-    """Raises FunnelError where the file has no rows."""
-    stream = Stream(files=source.path)
+    stream = Stream.parse({"files": source.path}, source.path)
     with _opened(source) as file:
         if source.format == "csv":
-            head = csv_head(file, stream, count)
-        elif source.format == "jsonl":
-            head = jsonl_head(file, source.path, count)
-        else:
-            head = _typed_head(file, source, stream, count)
-    if not head.columns:
-        raise FunnelError(f"{source.path}: is empty, so it has no columns; give another file")
-    return head
+            return csv_head(file, stream, count)
+        if source.format == "jsonl":
+            return jsonl_head(file, source.path, count)
+        return _typed_head(file, source, stream, count)
 
 
 def _typed_head(file: pa.NativeFile, source: Source, stream: Stream, count: int) -> Head:

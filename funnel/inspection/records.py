@@ -39,7 +39,9 @@ def describe_records(path: Path, count: int) -> dict[str, Any]:
     return (
         head
         | {"rows": _rows_listed(data, file, manifest), "spec": str(data / "spec.json")}
-        | named(spec, next((by_name(spec, rows) for rows in read_rows(file, spec, manifest, count)), []))
+        | named(
+            spec, next((by_name(spec, rows) for rows in read_rows(file, spec, manifest, count)), [])
+        )
     )
 
 
@@ -66,15 +68,13 @@ def _raw(file: Path, count: int) -> dict[str, Any]:
     if not records:
         return {"columns": [], "first_rows": []}
     batch = decode(records, file)
-    columns = [
-        {"name": field.name, "type": _raw_type(field.type)} for field in batch.schema
-    ]
+    columns = [{"name": field.name, "type": _raw_type(field.type)} for field in batch.schema]
     rows = [{name: _texts(values) for name, values in row.items()} for row in batch.to_pylist()]
     return {"columns": columns, "first_rows": rows}
 
 
 def _raw_type(type_: pa.DataType) -> str:
-    """"empty" where no example has a value."""
+    """ "empty" where no example has a value."""
     return RAW_TYPES.get(type_.value_type, str(type_.value_type)) if _is_list(type_) else "empty"
 
 

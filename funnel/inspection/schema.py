@@ -130,8 +130,7 @@ def _in_the_model(spec: Spec, name: str) -> str:
 def _table_rows(spec: Spec, name: str, fitted: Fitted | None) -> int | None:
     if name not in spec.embedded:
         return None
-    known = fitted is not None or spec.embedded[spec.owner(name)].rows is not None
-    return (fitted or Fitted()).table_rows(spec, name) if known else None
+    return spec.embedded[spec.owner(name)].rows if fitted is None else fitted.table_rows(spec, name)
 
 
 def _places(spec: Spec, name: str) -> list[tuple[str, Slots]]:

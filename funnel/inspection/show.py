@@ -8,13 +8,14 @@ from typing import Any
 from rich.markup import escape
 
 from funnel.console import console
+from funnel.inspection.data_tables import data_facts, data_tables, several, warn
 from funnel.inspection.kinds import TITLES
 from funnel.inspection.tables import facts, grid, rows_table
-from funnel.reports import run_tables, statistics_tables
+from funnel.reports import run_tables
 
 Document = dict[str, Any]
 EXAMPLES = "Training examples: ids and raw numbers by feature (– is unknown or missing)"
-LISTED = 60  # features, lines of a schema, files of a check
+LISTED = 60  # files of a check
 
 
 def show(document: Document) -> None:
@@ -33,9 +34,11 @@ def show_run(run: Document) -> None:
         [
             ("configuration", _written(configuration)),
             ("sha256", configuration.get("sha256")),
+            ("logs", "; ".join(f"{n} {f}" for n, f in configuration.get("logs", {}).items())),
+            ("trained on", configuration.get("data")),
             ("funnel", run["funnel"]),
             ("stages", _stages(run["stages"])),
-            *(_data_facts(run["data"]) if run["data"] else []),
+            *(data_facts(run["data"]) if run["data"] else []),
             *(_model_facts(run["model"]) if run["model"] else []),
             *(("export", _version_line(version)) for version in run["exports"]),
         ]
@@ -43,16 +46,16 @@ def show_run(run: Document) -> None:
     if run["exports"]:
         _signatures(run["exports"][-1])
     if run["data"]:
-        _data_tables(run["data"])
+        data_tables(run["data"])
     for warning in run["warnings"]:
-        _warn(warning)
+        warn(warning)
     run_tables.show_evaluation(run["evaluation"])
 
 
 def show_data(data: Document) -> None:
     """Facts, then how every row is accounted for, features, the schema and statistics."""
-    facts(_data_facts(data))
-    _data_tables(data)
+    facts(data_facts(data))
+    data_tables(data)
 
 
 def show_model(model: Document) -> None:
@@ -86,8 +89,8 @@ def show_simulation(simulation: Document) -> None:
     facts([("written", simulation["written"])])
     counts = simulation["counts"]
     kinds = list(dict.fromkeys(kind for one in counts.values() for kind in one))
-    rows = [[name, *(one.get(kind) for kind in kinds)] for name, one in counts.items()]
-    grid("Rows", ["stream", *(kind.replace("_", " ") for kind in kinds)], rows)
+    rows = [[kind.replace("_", " "), *(one.get(kind) for one in counts.values())] for kind in kinds]
+    grid("Counts", ["", *counts], rows)
     show_logs(simulation)
 
 
@@ -96,12 +99,13 @@ def show_logs(logs: Document) -> None:
     for stream in logs["streams"]:
         counted = "" if stream["rows"] is None else f", {stream['rows']:,} rows"
         zipped = "" if stream["compression"] == "none" else f", {stream['compression']}"
-        files = f"{stream['files']:,} file" + ("s" if stream["files"] > 1 else "")
+        files = several(stream["files"], "file")
         size = f"{stream['format']}{zipped}, {files}, {stream['bytes']:,} bytes{counted}"
         console.print(f"\n[bold]{escape(stream['name'])}[/bold]: {size}")
         for note in stream["notes"]:
             console.print(f"[yellow]note:[/yellow] {escape(note)}")
-        rows_table(stream["first_file"], stream["columns"], stream["first_rows"])
+        if stream["columns"]:
+            rows_table(stream["first_file"], stream["columns"], stream["first_rows"])
 
 
 def show_records(document: Document) -> None:
@@ -111,7 +115,10 @@ def show_records(document: Document) -> None:
             ("file", document["file"]),
             ("bytes", f"{document['bytes']:,}"),
             ("rows", None if document["rows"] is None else f"{document['rows']:,}"),
-            ("spec", document["spec"] or "none near the file: these are the keys of the tf.Examples"),
+            (
+                "spec",
+                document["spec"] or "none near the file: these are the keys of the tf.Examples",
+            ),
         ]
     )
     rows_table("First rows", document["columns"], document["first_rows"])
@@ -132,8 +139,9 @@ def show_check(document: Document) -> None:
     """The checked files; of very many those that are not ok, and the number of the rest."""
     files = document["files"]
     listed = files if len(files) <= LISTED else [f for f in files if f["status"] != "ok"]
-    rows = [[f["file"], f["bytes"], f["status"], f["detail"]] for f in listed]
-    grid("Checksums", ["file", "bytes", "status", "compared"], rows)
+    inside = document["path"].rstrip("/") + "/"
+    rows = [[f["file"].removeprefix(inside), f["bytes"], f["status"], f["detail"]] for f in listed]
+    grid(f"Checksums of {document['path']}", ["file", "bytes", "status", "compared"], rows)
     ok = sum(f["status"] == "ok" for f in files)
     console.print(f"{ok:,} of {len(files):,} files are as they were written")
     if any(f["status"] == "unrecorded" for f in files):
@@ -144,18 +152,6 @@ def _metrics(by_name: dict[str, dict[str, float]]) -> str:
     return ", ".join(f"{name} {values['mean']:.4g}" for name, values in by_name.items())
 
 
-def _data_facts(data: Document) -> list[tuple[str, Any]]:
-    splits = "; ".join(
-        f"{split} {one['rows']:,} rows, {one['shards']:,} shards, {one['bytes']:,} bytes"
-        for split, one in data["splits"].items()
-    )
-    layout = f"layout {data['layout']}, compression {data['compression']}"
-    return [
-        ("data", f"written {data['written']}, {layout}, fingerprint {data['fingerprint']}"),
-        ("splits", splits),
-    ]
-
-
 def _model_facts(model: Document) -> list[tuple[str, Any]]:
     parts = ", ".join(f"{part} {name}" for part, name in model["architecture"].items() if name)
     training = ", ".join(f"{key} {value}" for key, value in model["training"].items() if value)
@@ -164,7 +160,10 @@ def _model_facts(model: Document) -> list[tuple[str, Any]]:
     return [
         ("model", parts),
         ("training", training),
-        ("checkpoints", f"at step {', '.join(steps)}; the last written {latest}" if steps else "none"),
+        (
+            "checkpoints",
+            f"at step {', '.join(steps)}; the last written {latest}" if steps else "none",
+        ),
     ]
 
 
@@ -186,47 +185,6 @@ def _signatures(version: Document) -> None:
     grid(f"Signatures of {version['path']}", ["signature", "", "tensor", "type"], rows)
 
 
-def _data_tables(data: Document) -> None:
-    features = [
-        [f["feature"], f["kind"], ", ".join(f["reads"]), f["rows"], f["dim"], ", ".join(f["slots"])]
-        for f in data["features"][:LISTED]
-    ]
-    header = ["feature", "kind", "reads", "table rows", "dim", "slots"]
-    grid("Features", header, features + _more(data["features"], len(header)))
-    lines = _schema_lines(data["schema"])
-    grid(
-        f"The tf.Example (layout {data['layout']})",
-        ["key", "type", "length", "meaning"],
-        lines[:LISTED] + _more(lines, 4),
-    )
-    tasks = [
-        [name, task["label"], task.get("given"), task.get("joint")]
-        for name, task in data["tasks"].items()
-    ]
-    grid("Tasks", ["task", "predicts", "given", "joint"], tasks)
-    run_tables.show_rows(data)
-    if data["statistics"]:
-        statistics_tables.show(data["statistics"])
-    for warning in data["warnings"]:
-        _warn(warning)
-
-
-def _schema_lines(schema: list[Document]) -> list[list[Any]]:
-    lines: list[list[Any]] = []
-    for entry in schema:
-        parts = entry.get("parts", [])
-        meaning = entry["meaning"] or f"{len(parts)} feature" + ("s" if len(parts) > 1 else "")
-        lines.append([entry["key"], entry["type"], entry["length"], meaning])
-        lines += [[part["at"], "", "", f"{part['feature']}: {part['meaning']}"] for part in parts]
-    return lines
-
-
-def _more(values: list[Any], width: int) -> list[list[Any]]:
-    """A line for what is not listed."""
-    left = len(values) - LISTED
-    return [[f"… {left:,} more (--json)", *[None] * (width - 1)]] if left > 0 else []
-
-
 def _stages(stages: Document) -> str:
     def line(name: str, stage: Document) -> str:
         seconds = "" if stage["seconds"] is None else f" {stage['seconds']:.1f} s"
@@ -237,10 +195,6 @@ def _stages(stages: Document) -> str:
 
 def _written(file: Document) -> str | None:
     return f"{file['path']}, written {file['written']}" if file else None
-
-
-def _warn(warning: str) -> None:
-    console.print("[yellow]warning:[/yellow]", escape(warning))
 
 
 SHOW: dict[str, Callable[[Document], None]] = {

@@ -13,6 +13,8 @@ from funnel.console import console, text
 
 NAME_WIDTH, TYPE_WIDTH = 26, 16  # at most, of a transposed table
 VALUE_WIDTH = 13  # at least
+FOLDED = 2  # lines of a value at most, of a transposed table
+LISTED = 200  # columns at most
 BORDER = 3  # characters a column
 
 Column = dict[str, str]
@@ -50,6 +52,7 @@ def rows_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, A
         columns: {name, type} of each.
         rows: Values by name.
     """
+    hidden, columns = len(columns) - LISTED, columns[:LISTED]
     lines = [[cell(row.get(column["name"])) for column in columns] for row in rows]
     headers = [(column["name"], column["type"]) for column in columns]
     widths = [
@@ -67,10 +70,16 @@ def rows_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, A
         block = lines[start : start + side_by_side]
         numbers = [f"row {n}" for n in range(start + 1, start + 1 + len(block))]
         transposed = [
-            [_cut(name, name_width), _cut(type_, type_width), *(_cut(line[n], width) for line in block)]
+            [
+                name,
+                _cut(type_, FOLDED * type_width),
+                *(_cut(line[n], FOLDED * width) for line in block),
+            ]
             for n, (name, type_) in enumerate(headers)
         ]
         _print("" if start else title, ["column", "type", *numbers], transposed)
+        if hidden > 0:
+            console.print(f"… {hidden:,} more columns (--json has all)")
 
 
 def cell(value: Any) -> str:

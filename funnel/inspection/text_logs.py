@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -47,7 +48,9 @@ def csv_head(file: pa.NativeFile, stream: Stream, count: int) -> Head:
     """The first rows of a CSV file, as texts. Its separator and whether it has a header are
     inferred from its first line.
     """
-    positions, lines = next(not_blank([LineReader(file).head()], b"\r"), ([], []))
+    positions, lines = next(
+        not_blank([LineReader(file).head()], b"\r"), (np.arange(0), list[bytes]())
+    )
     if not lines:
         return Head({}, [])
     separator = max(SEPARATORS, key=lines[0].decode("utf-8", "replace").count)
@@ -65,7 +68,9 @@ def csv_head(file: pa.NativeFile, stream: Stream, count: int) -> Head:
     names = _distinct(names)
     first = 1 if has_header else 0
     chosen = slice(first, first + max(SAMPLED, count))
-    parsed = parse_csv(positions[chosen], lines[chosen], names, dict.fromkeys(names, "text"), stream)
+    parsed = parse_csv(
+        positions[chosen], lines[chosen], names, dict.fromkeys(names, "text"), stream
+    )
     notes += [f"line {at}: {reason}" for at, reason, _ in parsed.malformed[:3]]
     texts = {name: _texts(parsed.table[name]) for name in names}
     columns = {name: csv_type(column) for name, column in texts.items()}
@@ -120,7 +125,7 @@ def jsonl_head(file: pa.NativeFile, path: str, count: int) -> Head:
             f"{path}: no line is a JSON object, as line {wrong[0]}; write one object a line"
         )
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: json_type(row.get(name) for row in rows) for name in names}
+    columns = {name: json_type([row.get(name) for row in rows]) for name in names}
     notes = [f"line {at}: not a JSON object" for at in wrong[:3]]
     return Head(columns, [{name: row.get(name) for name in names} for row in rows[:count]], notes)
 
@@ -131,9 +136,13 @@ def json_type(values: Iterable[Any]) -> str:
     Example:
         >>> json_type([1, None, 2.5]), json_type([["a"], []]), json_type([1, "1"])
         ('number', 'list of text', 'integer or text')
+        >>> json_type(["2026-11-01T00:49:25Z"])
+        'time'
     """
     values = [value for value in values if value is not None]
     lists = [value for value in values if isinstance(value, list)]
+    if values and all(isinstance(value, str) for value in values):
+        return "time" if csv_type(pa.chunked_array([values])) == "time" else "text"
     found = {JSON_TYPES[type(value)] for value in values if not isinstance(value, list)}
     if lists:
         found.add(f"list of {json_type(itertools.chain.from_iterable(lists))}")

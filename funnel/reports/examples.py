@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tensorflow_metadata.proto.v0 import schema_pb2  # before tfx_bsl: both define tf.Example's protos
+from tensorflow_metadata.proto.v0 import (
+    schema_pb2,
+)  # before tfx_bsl: both define tf.Example's protos
 from tfx_bsl.coders import example_coder
 
 from features.errors import FunnelError
@@ -164,7 +166,9 @@ def by_name(spec: Spec, rows: Rows | None) -> list[dict[str, Value]]:
     for name, slots in spec.dense_slots.items():
         numbers = rows.dense[:, slots.start].tolist()
         columns[name] = [None if math.isnan(number) else number for number in numbers]
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def _ids(spec: Spec, name: str, ids: list[int], weights: list[float] | None) -> Value:

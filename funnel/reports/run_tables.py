@@ -34,8 +34,11 @@ def show_rows(manifest: dict[str, Any]) -> None:
         kinds = list(next(iter(manifest["events"].values())))
         table(
             "Events",
-            ["label", *kinds],
-            [[label, *(counts[k] for k in kinds)] for label, counts in manifest["events"].items()],
+            ["", *manifest["events"]],
+            [
+                [kind.replace("_", " "), *(counts[kind] for counts in manifest["events"].values())]
+                for kind in kinds
+            ],
         )
     dates = {"dates": manifest["dates"]} if manifest["dates"] else {}
     calendar = [

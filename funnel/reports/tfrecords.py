@@ -69,14 +69,10 @@ def first_records(path: Path, count: int) -> list[bytes]:
 
 
 def _checked(path: Path, first: int, records: list[bytes], sums: list[bytes]) -> list[bytes]:
-    found = tfrecord.masked(
-        np.fromiter(map(google_crc32c.value, records), np.uint32, len(records))
-    )
+    found = tfrecord.masked(np.fromiter(map(google_crc32c.value, records), np.uint32, len(records)))
     wrong = np.flatnonzero(found != np.frombuffer(b"".join(sums), "<u4"))
     if len(wrong):
-        raise FunnelError(
-            f"{path}: record {first + wrong[0]} differs from its checksum; {REMEDY}"
-        )
+        raise FunnelError(f"{path}: record {first + wrong[0]} differs from its checksum; {REMEDY}")
     return records
 
 

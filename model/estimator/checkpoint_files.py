@@ -116,7 +116,9 @@ def read_tensors(path: str) -> int:
     """
     dtypes = tf.train.load_checkpoint(path).get_variable_to_dtype_map()
     for name, dtype in dtypes.items():
-        tf.raw_ops.RestoreV2(prefix=path, tensor_names=[name], shape_and_slices=[""], dtypes=[dtype])
+        tf.raw_ops.RestoreV2(
+            prefix=path, tensor_names=[name], shape_and_slices=[""], dtypes=[dtype]
+        )
     return len(dtypes)
 
 
