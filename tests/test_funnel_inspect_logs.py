@@ -7,9 +7,11 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from test_pipeline_toy_format import PairsFile
 
 from funnel import console
 from funnel.cli.main import main
+from pipeline.sources.formats import FORMATS
 
 CSV = "id;price;at;ok\na1;1.5;2026-11-01T00:00:00Z;true\nb2;;2026-11-02T00:00:00Z;false\nbad\n"
 JSONL = '{"id": "é", "n": 1, "tags": ["a", "b"]}\nnot\n{"n": 2.5, "of": {"x": 1}, "id": "2"}\n'
@@ -102,6 +104,26 @@ def test_a_folder_of_mixed_formats(tmp_path, capsys):
     found = {(s["name"], s["format"]): s["files"] for s in document(capsys, tmp_path)}
     expected = {("clicks", "csv"): 2, ("impressions", "parquet"): 1, ("items", "jsonl"): 1}
     assert found == expected
+
+
+def test_other_texts_in_a_folder_are_left_out(tmp_path, capsys):
+    write(tmp_path / "a.csv", "x\n1\n")
+    write(tmp_path / "README.txt", "About\n")
+    assert [stream["name"] for stream in document(capsys, tmp_path)] == ["a"]
+
+
+def test_a_format_that_somebody_added(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(FORMATS, "pairs", PairsFile)
+    path = write(tmp_path / "a.kv", "id=x n=1\nid=y n=2\n")
+    (stream,) = document(capsys, path, "--rows", "1")
+    assert types(stream) == {"id": "binary", "n": "binary"}
+    assert stream["first_rows"] == [{"id": "x", "n": "1"}]
+
+
+def test_parquet_without_rows(tmp_path, capsys):
+    pq.write_table(pa.table({"n": pa.array([], pa.int64())}), tmp_path / "a.parquet")
+    (stream,) = document(capsys, tmp_path / "a.parquet")
+    assert (types(stream), stream["first_rows"], stream["rows"]) == ({"n": "int64"}, [], 0)
 
 
 def test_a_glob_is_grouped_below_its_fixed_part(tmp_path, capsys):

@@ -23,14 +23,17 @@ Document = dict[str, Any]
 MOST_RECENT = 4_000_000_000  # seconds; a larger version of an export is not a time
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; {} if it does not exist.
+def read_json(path: Path) -> Document:
+    """The object in a JSON file; {} if it does not exist.
 
     Raises:
-        FunnelError: It cannot be read, or is not JSON.
+        FunnelError: It cannot be read, is not JSON, or holds no object.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError("it holds no object")
+        return content
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import FunnelError
-from funnel.inspection.kinds import files_below, is_log
+from funnel.inspection.kinds import AMBIGUOUS, files_below, is_log
 from funnel.inspection.text_logs import Head, csv_head, jsonl_head
 from pipeline.config import Stream
 from pipeline.sources.files import format_of
@@ -23,7 +23,6 @@ from pipeline.sources.formats import FORMATS
 from pipeline.sources.storage import COMPRESSIONS, UNREADABLE, Source, list_sources, open_source
 
 COUNTED = 100  # Parquet files of a stream whose rows are summed
-LEFT_OUT = ("simulation.json",)
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,8 @@ def _sources(path: str) -> list[Source]:
     if "://" in path:
         return list_sources("inspect", "", path, lambda one: format_of("inspect", one))
     if os.path.isdir(path):
-        found = [(file, file.relative_to(path)) for file in files_below(Path(path))]
+        files = (file for file in files_below(Path(path)) if file.suffix not in AMBIGUOUS)
+        found = [(file, file.relative_to(path)) for file in files]
     else:
         names = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
         fixed = os.path.dirname(re.split(r"[*?\[]", path, maxsplit=1)[0])
@@ -86,7 +86,7 @@ def _sources(path: str) -> list[Source]:
             for name in names
             if os.path.isfile(name)
         ]
-    logs = [(file, name) for file, name in found if is_log(file) and file.name not in LEFT_OUT]
+    logs = [(file, name) for file, name in found if is_log(file)]
     if not logs:
         raise FunnelError(
             f"{path}: no file matches that is a log: Parquet, CSV or JSON lines, the texts also "
@@ -136,18 +136,31 @@ def _head(source: Source, count: int) -> Head:
             return csv_head(file, stream, count)
         if source.format == "jsonl":
             return jsonl_head(file, source.path, count)
-        return _typed_head(file, source, stream, count)
+        if source.format == "parquet":  # not by ParquetFile, which reads 65,536 rows at least
+            parquet = pq.ParquetFile(file)
+            return _typed(parquet.schema_arrow, next(parquet.iter_batches(count), None), count)
+        return _other_head(file, source, stream, count)
 
 
-def _typed_head(file: pa.NativeFile, source: Source, stream: Stream, count: int) -> Head:
-    """Of a format whose columns have types."""
+def _other_head(file: pa.NativeFile, source: Source, stream: Stream, count: int) -> Head:
+    """Of a format that somebody added to FORMATS."""
     log = FORMATS[source.format](file, stream)
     names = log.names or []
+    schema = pa.schema([(name, pa.string()) for name in names])
     parsed = next(log.read(dict.fromkeys(names, "text"), *(log.head or ())), None)
-    if parsed is None:
-        return Head(dict.fromkeys(names, "unknown, since there are no rows"), [])
-    columns = {field.name: str(field.type) for field in parsed.table.schema}
-    return Head(columns, parsed.table.slice(0, count).to_pylist())
+    table = parsed.table if parsed else None
+    return _typed(table.schema if table else schema, table, count)
+
+
+def _typed(schema: pa.Schema, rows: pa.Table | pa.RecordBatch | None, count: int) -> Head:
+    """The types as Arrow names them; bytes are shown as texts."""
+    columns = {field.name: str(field.type) for field in schema}
+    first = rows.slice(0, count).to_pylist() if rows else []
+    return Head(columns, [{name: _text(value) for name, value in row.items()} for row in first])
+
+
+def _text(value: Any) -> Any:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def _raw(file: Path, count: int) -> dict[str, Any]:
 
 
 def _raw_type(type_: pa.DataType) -> str:
-    """ "empty" where no example has a value."""
+    """The list of a tf.Feature; 'empty' where no example has a value."""
     return RAW_TYPES.get(type_.value_type, str(type_.value_type)) if _is_list(type_) else "empty"
 
 

@@ -61,11 +61,11 @@ def show_data(data: Document) -> None:
 def show_model(model: Document) -> None:
     """What was trained, and the checkpoints."""
     facts(_model_facts(model))
-    rows = [[one["step"], one["written"], one["bytes"]] for one in model["checkpoints"]]
-    grid("Checkpoints", ["step", "written (UTC)", "bytes"], rows)
+    show_checkpoints(model)
 
 
 def show_checkpoints(document: Document) -> None:
+    """The checkpoints of a folder."""
     rows = [[one["step"], one["written"], one["bytes"]] for one in document["checkpoints"]]
     grid("Checkpoints", ["step", "written (UTC)", "bytes"], rows)
 
@@ -80,6 +80,7 @@ def show_export(export: Document) -> None:
 
 
 def show_version(version: Document) -> None:
+    """How one version was checked, and its signatures."""
     facts([("version", _version_line(version))])
     _signatures(version)
 
