@@ -12,8 +12,6 @@ from features.spec import Spec
 from funnel.inspection.directories import DESCRIBE
 from funnel.inspection.kinds import identify
 from funnel.inspection.logs import describe_logs
-from funnel.inspection.records import describe_records, named
-from funnel.reports.examples import first_examples
 
 ROWS = 5
 
@@ -37,6 +35,8 @@ def describe(path: str, rows: int | None = None) -> dict[str, Any]:
     if kind == "log":
         return document | describe_logs(path, rows or ROWS)
     if kind in ("tfrecord", "tfrecords"):
+        from funnel.inspection.records import describe_records  # tfx-bsl takes a while to import
+
         return document | describe_records(Path(path), rows or ROWS)
     if rows and kind in ("run", "data"):
         data = Path(path) / "data" if kind == "run" else Path(path)
@@ -58,5 +58,8 @@ def check(path: str, progress: Callable[[int, int], None]) -> dict[str, Any]:
 
 
 def _examples(data: Path, rows: int) -> dict[str, Any]:
+    from funnel.inspection.records import named
+    from funnel.reports.examples import first_examples
+
     spec = Spec.load(data / "spec.json")
     return named(spec, first_examples(data, read_manifest(data), rows))

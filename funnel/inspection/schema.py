@@ -12,6 +12,7 @@ from features.layouts import ArrayKey, array_keys, row_keys
 from features.spec import Slots, Spec
 
 Entry = dict[str, Any]
+Held = dict[tuple[str, int], tuple[Slots, str]]  # {(array, first column): (slots, feature)}
 
 
 def schema(spec: Spec, layout: str, *, weighted: bool, fitted: Fitted | None) -> list[Entry]:
@@ -36,7 +37,12 @@ def schema(spec: Spec, layout: str, *, weighted: bool, fitted: Fitted | None) ->
         >>> schema(spec, "packed", weighted=False, fitted=None)[0]["parts"]
         [{'at': 'ids[0]', 'feature': 'user', 'meaning': 'bucket of 1,000, hashed; 0 is missing'}]
     """
-    arrays = [_array_entry(spec, key, fitted) for key in array_keys(layout, spec)]
+    held = {
+        (array, slots.start): (slots, name)
+        for name in spec.features
+        for array, slots in _places(spec, name)
+    }
+    arrays = [_array_entry(spec, key, held, fitted) for key in array_keys(layout, spec)]
     rows = [
         {"key": name, "type": kind, "length": "1", "meaning": _row_meaning(spec, name)}
         for name, kind in row_keys(spec, weighted=weighted).items()
@@ -148,24 +154,16 @@ def _at(key: str, slots: Slots, offset: int = 0) -> str:
     return f"{key}[{start}]" if slots.length == 1 else f"{key}[{start}:{start + slots.length}]"
 
 
-def _array_entry(spec: Spec, key: ArrayKey, fitted: Fitted | None) -> Entry:
+def _array_entry(spec: Spec, key: ArrayKey, held: Held, fitted: Fitted | None) -> Entry:
     padded = key.shape is not None
     length = str(key.slots.length) if padded else f"0 … {key.slots.length}"
     entry = {"key": key.key, "type": key.kind, "length": length}
-    held = sorted(
-        (
-            (slots.start, slots, name)
-            for name in spec.features
-            for array, slots in _places(spec, name)
-            if array == key.array and slots.start in key.slots.range
-        ),
-        key=lambda one: one[0],
-    )
+    found = [held[key.array, start] for start in key.slots.range if (key.array, start) in held]
     parts = []
-    for _, slots, name in held:
+    for slots, name in found:
         is_weight = key.array == "dense" and slots == spec.weight_slots.get(name)
         words = f"weights of {name}" if is_weight else encoding(spec, name, fitted, padded=padded)
-        if key.key == name or (is_weight and len(held) == 1):
+        if key.key == name or (is_weight and len(found) == 1):
             return entry | {"meaning": words}
         at = _at(key.key, slots, key.slots.start)
         parts.append({"at": at, "feature": name, "meaning": words})
