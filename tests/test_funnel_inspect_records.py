@@ -108,6 +108,12 @@ def test_without_a_spec_the_keys_of_the_examples(tmp_path, capsys):
     }
 
 
+def test_json_has_null_for_nan(tmp_path, capsys):
+    path = write(tmp_path, "packed")
+    (tmp_path / "spec.json").unlink()
+    assert document(capsys, path)["first_rows"][1]["dense"] == [None, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("layout", ["packed", "columns"])
 def test_rows_come_back_as_they_were_written(layout, tmp_path):
     path = write(tmp_path, layout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -48,8 +49,18 @@ def check_files(path: str, *, as_json: bool = False) -> None:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Prints one JSON document. What JSON cannot hold, as times and bytes of logs, is a text."""
-    print(json.dumps(document, indent=1, ensure_ascii=False, default=str))
+    """Prints one JSON document. NaN and infinity are null, and other values that JSON cannot hold,
+    as times and bytes of logs, are texts.
+    """
+    print(json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _ignore(done: int, total: int) -> None:
