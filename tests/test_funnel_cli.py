@@ -135,8 +135,7 @@ def test_simulate_and_preprocess(capsys):
         ),
         (
             ["inspect", "nowhere"],
-            "nowhere: holds neither data/manifest.json nor summary.json, so it is not a run's "
-            "directory",
+            "nowhere: there is no such file or directory; give a run's directory, as in runs/demo",
         ),
         (
             ["inspect", "my.toml", "--", "--runner=x"],

@@ -3,12 +3,14 @@ layout.
 """
 
 import json
+import shutil
 
 import pyarrow as pa
 import pytest
 from pipeline_logs import make_config, write_logs
 
 from features import hashing
+from features.spec import Spec
 from funnel import console
 from funnel.cli.main import main
 from funnel.reports import statistics_tables
@@ -140,6 +142,114 @@ def test_shows_examples_by_feature_name(made, shown):
     out = shown("--rows", "7")
     assert all(example["id"] in out for example in examples)
     assert [name for name in (*FEATURES, *LABELS, "weight") if f"│ {name} " not in out] == []
+
+
+def document(made, capsys, *path):
+    """The JSON document of RUN/path."""
+    assert main(["inspect", str(made[0].joinpath(*path)), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_document_of_a_preprocessed_directory(made, capsys):
+    run, _ = made
+    manifest = json.loads((run / "data" / "manifest.json").read_text())
+    found = document(made, capsys, "data")
+    shards = manifest["shards"]["train"]
+    assert found["splits"]["train"] == {
+        "rows": sum(shard["rows"] for shard in shards),
+        "shards": 2,
+        "bytes": sum(shard["bytes"] for shard in shards),
+    }
+    assert found["rows"] == manifest["rows"]
+    assert [feature["feature"] for feature in found["features"]] == list(FEATURES)
+    assert found["labels"]["dwell"] == (
+        "label: first seconds of an event of clicks after click, 0 without one; −1 is unknown"
+    )
+    assert found["tasks"]["ctr"]["label"] == "click"
+    keys = [entry["key"] for entry in found["schema"]]
+    packed = ["ids", "dense", "click", "dwell", "weight", "id"]
+    assert keys == packed if found["layout"] == "packed" else {"tags_weights", "user"} < set(keys)
+    assert found["written"].startswith("20")
+    assert {"kind": "data", "path": str(run / "data")} | document(made, capsys)["data"] == found
+
+
+def test_the_document_of_a_run_without_stages(made, capsys):
+    found = document(made, capsys)
+    assert (found["kind"], found["configuration"], found["model"]) == ("run", None, None)
+    assert (found["stages"], found["exports"], found["evaluation"]) == ({}, [], {})
+
+
+def test_everything_new_fits_80_columns(made, capsys, monkeypatch):
+    monkeypatch.setattr(console.console, "_width", 80)
+    assert main(["inspect", str(made[0])]) == 0
+    out = capsys.readouterr().out
+    assert max(len(line) for line in out.splitlines() if line[:1] in "┏┃┡│└") <= 80
+    for title in ("Features", "The tf.Example (layout ", "Tasks"):
+        assert f"\n{title}" in out
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A copy of data/."""
+    shutil.copytree(made[0] / "data", tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_check_of_what_is_as_it_was_written(copied, capsys):
+    assert main(["inspect", str(copied), "--check", "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert {file["status"] for file in files} == {"ok"}
+    names = {str(path.relative_to(copied)) for path in copied.rglob("*") if path.is_file()}
+    unlisted = {"manifest.json", "rejects/impressions.jsonl", "rejects/clicks.jsonl"}
+    assert names - {file["file"].removeprefix(f"{copied}/") for file in files} <= unlisted
+
+
+def test_check_lists_all_and_names_the_first(copied, capsys):
+    shard = next((copied / "train").iterdir())
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    (copied / "fitted.json").unlink()
+    (copied / "spec.json").write_text((copied / "spec.json").read_text() + "\n")
+    assert main(["inspect", str(copied), "--check", "--json"]) == 2
+    out, error = capsys.readouterr()
+    status = {
+        file["file"].removeprefix(f"{copied}/"): file["status"]
+        for file in json.loads(out)["files"]
+        if file["status"] != "ok"
+    }
+    assert status == {
+        f"train/{shard.name}": "damaged",
+        "spec.json": "damaged",
+        "fitted.json": "missing",
+    }
+    assert f"error: {shard}: is damaged (another sha256 than the manifest's); 3 of 9 files" in error
+    assert main(["inspect", str(copied), "--check"]) == 2
+    assert "6 of 9 files are as they were written" in capsys.readouterr().out
+
+
+def test_check_of_a_directory_whose_files_have_no_checksums(copied, capsys):
+    manifest = json.loads((copied / "manifest.json").read_text())
+    del manifest["files"]
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["inspect", str(copied), "--check"]) == 0
+    out = capsys.readouterr().out
+    assert "4 of 9 files are as they were written" in out
+    assert "unrecorded: the version of funnel that wrote the file recorded no checksum" in out
+
+
+def test_check_and_rows_exclude_each_other(copied, capsys):
+    assert main(["inspect", str(copied), "--check", "--rows", "2"]) == 2
+    assert "--check compares whole files: give it without --rows" in capsys.readouterr().err
+
+
+def test_a_spec_of_another_preprocessing_is_refused(copied, capsys):
+    spec = json.loads((copied / "spec.json").read_text())
+    del spec["features"]["price"]
+    Spec.parse({key: spec[key] for key in Spec.model_fields}).save(copied / "spec.json")
+    assert main(["inspect", str(copied)]) == 2
+    error = capsys.readouterr().err
+    assert "belong to different preprocessings; put back the file that was replaced, or" in error
 
 
 def bucket(text, buckets):

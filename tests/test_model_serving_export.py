@@ -22,6 +22,7 @@ from model_data import (
 
 from features import arrays
 from features.errors import FunnelError
+from features.files import checksums
 from features.fitted import Fitted
 from features.spec import Spec
 from model.ranking import RankingModel
@@ -97,6 +98,14 @@ def test_the_manifest_says_with_what_it_was_checked(exported):
     assert all(
         set(loader) == {"max_abs_difference", "seconds"} for loader in manifest["loaders"].values()
     )
+
+
+def test_the_manifest_has_the_checksum_of_every_other_file(exported):
+    manifest = json.loads((exported.path / "assets.extra/manifest.json").read_text())
+    found = checksums(exported.path)
+    del found["assets.extra/manifest.json"]
+    assert manifest["files"] == found
+    assert {"saved_model.pb", "assets/spec.json", "variables/variables.index"} < set(found)
 
 
 def test_only_the_version_is_left(exported):

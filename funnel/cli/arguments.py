@@ -33,7 +33,7 @@ COMMANDS = {  # in the order of use: (what it does, an example)
         "funnel export my.toml",
     ),
     "report": ("metrics, rows and plots of a run → report.html", "funnel report my.toml"),
-    "inspect": ("show what a run's directory holds", "funnel inspect runs/my --rows 5"),
+    "inspect": ("show what a run, a TFRecord or a log holds", "funnel inspect runs/my --rows 5"),
     "predict": (
         "score raw rows with the latest checkpoint",
         "funnel predict my.toml --output scores.parquet",
@@ -146,12 +146,22 @@ def overrides(options: argparse.Namespace) -> list[str]:
 
 
 def _add_inspect(command: argparse.ArgumentParser) -> None:
-    command.add_argument("run", type=Path, help="a run's directory, as in runs/demo")
+    command.add_argument(
+        "path",
+        help="a run's directory, its data/, model/ or export/, a TFRecord, or logs: a file, a "
+        "folder or a glob in quotes",
+    )
     command.add_argument(
         "--rows",
         type=_count,
         metavar="N",
-        help="show the first N training examples by feature name instead",
+        help="show the first N rows; of a run, training examples by feature name instead of the "
+        "rest (TFRecords and logs: 5)",
+    )
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="compare files with their recorded checksums; exit code 2 if one differs",
     )
 
 

@@ -26,19 +26,19 @@ def first_line(options: argparse.Namespace) -> str | None:
         return None
     if options.command == "experiment":
         return f"preparing {options.name}"
-    return f"reading {options.run if options.command == 'inspect' else options.config}"
+    return f"reading {options.path if options.command == 'inspect' else options.config}"
 
 
 def run(options: argparse.Namespace, beam_args: list[str]) -> Any:
     """funnel run: all stages."""
     loaded = _load(options)
-    from funnel.cli import inspect
     from funnel.reports import summary
+    from funnel.reports.run_tables import show_outcome
     from funnel.stages.run import run_all
 
     run_all(loaded, beam_args, force=options.force)
     if not options.json:
-        inspect.show_outcome(loaded.run, options.config)
+        show_outcome(loaded.run, options.config)
     return {"run": loaded.run} | summary.read(loaded.run)
 
 
@@ -62,13 +62,15 @@ def predict(options: argparse.Namespace, _: list[str]) -> Any:
 
 
 def inspect(options: argparse.Namespace, _: list[str]) -> Any:
-    """funnel inspect: what a run's directory holds."""
-    from funnel.cli import inspect as shown
+    """funnel inspect: what a directory, a TFRecord or logs hold."""
+    if options.check and options.rows:
+        raise FunnelError("--check compares whole files: give it without --rows")
+    from funnel.cli import inspect as command
 
-    if options.rows:
-        shown.show_examples(options.run, options.rows)
-    else:
-        shown.show(options.run)
+    if options.check:
+        command.check_files(options.path, with_tables=not options.json)
+        return None
+    return command.inspect(options.path, rows=options.rows, with_tables=not options.json)
 
 
 def experiment(options: argparse.Namespace, _: list[str]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -15,7 +14,7 @@ from funnel.cli.arguments import parser, split
 from funnel.cli.commands import HANDLERS, first_line
 from funnel.cli.exit_codes import ExitCode
 from funnel.cli.signals import Terminated, terminable
-from funnel.cli.streams import accept_all_characters, emit, lines_to
+from funnel.cli.streams import accept_all_characters, document, emit, lines_to
 from funnel.stages.interrupted import Interrupted
 
 WITH_LARGE_TABLES = ("train", "run")  # ask for huge pages
@@ -54,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error(f"arguments after -- go to Beam, which `{options.command}` does not use")
     with_json = getattr(options, "json", False) or getattr(options, "table", False)
     try:
-        with terminable(), lines_to(json=with_json, quiet=options.quiet):
+        with terminable(), lines_to(with_json=with_json, quiet=options.quiet):
             first = first_line(options)
             if first:  # before the imports, which take a while
                 emit(f"· {first}")
             result = HANDLERS[options.command](options, beam_args)
-        if with_json and result is not None:
-            emit(json.dumps(result, indent=1, default=str))
+            if result is not None:
+                document(result)
     except FunnelError as error:
         return _fail(error, ExitCode.USER_ERROR, str(error), debug=options.debug)
     except Interrupted as interrupted:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import json
+import math
 import os
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any, TextIO
 
 from funnel.cli.exit_codes import ExitCode
 
@@ -48,26 +52,50 @@ def accept_all_characters() -> None:
             stream.reconfigure(errors="plain")
 
 
+# Where the document goes that --json prints; None without --json.
+_document: ContextVar[TextIO | None] = ContextVar("document", default=None)
+
+
 @contextlib.contextmanager
-def lines_to(*, json: bool, quiet: bool) -> Iterator[None]:
-    """Where what is printed in the block goes: nowhere with `quiet`, to stderr with `json`, which
-    keeps stdout for the result, and otherwise to stdout.
+def lines_to(*, with_json: bool, quiet: bool) -> Iterator[None]:
+    """Where what is printed in the block goes: nowhere with `quiet`; to stderr with `with_json`,
+    which keeps stdout for the document; otherwise to stdout.
     """
     with contextlib.ExitStack() as stack:
+        stack.callback(_document.reset, _document.set(sys.stdout if with_json else None))
         if quiet:
             nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
-        elif json:
+        elif with_json:
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         yield
 
 
-def emit(text: str) -> None:
-    """Prints a text at once. Ends the process without a word where nobody reads stdout any more, as
+def document(content: Any) -> None:
+    """Prints the one document of a command with --json; does nothing without --json. NaN and
+    infinity are null, and what JSON cannot hold, such as times and paths, is a text.
+    """
+    stream = _document.get()
+    if stream is not None:
+        plain = not (stream.encoding or "utf-8").lower().startswith("utf")
+        options: dict[str, Any] = {"indent": 1, "ensure_ascii": plain, "allow_nan": False}
+        emit(json.dumps(_finite(content), **options, default=str), stream)
+
+
+def emit(text: str, stream: TextIO | None = None) -> None:
+    """Prints a text at once. Ends the process without a word where nobody reads it any more, as
     after `funnel inspect runs/demo | head -1`.
     """
     try:
-        print(text, flush=True)
+        print(text, file=stream, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
         sys.exit(ExitCode.FAULT)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,17 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from features.spec import Spec
-from model.data.input import COMPRESSION_TYPES, Data
+from funnel.reports.examples import read_rows
+from model.data.input import Data
 from model.evaluation.metrics import measure
 from model.objectives.sample_spaces import own_space
 
-BATCH = 8192
 CATEGORIES = 255  # the most that the trees take as categories
 LISTED = 32  # values of a list that the trees see, the most frequent
 ITERATIONS = 1000
@@ -39,13 +38,21 @@ class Rows:
 
 def read(data: Data, split: str) -> Rows:
     """Every row of a split, once."""
-    files = [str(data.directory / shard["file"]) for shard in data.manifest["shards"][split]]
-    records = tf.data.TFRecordDataset(files, COMPRESSION_TYPES[data.manifest["compression"]])
-    batches = list(records.batch(BATCH).map(data.parse).as_numpy_iterator())
-    found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-    labels = {name: found[name] for name in data.spec.labels}
-    weight = found.get("weight", np.ones(len(found["id"])))
-    return Rows(found["ids"], found["dense"], labels, weight.astype(np.float64))
+    shards = [data.directory / shard["file"] for shard in data.manifest["shards"][split]]
+    batches = [rows for path in shards for rows in read_rows(path, data.spec, data.manifest)]
+    labels = {
+        name: np.concatenate([batch.labels[name] for batch in batches]) for name in data.spec.labels
+    }
+    weights = [
+        np.ones(len(batch)) if batch.weights is None else batch.weights.astype(np.float64)
+        for batch in batches
+    ]
+    return Rows(
+        np.concatenate([batch.ids for batch in batches]),
+        np.concatenate([batch.dense for batch in batches]),
+        labels,
+        np.concatenate(weights),
+    )
 
 
 def references(data: Data) -> dict[str, dict[str, float]]:

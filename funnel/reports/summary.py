@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from features import files
+from funnel.version import __version__
 from model.training.workers import worker
 
 
@@ -18,9 +19,10 @@ def read(run: Path) -> dict[str, Any]:
 
 
 def update(run: Path, stage: str, seconds: float, **sections: Any) -> None:
-    """Replaces sections, and the stage's seconds. Only worker 0 writes the file."""
+    """Replaces sections, the stage's seconds and the version. Only worker 0 writes the file."""
     if worker():
         return
     summary = read(run) | sections
+    summary["funnel"] = __version__
     summary["seconds"] = summary.get("seconds", {}) | {stage: round(seconds, 2)}
     files.write_text(run / "summary.json", json.dumps(summary, indent=1) + "\n")

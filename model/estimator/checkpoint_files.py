@@ -105,6 +105,23 @@ def tracked(state: Mapping[str, tf.Variable]) -> tf.Module:
     return holder
 
 
+def read_tensors(path: str) -> int:
+    """Reads every tensor of a checkpoint, one after the other, which compares its checksum.
+
+    Returns:
+        How many tensors there are.
+
+    Raises:
+        One of READ_ERRORS: a file is missing or is not what was written.
+    """
+    dtypes = tf.train.load_checkpoint(path).get_variable_to_dtype_map()
+    for name, dtype in dtypes.items():
+        tf.raw_ops.RestoreV2(
+            prefix=path, tensor_names=[name], shape_and_slices=[""], dtypes=[dtype]
+        )
+    return len(dtypes)
+
+
 def holds_variable(reader: Any, name: str) -> bool:
     """Whether the checkpoint of a `tf.train.load_checkpoint` holds a variable."""
     return reader.has_tensor(_key(name))

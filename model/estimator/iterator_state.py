@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from features.errors import FunnelError
-from model.estimator.checkpoint_files import brief
+from model.estimator.checkpoint_files import brief, read_tensors
 
 
 def write_iterator(path: str, batches: Any) -> None:
@@ -21,13 +21,7 @@ def check_iterator(path: str) -> None:
     Raises:
         tf.errors.OpError, LookupError: a file is missing or is not what was written.
     """
-    dtypes = tf.train.load_checkpoint(path).get_variable_to_dtype_map()
-    tf.raw_ops.RestoreV2(
-        prefix=path,
-        tensor_names=list(dtypes),
-        shape_and_slices=[""] * len(dtypes),
-        dtypes=list(dtypes.values()),
-    )
+    read_tensors(path)
 
 
 def restore_iterator(batches: Any, path: str, checkpoint: str) -> None:

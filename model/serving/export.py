@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from features import arrays
 from features.errors import FunnelError
+from features.files import checksums
 from model.ranking import RankingModel
 from model.serving.check import LOADERS, Check, check_loaders
 from model.serving.graph_check import check_graph
@@ -97,9 +98,12 @@ def checkpoint_scores(model: RankingModel, sample: pa.Table) -> dict[str, np.nda
 
 
 def _write_manifest(folder: Path, check: Check) -> None:
-    """Writes assets.extra/manifest.json, which servers ignore: how the version was checked."""
+    """Writes assets.extra/manifest.json, which servers ignore: how the version was checked, and the
+    checksums of its files.
+    """
+    content = check.summary() | {"files": checksums(folder.parent)}
     folder.mkdir()
-    (folder / "manifest.json").write_text(json.dumps(check.summary(), indent=1) + "\n")
+    (folder / "manifest.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 @contextmanager

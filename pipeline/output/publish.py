@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import FunnelError
-from features.files import write_text
+from features.files import checksum, write_text
 from features.fitted import Fitted
 from features.manifest import VERSION
 from features.spec import Spec
@@ -30,6 +30,9 @@ from pipeline.statistics.partitions import fold
 from pipeline.statistics.profiles import profiles_json
 from pipeline.statistics.statistics_json import statistics_json
 from pipeline.statistics.streams import StreamCounts, stream_json
+
+# The files beside the shards that readers need; their checksums are in the manifest.
+FILES = ("spec.json", "fitted.json", "schema.pbtxt", "statistics.json", "sample.parquet")
 
 
 def describe(
@@ -77,6 +80,7 @@ def describe(
     schema = schema_text(spec, config.output.layout, weighted=manifest["weighted"])
     write_text(out / "schema.pbtxt", schema)
     pq.write_table(sample, out / "sample.parquet")
+    manifest["files"] = {name: checksum(out / name) for name in FILES}
     write_json(out / "manifest.json", manifest)
     return manifest
 

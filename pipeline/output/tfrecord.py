@@ -22,10 +22,10 @@ def frame(records: pa.BinaryArray) -> bytes:
     """The records in TFRecord framing: length, masked crc32c of the length, record, masked crc32c
     of the record.
     """
-    sums = _masked(
+    sums = masked(
         np.fromiter(map(google_crc32c.value, records.to_pylist()), np.uint32, len(records))
     )
-    heads = by_value(pc.binary_length(records), _head)
+    heads = by_value(pc.binary_length(records), head)
     tails = binary(sums, np.full(len(sums), sums.itemsize))
     data: bytes = join(heads, records, tails).buffers()[2].to_pybytes()
     return data
@@ -40,12 +40,13 @@ def gzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield stream.flush()
 
 
-def _head(length: int) -> bytes:
+def head(length: int) -> bytes:
+    """The 12 bytes before a record of this length: the length and its masked crc32c."""
     size = struct.pack("<Q", length)
-    return size + _masked(np.array([google_crc32c.value(size)], np.uint32)).tobytes()
+    return size + masked(np.array([google_crc32c.value(size)], np.uint32)).tobytes()
 
 
-def _masked(sums: np.ndarray) -> np.ndarray:
+def masked(sums: np.ndarray) -> np.ndarray:
     """The checksums as TFRecord stores them: rotated by 15 bits, plus a constant, modulo 2³²."""
-    masked: np.ndarray = (sums >> 15 | sums << 17) + np.uint32(0xA282EAD8)
-    return masked
+    stored: np.ndarray = (sums >> 15 | sums << 17) + np.uint32(0xA282EAD8)
+    return stored
