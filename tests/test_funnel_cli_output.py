@@ -167,6 +167,20 @@ def test_characters_that_a_screen_lacks(folder):
     assert lines[1].endswith("-> run/logs")
 
 
+@pytest.mark.parametrize("encoding", [None, "latin-1"])
+def test_files_are_utf8_in_every_locale(folder, encoding):
+    (folder / "my.toml").write_text("# Ünï → code\n" + TOML, encoding="utf-8")
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONIOENCODING"}
+    env |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    env |= {"PYTHONIOENCODING": encoding} if encoding else {}
+    command = [*FUNNEL, "simulate", "my.toml", "--set", "simulate.impressions=100"]
+    done = subprocess.run([*command, "--set", "run=né"], capture_output=True, env=env)
+    assert done.returncode == 0, done.stderr
+    end = "-> né/logs" if encoding else "-> n?/logs"
+    assert done.stdout.decode(encoding or "ascii").splitlines()[1].endswith(end)
+    assert (folder / "né" / "logs").is_dir()
+
+
 def test_help_in_ascii():
     env = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([*FUNNEL, "--help"], capture_output=True, env=env, check=True)

@@ -14,7 +14,7 @@ from funnel.cli.arguments import parser, split
 from funnel.cli.commands import HANDLERS, first_line
 from funnel.cli.exit_codes import ExitCode
 from funnel.cli.signals import Terminated, terminable
-from funnel.cli.streams import accept_all_characters, document, emit, lines_to
+from funnel.cli.streams import accept_all_characters, document, emit, lines_to, read_files_as_utf8
 from funnel.stages.interrupted import Interrupted
 
 WITH_LARGE_TABLES = ("train", "run")  # ask for huge pages
@@ -23,6 +23,7 @@ WITH_BEAM = ("preprocess", "run")
 
 def program() -> NoReturn:
     """The console script: runs `main` and exits with its code."""
+    read_files_as_utf8()
     accept_all_characters()
     if "_ARGCOMPLETE" in os.environ:
         from funnel.cli.completion import complete

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import io
 import json
+import locale
 import math
 import os
 import sys
@@ -38,6 +39,17 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("plain", _plain)
+
+
+def read_files_as_utf8() -> None:
+    """Replaces this process by the same command in Python's UTF-8 mode where the locale has another
+    encoding: configurations, logs and results are UTF-8 everywhere. stdout and stderr keep theirs.
+    """
+    if codecs.lookup(locale.getpreferredencoding(False)).name == "utf-8":
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def accept_all_characters() -> None:
