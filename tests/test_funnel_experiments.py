@@ -5,6 +5,7 @@ missing.
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ from features.errors import FunnelError
 from funnel import experiments
 from funnel.cli import arguments
 from funnel.cli import main as cli
-from funnel.experiments import EXPERIMENTS, census, mmoe_synthetic
+from funnel.experiments import EXPERIMENTS, census, mmoe_synthetic, training
 from funnel.experiments.base import Experiment, Results, figure, run, statistics
 from funnel.experiments.census import Census
 from funnel.experiments.esmm_bias import METHODS, METRICS, SELECTIONS, ESMMBias
 from funnel.experiments.mmoe_synthetic import MODELS, Learner, MMoESynthetic, Steps, Task, train
 from funnel.experiments.training import flat
+from funnel.stages.interrupted import Interrupted
 from model.sharing import SHARING
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +57,16 @@ class Sum(Experiment):
         drawn, (axis,) = figure(1, width=2)
         axis.plot(results.values("10", "value"))
         return drawn
+
+
+def test_a_training_that_a_signal_ended_gives_no_result(monkeypatch, tmp_path):
+    ended = SimpleNamespace(ended="signal", step=3)
+    estimator = SimpleNamespace(train=lambda batches, max_steps: ended)
+    half = SimpleNamespace(estimator=estimator, train_input=None, max_steps=9)
+    monkeypatch.setattr(training, "Run", lambda *arguments: half)
+    with pytest.raises(Interrupted) as error:
+        training.train(None, tmp_path)
+    assert error.value.step == 3
 
 
 def test_the_command_line_knows_every_experiment():

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -355,3 +356,37 @@ def test_predict_and_export_before_any_training(done, tmp_path, capsys):
     for command in ("predict", "export"):
         assert main([command, str(done / "small.toml"), "--set", f"run={tmp_path}/run"]) == 2
         assert "holds no checkpoint; run `funnel train` first" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_bars_of_an_evaluation_and_an_export_reach_their_ends(done, monkeypatch):
+    from funnel.stages import evaluate, export
+
+    seen = {}
+
+    @contextmanager
+    def bar(title, unit):
+        seen[title] = []
+        yield lambda done, of: seen[title].append((done, of))
+
+    monkeypatch.setattr(evaluate, "progress_bar", bar)
+    monkeypatch.setattr(export, "progress_bar", bar)
+    for command in ("evaluate", "export"):
+        assert main([command, str(done / "small.toml")]) == 0
+    rows = 2 * summary(done)["evaluation"]["ctr"]["rows"]
+    for title, end in (("evaluating", rows), ("exporting", 8)):
+        counts = [count for count, _ in seen[title]]
+        assert counts == sorted(set(counts))
+        assert seen[title][-1] == (end, end)
+
+
+def test_json_of_every_stage_and_of_the_run(done, capsys):
+    config = str(done / "small.toml")
+    capsys.readouterr()
+    for command, keys in (("report", {"report"}), ("train", {"training"})):
+        assert main([command, config, "--json", "--quiet"]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert shown.keys() == {"run", "stage", "seconds"} | keys
+        assert shown["stage"] == command
+    assert main(["run", config, "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"run": str(done / "run")} | summary(done)

@@ -22,11 +22,10 @@ Handler = Callable[[argparse.Namespace, list[str]], Any]  # → the result, as -
 
 def first_line(options: argparse.Namespace) -> str | None:
     """What a command prints before it does anything; None for one that is done at once."""
-    if options.command == "completion":
-        return None
     if options.command == "experiment":
         return f"preparing {options.name}"
-    return f"reading {options.path if options.command == 'inspect' else options.config}"
+    read = getattr(options, "path", None) or getattr(options, "config", None)
+    return read and f"reading {read}"
 
 
 def run(options: argparse.Namespace, beam_args: list[str]) -> Any:
