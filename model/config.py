@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
-from features.errors import FunnelError, nearest
+from features.errors import FunnelError
 from features.settings import Settings
 from features.spec import Spec
 from model.funnels import FUNNELS
-from model.funnels.base import FunnelParams
-from model.objectives.objective import Objective
+from model.optimizers import RULES
+from model.registry import Registry, entry_params, named
+from model.settings.base import FunnelParams, ObjectiveTraits, SharingParams, WeightingParams
 from model.sharing import SHARING
-from model.sharing.base import SharingParams
 from model.weighting import WEIGHTING
-from model.weighting.base import Weighting, WeightingParams
 
-
-def named(value: Any) -> Any:
-    """A bare name as the table that it stands for.
-
-    Example:
-        >>> named("ple")
-        {'name': 'ple'}
-    """
-    return {"name": value} if isinstance(value, str) else value
+AXES: Mapping[str, Registry[Any]] = {
+    "sharing": SHARING,
+    "funnel": FUNNELS,
+    "weighting": WEIGHTING,
+}
 
 
 class ModelConfig(Settings):
@@ -50,36 +45,35 @@ class ModelConfig(Settings):
     weighting: SerializeAsAny[WeightingParams] = Field(named("fixed"))
     wide: bool = True
 
-    def check(self, spec: Spec) -> list[Objective]:
-        """The objectives that are minimized, with the tensors of a graph that is never run.
+    def check(self, spec: Spec) -> list[ObjectiveTraits]:
+        """The objectives that are minimized.
 
         Raises:
             FunnelError: the features and tasks do not fit the architecture.
         """
-        funnel = FUNNELS[self.funnel.name]
-        funnel.check(self.funnel, spec)
+        self.funnel.check(spec)
         self.sharing.check(spec)
-        heads = funnel.heads_of(self.funnel, spec)
+        heads = self.funnel.heads_of(spec)
         self.sharing.check_heads(heads)
-        found = funnel.probe_objectives(self.funnel, spec)
+        found = self.funnel.objectives_of(spec)
+        if found is None:
+            found = FUNNELS[self.funnel.name].probe_objectives(self.funnel, spec)
         self._check_weighting(found, heads)
-        return [objective for objective, _ in found]
+        return found
 
-    def _check_weighting(self, found: list[tuple[Objective, set[str]]], heads: list[str]) -> None:
-        """`found`: each objective, and the heads that it reaches."""
-        kind = WEIGHTING[self.weighting.name]
-        reached = {o.name: heads for o, heads in found if o.penalty is None}
-        self._check_penalties({o.name: o.penalty for o, _ in found if o.penalty}, list(reached))
+    def _check_weighting(self, found: list[ObjectiveTraits], heads: list[str]) -> None:
+        reached = {o.name: o.heads for o in found if o.penalty is None}
+        self._check_penalties({o.name: o.penalty for o in found if o.penalty}, list(reached))
         self.weighting.check(list(reached))
-        for objective, _ in found:
-            if kind.needs_nonnegative_losses and objective.nonnegative_with:
+        for objective in found:
+            if self.weighting.needs_nonnegative_losses and objective.nonnegative_with:
                 raise FunnelError(
                     f"model.weighting = '{self.weighting.name}' needs losses that are at least 0, "
                     f"and that of '{objective.name}' may be negative: choose another weighting, "
                     f"or model.funnel.{objective.nonnegative_with}"
                 )
-        if kind.needs_task_gradients:
-            self._check_compared(kind, heads, reached)
+        if self.weighting.needs_task_gradients:
+            self._check_compared(heads, reached)
 
     def _check_penalties(self, penalties: dict[str, str], objectives: list[str]) -> None:
         for option, value in self.weighting:
@@ -91,12 +85,10 @@ class ModelConfig(Settings):
                         f"(objectives: {', '.join(objectives)})"
                     )
 
-    def _check_compared(
-        self, kind: type[Weighting], heads: list[str], reached: dict[str, set[str]]
-    ) -> None:
+    def _check_compared(self, heads: list[str], reached: Mapping[str, Set[str]]) -> None:
         """Raises FunnelError where no weights have gradients that the weighting could compare."""
         groups = self.sharing.head_groups(heads)
-        if kind.uses_last_shared_layer:
+        if self.weighting.uses_last_shared_layer:
             what = "a layer that all of several heads share"
             found = len(heads) > 1 and set(heads) in groups
         else:
@@ -114,24 +106,19 @@ class ModelConfig(Settings):
     @field_validator("sharing", "funnel", "weighting", mode="before")
     @classmethod
     def _entry(cls, value: Any, info: ValidationInfo) -> Any:
-        known: dict[str, Mapping[str, Any]] = {
-            "sharing": SHARING,
-            "funnel": FUNNELS,
-            "weighting": WEIGHTING,
-        }
-        return entry_params(value, known[str(info.field_name)])
+        return entry_params(value, AXES[str(info.field_name)])
 
 
-def entry_params(value: Any, known: Mapping[str, Any]) -> Any:
-    """The Params of an entry of a dict of architectures, from {"name": …, options} or a bare name.
+def needs_tensorflow(model: Mapping[str, Any], train: Mapping[str, Any]) -> bool:
+    """Whether [model] or [train] names an entry whose options are only in the entry's own file.
 
-    Raises:
-        ValueError: the name is unknown.
+    Example:
+        >>> needs_tensorflow({"sharing": "ple"}, {"embedding_optimizer": {"name": "ftrl"}})
+        False
     """
-    value = named(value)
-    if not isinstance(value, Mapping):
-        return value
-    name = value.get("name")
-    if name is None or name not in known:
-        raise ValueError(f"name = {name!r} is unknown: {nearest(str(name), known, listed=True)}")
-    return known[name].Params.model_validate(dict(value))
+    given = [(model.get(axis), known) for axis, known in AXES.items()]
+    given.append((train.get("embedding_optimizer"), RULES))
+    tables = [(named(value), known) for value, known in given]
+    return any(
+        known.imports(table.get("name")) for table, known in tables if isinstance(table, Mapping)
+    )

@@ -43,7 +43,7 @@ class RankingModel(tf.Module):
 
     def __init__(self, spec: Spec, config: ModelConfig, fitted: Fitted, seed: int) -> None:
         super().__init__()
-        self.objectives = config.check(spec)  # with the tensors of a graph that is never run
+        self.objectives = config.check(spec)
         keras.utils.set_random_seed(seed)
         self.spec, self.fitted = spec, fitted
         self.calibration: Mapping[str, CalibrationMap] = {}

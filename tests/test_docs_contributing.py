@@ -15,10 +15,11 @@ from features.kinds.base import FeatureKind, Number
 from features.layouts import LAYOUTS, ArrayKey, array_keys
 from features.spec import Slots, Spec
 from model.layers import MLP
-from model.layers.params import Units
 from model.metrics import METRICS
 from model.metrics.base import Metric, Sample
-from model.sharing.base import Sharing, SharingParams
+from model.settings.base import SharingParams
+from model.settings.networks import Units
+from model.sharing.base import Sharing
 from pipeline.sources.formats.base import LogFile, ParsedRows
 
 ROOT = Path(__file__).parents[1]

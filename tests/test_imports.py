@@ -1,8 +1,10 @@
 """The import graph: packages import downwards, no module imports itself through others, no folder
-holds more than 14 modules. Imports inside functions count.
+holds more than 14 modules. Imports inside functions count, and so does "module:Class", by which a
+registry names an entry.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -46,6 +48,9 @@ def imported(path: Path) -> set[str]:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             inner = names & MODULES.keys()
             found |= inner | ({node.module} if inner != names else set())
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            late = re.fullmatch(r"([\w.]+):\w+", node.value)
+            found |= {late[1]} & MODULES.keys() if late else set()
     return {name if name in MODULES else name.split(".")[0] for name in found}
 
 
@@ -92,6 +97,22 @@ def test_of_features_the_graph_alone_imports_tensorflow():
     }
     assert users
     assert all(name.startswith("features.graph") for name in users)
+
+
+def test_the_settings_import_only_features():
+    found = {
+        other
+        for name, others in GRAPH.items()
+        if name.startswith("model.settings")
+        for other in others & MODULES.keys() | others & {"tensorflow", "keras"}
+    }
+    assert "features.settings" in found
+    assert {f for f in found if not f.startswith(("features.", "model.settings."))} == set()
+
+
+def test_a_registry_imports_its_entries():
+    assert "model.sharing.ple" in GRAPH["model.sharing"]
+    assert "model.optimizers.ftrl" in GRAPH["model.optimizers"]
 
 
 def test_a_folder_holds_14_modules_at_most():

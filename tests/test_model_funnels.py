@@ -44,7 +44,7 @@ def build(name, spec=None, **options):
     table = {"name": name, "tower_units": [2]} | OPTIONS.get(name, {}) | options
     spec = spec or spec_of(name)
     params = kind.Params.parse(table)
-    kind.check(params, spec)
+    params.check(spec)
     funnel = kind(params, spec)
     funnel(dict.fromkeys(funnel.heads, tf.zeros([1, 1])))
     return funnel

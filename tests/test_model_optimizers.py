@@ -10,8 +10,10 @@ import tensorflow as tf
 from features.errors import FunnelError
 from model.embeddings.tables import Table
 from model.optimizers import RULES
-from model.optimizers.dense import KINDS, _options, optimizer_state
+from model.optimizers.dense import KINDS, make_optimizer, optimizer_state
+from model.optimizers.schedules import factor
 from model.optimizers.tables import TableOptimizer, add_up
+from model.settings.dense import OPTIMIZERS, REFUSED
 from model.training.config import TrainConfig
 
 
@@ -287,7 +289,7 @@ def test_wrong_options_are_named(train, said):
 def moved(name, options, gradients):
     """The weights (1, −2) after steps with these gradients at the rate 0.1."""
     optimizer, weight = (
-        TrainConfig.parse({"optimizer": {"name": name} | options}).optimizer.make(),
+        make_optimizer(TrainConfig.parse({"optimizer": {"name": name} | options}).optimizer),
         keras.Variable([1.0, -2.0]),
     )
     optimizer.learning_rate = 0.1
@@ -297,6 +299,45 @@ def moved(name, options, gradients):
     return weight.numpy()
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_the_options_are_those_of_keras(name):
+    signature = inspect.signature(KINDS[name].__init__).parameters
+    known = {
+        option: parameter.default
+        for option, parameter in signature.items()
+        if option not in (*REFUSED, "self", "name", "kwargs")
+    }
+    fields = OPTIMIZERS[name].model_fields
+    assert {option: field.default for option, field in fields.items()} == known
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "bound", "beyond"),
+    [
+        ("sgd", "momentum", 1.0, 1.1),
+        ("sgd", "momentum", 0.0, -0.1),
+        ("lion", "beta_1", 1.0, 1.1),
+        ("lion", "beta_1", 0.1, 0.0),
+        ("ftrl", "learning_rate_power", 0.0, 0.1),
+        ("ftrl", "initial_accumulator_value", 0.0, -0.1),
+        ("ftrl", "l1_regularization_strength", 0.0, -0.1),
+        ("ftrl", "l2_regularization_strength", 0.0, -0.1),
+        ("ftrl", "l2_shrinkage_regularization_strength", 0.0, -0.1),
+    ],
+)
+def test_the_bounds_are_those_of_keras(name, option, bound, beyond):
+    TrainConfig.parse({"optimizer": {"name": name, option: bound}})
+    KINDS[name](**{option: bound})
+    with pytest.raises(FunnelError, match=rf"^train\.optimizer\.{option} = {beyond}: "):
+        TrainConfig.parse({"optimizer": {"name": name, option: beyond}}, "train")
+    with pytest.raises(ValueError, match=r"must be|needs to be"):
+        KINDS[name](**{option: beyond})
+
+
+def test_a_whole_number_is_a_momentum():
+    assert moved("sgd", {"momentum": 1}, [[1.0, 0.5]] * 2).tolist() == pytest.approx([0.7, -2.15])
+
+
 NEEDS = {"nesterov": {"momentum": 0.5}}
 OTHER = {
     "learning_rate_power": -0.25,
@@ -304,7 +345,10 @@ OTHER = {
     "beta_2": 0.25,
 }  # 0.5, unless an option is a choice
 EVERY_OPTION = [
-    (name, o) for name in KINDS for o in _options(name) if (name, o) != ("ftrl", "weight_decay")
+    (name, o)
+    for name, options in OPTIMIZERS.items()
+    for o in options.model_fields
+    if (name, o) != ("ftrl", "weight_decay")
 ]
 
 
@@ -349,15 +393,15 @@ def test_weight_decay_makes_weights_decay(name):
 )
 def test_schedules(schedule, factors):
     found = TrainConfig.parse({"schedule": schedule}).schedule
-    for at, factor in factors.items():
-        assert float(found(tf.constant(at, tf.int64))) == pytest.approx(factor, abs=1e-6)
+    for at, expected in factors.items():
+        assert float(factor(found, tf.constant(at, tf.int64))) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_second_optimizer_of_a_process_keeps_its_state_under_the_same_names(name):
     def names() -> list[str]:
         optimizer, weight = (
-            TrainConfig.parse({"optimizer": name}).optimizer.make(),
+            make_optimizer(TrainConfig.parse({"optimizer": name}).optimizer),
             keras.Variable([[1.0, 2.0]], name="kernel"),
         )
         optimizer.build([weight])

@@ -32,6 +32,7 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> int:
     Returns:
         The number of rows scored.
     """
+    config.check()
     load_tensorflow()
     import tensorflow as tf
 

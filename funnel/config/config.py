@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, time
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tomli_w
 from pydantic import Field
@@ -18,13 +18,13 @@ from features.errors import FunnelError, nearest
 from features.settings import Settings
 from features.spec import Spec
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
+from funnel.console import load_tensorflow
+from model.config import ModelConfig, needs_tensorflow
+from model.evaluation.conditions import Condition, TaskMetric
+from model.training.config import RunConfig, TrainConfig
 from pipeline.checks import check_config
 from pipeline.config import Dates, Output, PreprocessConfig, Sampling, Split, Stream
 from pipeline.simulation.config import SimulateConfig
-
-if TYPE_CHECKING:
-    from model.config import ModelConfig
-    from model.training.config import RunConfig, TrainConfig
 
 
 class Sections(Settings):
@@ -58,7 +58,7 @@ class Sections(Settings):
 @dataclass(frozen=True)
 class Config:
     """A configuration file with its overrides. Each section is parsed once, when a stage first
-    reads it; [model] needs TensorFlow.
+    reads it. None needs TensorFlow, except for an architecture whose options are only in its file.
     """
 
     sections: Sections
@@ -115,8 +115,6 @@ class Config:
 
     @cached_property
     def model(self) -> ModelConfig:
-        from model.config import ModelConfig
-
         model = ModelConfig.parse(self.sections.model, "model")
         model.check(self.spec)
         return model
@@ -124,8 +122,6 @@ class Config:
     @cached_property
     def train(self) -> TrainConfig:
         """The keys of [train] that decide what is learned."""
-        from model.training.config import TrainConfig
-
         train = TrainConfig.parse(self._train_keys(TrainConfig), "train")
         train.check(self.spec)
         return train
@@ -133,14 +129,10 @@ class Config:
     @cached_property
     def run_config(self) -> RunConfig:
         """The keys of [train] that say how a training is run."""
-        from model.training.config import RunConfig
-
         return RunConfig.parse(self._train_keys(RunConfig), "train")
 
     def _train_keys(self, settings: type[Settings]) -> dict[str, Any]:
         """The keys of [train] that belong to `settings`. Raises FunnelError for an unknown one."""
-        from model.training.config import RunConfig, TrainConfig
-
         known = [*TrainConfig.model_fields, *RunConfig.model_fields]
         for key in self.sections.train:
             if key not in known:
@@ -159,6 +151,21 @@ class Config:
     @cached_property
     def warm_start(self) -> WarmStartConfig:
         return WarmStartConfig.parse(self.sections.warm_start, "warm_start")
+
+    def check(self) -> None:
+        """Validates every section, before anything is done with one of them.
+
+        Raises:
+            FunnelError: a section has a mistake, or sections do not fit together.
+        """
+        if needs_tensorflow(self.sections.model, self.sections.train):
+            load_tensorflow()  # without its start-up lines
+        self.resolved()
+        best, stopping = self.exporters.best, self.evaluation.early_stopping
+        for metric in (options.metric for options in (best, stopping) if options):
+            _ = TaskMetric.parse(metric).higher
+        for condition in best.provided if best else ():
+            Condition.parse(condition)
 
     def resolved(self, train: TrainConfig | None = None) -> dict[str, Any]:
         """Every setting with its defaults filled in, as the file would write it.

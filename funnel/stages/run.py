@@ -27,9 +27,10 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
             "`funnel preprocess` without TF_CONFIG, then `funnel train` on each worker, then "
             "`funnel evaluate` and `funnel export` without it"
         )
+    config.check()
     load_tensorflow()
     _connect(beam_args)
-    config.save()  # validates every section before the first stage runs
+    config.save()
     for name in STAGES if config.simulate else list(STAGES)[1:]:
         key, recorded = stage_key(config, name), record.read(config.run).get(name, {})
         done = recorded == {"key": key, "done": True} and STAGES[name].output(config).exists()
@@ -54,6 +55,8 @@ def run_stage(
     if name != "train" and worker():
         inform(f"{name:<10}  left to worker 0")
         return
+    if name != "simulate":  # which reads a file of [simulate] alone, too
+        config.check()
     if name == "preprocess":
         _connect(beam_args)
     key = functools.cache(lambda: stage_key(config, name))  # of what exists before the stage runs

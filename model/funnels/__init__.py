@@ -4,19 +4,28 @@ In: {head: representation}. Out: predictions of tasks and joints, and objectives
 objectives, never a sharing.
 """
 
-from model.funnels.aitm import AITM
-from model.funnels.base import Funnel
-from model.funnels.dbmtl import DBMTL
-from model.funnels.escm2 import ESCM2
-from model.funnels.esm2 import ESM2
-from model.funnels.esmm import ESMM
-from model.funnels.independent import Independent
+from __future__ import annotations
 
-FUNNELS: dict[str, type[Funnel]] = {
-    "independent": Independent,
-    "esmm": ESMM,
-    "esm2": ESM2,
-    "dbmtl": DBMTL,
-    "aitm": AITM,
-    "escm2": ESCM2,
-}
+from typing import TYPE_CHECKING
+
+from model.registry import Registry
+from model.settings.funnels import FUNNEL_PARAMS
+
+if TYPE_CHECKING:
+    from model.funnels.base import Funnel
+
+FUNNELS: Registry[Funnel] = Registry(
+    {
+        "independent": "model.funnels.independent:Independent",
+        "esmm": "model.funnels.esmm:ESMM",
+        "esm2": "model.funnels.esm2:ESM2",
+        "dbmtl": "model.funnels.dbmtl:DBMTL",
+        "aitm": "model.funnels.aitm:AITM",
+        "escm2": "model.funnels.escm2:ESCM2",
+    },
+    FUNNEL_PARAMS,
+)
+
+
+def __getattr__(name: str) -> type[Funnel]:
+    return FUNNELS.by_class_name(name)

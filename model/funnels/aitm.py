@@ -6,16 +6,15 @@ import itertools
 from collections.abc import Mapping
 
 import tensorflow as tf
-from pydantic import Field
 
-from features.errors import FunnelError
 from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams
-from model.funnels.chain import check_chain
+from model.funnels.base import Funnel
 from model.layers import MLP, Transfer
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective
 from model.objectives.predictions import Prediction, from_logit, probability, quotient
+from model.settings.chain import check_chain
+from model.settings.funnels import AITMParams
 
 
 class AITM(Funnel):
@@ -34,12 +33,10 @@ class AITM(Funnel):
     See the layer Transfer. Xi et al., AITM, KDD 2021.
     """
 
-    class Params(FunnelParams):
-        calibrator_weight: float = Field(0.6, ge=0)
+    Params = AITMParams
+    params: AITMParams
 
-    params: Params
-
-    def __init__(self, params: Params, spec: Spec) -> None:
+    def __init__(self, params: AITMParams, spec: Spec) -> None:
         super().__init__(params, spec)
         self.chain = check_chain(spec, "aitm")
         width, later = params.units_of(self.chain[0])[-1], self.chain[1:]
@@ -47,16 +44,6 @@ class AITM(Funnel):
             task: MLP([width], **params.network, name=f"handed_to_{task}") for task in later
         }
         self.transfers = {task: Transfer(name=f"transfer_{task}") for task in later}
-
-    @classmethod
-    def check(cls, params: Params, spec: Spec) -> None:
-        super().check(params, spec)
-        widths = {task: (params.units_of(task) or [0])[-1] for task in check_chain(spec, "aitm")}
-        if 0 in widths.values() or len(set(widths.values())) > 1:
-            raise FunnelError(
-                f"model.funnel.tower_units = {params.tower_units}: aitm attends to what towers "
-                "give, so all end in the same number of units"
-            )
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
         """Each head is the probability of the chain up to its task."""

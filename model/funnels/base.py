@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
-from features.errors import FunnelError, nearest
 from features.spec import Spec
 from model.layers import MLP
-from model.layers.params import HiddenUnits, NetworkParams
 from model.objectives.base_rates import BaseRates
 from model.objectives.objective import Objective, cross_entropy
 from model.objectives.predictions import (
@@ -25,29 +22,16 @@ from model.objectives.predictions import (
     unweighted,
 )
 from model.objectives.sample_spaces import entire_space
-
-
-class FunnelParams(NetworkParams):
-    """Options that every funnel has.
-
-    Args:
-        tower_units: the hidden units of the towers, for all heads or by head, as in
-            { ctr = [64], cvr = [32] }.
-    """
-
-    tower_units: HiddenUnits | Annotated[dict[str, HiddenUnits], Field(min_length=1)] = Field([64])
-
-    def units_of(self, head: str) -> list[int]:
-        return self.tower_units[head] if isinstance(self.tower_units, dict) else self.tower_units
+from model.settings.base import FunnelParams, ObjectiveTraits
 
 
 class Funnel(keras.Layer):
     """The base of funnels, {head: [B, H]} → {name: Prediction}, with a tower for each head.
 
-    Heads are the tasks unless a subclass declares others. A task with `given` is conditional on
-    the tasks before it, and its joint is the product along the chain. A subclass declares its
-    options in `Params` and implements `objectives`; it may override `predict`, `starts` and
-    `unweighted`.
+    Heads are the tasks unless the subclass' `Params` declare others. A task with `given` is
+    conditional on the tasks before it, and its joint is the product along the chain. A subclass
+    declares its options in `Params` and implements `objectives`; it may override `predict`,
+    `starts` and `unweighted`.
 
     Args:
         params: the options.
@@ -65,35 +49,12 @@ class Funnel(keras.Layer):
         }
         self.outputs = {head: _output(head) for head in self.heads}
 
-    @classmethod
-    def heads_of(cls, params: Any, spec: Spec) -> list[str]:
-        """The names of the representations that the funnel reads."""
-        return list(spec.tasks)
-
-    @classmethod
-    def check(cls, params: Any, spec: Spec) -> None:
-        """Raises FunnelError where the funnel cannot be built over these tasks."""
-        heads = cls.heads_of(params, spec)
-        if isinstance(params.tower_units, dict):
-            for head in heads:
-                if head not in params.tower_units:
-                    raise FunnelError(
-                        f"model.funnel.tower_units lacks '{head}': give units to each of "
-                        f"{', '.join(heads)}"
-                    )
-            for head in params.tower_units:
-                if head not in heads:
-                    raise FunnelError(
-                        f"model.funnel.tower_units names '{head}', which is not a head: "
-                        f"{nearest(head, heads)}"
-                    )
-
     def build(self, representations_shape: object, wide_shape: object = None) -> None:
         """Nothing: the parts are built by their first calls."""
 
     @property
     def heads(self) -> list[str]:
-        return self.heads_of(self.params, self.spec)
+        return self.params.heads_of(self.spec)
 
     def call(
         self,
@@ -197,11 +158,9 @@ class Funnel(keras.Layer):
         raise TypeError(f"{type(self).__name__} must implement objectives(predictions, labels)")
 
     @classmethod
-    def probe_objectives(cls, params: Any, spec: Spec) -> list[tuple[Objective, set[str]]]:
-        """Each objective, and the heads whose representations it reaches.
-
-        They are read off a graph that is never run: running anything would fix TensorFlow's
-        devices.
+    def probe_objectives(cls, params: Any, spec: Spec) -> list[ObjectiveTraits]:
+        """The objectives as a graph that is never run has them: running anything would fix
+        TensorFlow's devices.
         """
         with tf.Graph().as_default():
             labels = {
@@ -214,9 +173,12 @@ class Funnel(keras.Layer):
             gradients = [
                 tf.gradients(objective.sums()[0], list(heads.values())) for objective in found
             ]
+        reached = [
+            {head for head, g in zip(heads, own, strict=True) if g is not None} for own in gradients
+        ]
         return [
-            (o, {head for head, g in zip(heads, own, strict=True) if g is not None})
-            for o, own in zip(found, gradients, strict=True)
+            ObjectiveTraits(o.name, heads, o.penalty, o.nonnegative_with)
+            for o, heads in zip(found, reached, strict=True)
         ]
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import tensorflow as tf
-from pydantic import Field
 
 from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams
-from model.funnels.chain import check_chain
+from model.funnels.base import Funnel
 from model.layers import MLP
-from model.layers.params import Units
 from model.objectives.objective import Objective, cross_entropy
 from model.objectives.predictions import Prediction, from_logit, probability
 from model.objectives.sample_spaces import own_space
+from model.settings.chain import check_chain
+from model.settings.funnels import DBMTLParams
 
 
 class DBMTL(Funnel):
@@ -33,23 +32,16 @@ class DBMTL(Funnel):
     space. Wang et al., Deep Bayesian Multi-Target Learning for Recommender Systems, 2019.
     """
 
-    class Params(FunnelParams):
-        relation_units: Units = Field([32])
+    Params = DBMTLParams
+    params: DBMTLParams
 
-    params: Params
-
-    def __init__(self, params: Params, spec: Spec) -> None:
+    def __init__(self, params: DBMTLParams, spec: Spec) -> None:
         super().__init__(params, spec)
         self.chain = check_chain(spec, "dbmtl")
         self.relations = {
             task: MLP(params.relation_units, **params.network, name=f"relation_{task}")
             for task in self.chain
         }
-
-    @classmethod
-    def check(cls, params: Params, spec: Spec) -> None:
-        super().check(params, spec)
-        check_chain(spec, "dbmtl")
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]

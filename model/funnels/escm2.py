@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import tensorflow as tf
-from pydantic import Field
 
-from features.errors import FunnelError
-from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams
-from model.funnels.chain import check_chain
+from model.funnels.base import Funnel
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective, cross_entropy
 from model.objectives.predictions import AuxiliaryOutput, Prediction, from_logit, probability
 from model.objectives.sample_spaces import entire_space, own_space
-
-IMPUTATION = "imputation"
+from model.settings.chain import check_chain
+from model.settings.funnels import IMPUTATION, ESCM2Params
 
 
 class ESCM2(Funnel):
@@ -44,26 +39,8 @@ class ESCM2(Funnel):
     Wang et al., ESCM²: Entire Space Counterfactual Multi-Task Model, SIGIR 2022.
     """
 
-    class Params(FunnelParams):
-        estimator: Literal["ipw", "dr"] = "ipw"
-        propensity_floor: float = Field(0.02, gt=0, le=1)
-        counterfactual_weight: float = Field(1.0, ge=0)
-        global_weight: float = Field(1.0, ge=0)
-
-    params: Params
-
-    @classmethod
-    def heads_of(cls, params: Params, spec: Spec) -> list[str]:
-        return [*spec.tasks, *([IMPUTATION] if params.estimator == "dr" else [])]
-
-    @classmethod
-    def check(cls, params: Params, spec: Spec) -> None:
-        super().check(params, spec)
-        if IMPUTATION in spec.tasks:
-            raise FunnelError(
-                f"tasks.{IMPUTATION}: funnel 'escm2' has a head of that name: give the task another"
-            )
-        check_chain(spec, "escm2", longest=2)
+    Params = ESCM2Params
+    params: ESCM2Params
 
     def _tasks(self) -> tuple[str, str]:
         click, convert = check_chain(self.spec, "escm2")

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from features.errors import FunnelError, nearest
-from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams
-from model.funnels.chain import refuse_numbers
+from model.funnels.base import Funnel
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective
 from model.objectives.predictions import Prediction, either, from_logit, joint
+from model.settings.funnels import ESM2Params
 
 
 class ESM2(Funnel):
@@ -32,54 +30,19 @@ class ESM2(Funnel):
     Post-Click Behavior Decomposition, SIGIR 2020.
     """
 
-    class Params(FunnelParams):
-        action: str | None = None
-
-    params: Params
-
-    @classmethod
-    def check(cls, params: Params, spec: Spec) -> None:
-        refuse_numbers(spec, "esm2")
-        roots = [task for task in spec.tasks if spec.parent(task) is None]
-        children = [task for task in spec.tasks if spec.parent(task) == roots[0]]
-        if len(roots) > 1 or len(children) != 2 or len(spec.tasks) != 3:
-            raise FunnelError(
-                "model.funnel = 'esm2' needs three tasks: one of the click, and those of the "
-                "action and of the purchase, both with the click's label as `given`; these are "
-                f"{', '.join(spec.tasks)}"
-            )
-        if params.action not in children:
-            value = "is not given" if params.action is None else f"= '{params.action}'"
-            raise FunnelError(
-                f"model.funnel.action {value}: name the task of the action: "
-                f"{nearest(str(params.action), children)}"
-            )
-        heads = cls.heads_of(params, spec)
-        for head in heads:
-            if heads.count(head) > 1:
-                task = head if head in spec.tasks else params.action
-                raise FunnelError(
-                    f"tasks.{task}: model.funnel = 'esm2' gives each head its own tower, but "
-                    f"those of {', '.join(spec.tasks)} are {', '.join(heads)}, where '{head}' is "
-                    "twice: give the task another name"
-                )
-        super().check(params, spec)
-
-    @classmethod
-    def heads_of(cls, params: Params, spec: Spec) -> list[str]:
-        click, action, purchase = _roles(params, spec)
-        return [click, action, f"{purchase}_{action}", f"{purchase}_other"]
+    Params = ESM2Params
+    params: ESM2Params
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
         """y₂ = p_ctavr / p_ctr and y₃ = y₄ = p_ctcvr / p_ctr: with or without the action alike."""
-        click, action, purchase = (rates.joint(task) for task in _roles(self.params, self.spec))
+        click, action, purchase = (rates.joint(task) for task in self.params.roles(self.spec))
         given = [click, action / click, purchase / click, purchase / click]
         return {head: log_odds(p) for head, p in zip(self.heads, given, strict=True)}
 
     def predict(
         self, towers: dict[str, tf.Tensor], wide: dict[str, tf.Tensor]
     ) -> Mapping[str, Prediction]:
-        click, action, purchase = _roles(self.params, self.spec)
+        click, action, purchase = self.params.roles(self.spec)
         y1, y2, y3, y4 = (from_logit(self.logit(head, towers, wide)) for head in self.heads)
         buys = either(y2, y3, y4)
         joints = {
@@ -95,13 +58,5 @@ class ESM2(Funnel):
         self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
         return [
-            self.joint_objective(task, predictions, labels)
-            for task in _roles(self.params, self.spec)
+            self.joint_objective(task, predictions, labels) for task in self.params.roles(self.spec)
         ]
-
-
-def _roles(params: ESM2.Params, spec: Spec) -> tuple[str, str, str]:
-    """The tasks of the click, of the action and of the purchase."""
-    action = params.action or ""  # `check` refuses a configuration without it
-    click = spec.parent(action) or ""
-    return click, action, next(task for task in spec.tasks if task not in (click, action))

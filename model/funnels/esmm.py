@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams
-from model.funnels.chain import check_chain
+from model.funnels.base import Funnel
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective
 from model.objectives.predictions import Prediction
+from model.settings.chain import check_chain
+from model.settings.funnels import ESMMParams
 
 
 class ESMM(Funnel):
@@ -28,13 +28,8 @@ class ESMM(Funnel):
     eq. 2–3.
     """
 
-    class Params(FunnelParams):
-        pass
-
-    @classmethod
-    def check(cls, params: FunnelParams, spec: Spec) -> None:
-        super().check(params, spec)
-        check_chain(spec, "esmm")
+    Params = ESMMParams
+    params: ESMMParams
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
         """p_task = p_joint / p_joint of the task before."""

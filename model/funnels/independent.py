@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from features.errors import FunnelError
-from features.spec import Spec
-from model.funnels.base import Funnel, FunnelParams
+from model.funnels.base import Funnel
 from model.objectives.base_rates import BaseRates, log_odds
 from model.objectives.objective import Objective, cross_entropy, huber, squared_error
 from model.objectives.predictions import (
@@ -21,6 +19,7 @@ from model.objectives.predictions import (
     unweighted,
 )
 from model.objectives.sample_spaces import own_space
+from model.settings.funnels import IndependentParams, output_of
 
 
 class Independent(Funnel):
@@ -37,20 +36,8 @@ class Independent(Funnel):
     et al., Progressive Layered Extraction, RecSys 2020. p_joint is the product along the chain.
     """
 
-    class Params(FunnelParams):
-        pass
-
-    @classmethod
-    def check(cls, params: FunnelParams, spec: Spec) -> None:
-        super().check(params, spec)
-        for task in spec.tasks:
-            parent = spec.parent(task)
-            if parent and spec.tasks[parent].label_is_joint and not spec.tasks[task].label_is_joint:
-                raise FunnelError(
-                    f"model.funnel = 'independent' predicts only the joint of '{parent}', whose "
-                    f"label is the joint label, and has no p_{parent} to multiply '{task}' with: "
-                    f"declare label_is_joint for '{task}' too, or use funnel 'esmm'"
-                )
+    Params = IndependentParams
+    params: IndependentParams
 
     def starts(self, rates: BaseRates) -> dict[str, float]:
         """A task declared `label_is_joint` starts at its joint's rate."""
@@ -67,7 +54,9 @@ class Independent(Funnel):
         found: dict[str, Prediction] = {}
         for task in self.spec.tasks:
             logit = self.logit(task, towers, wide)
-            found[self._name(task)] = Value(logit) if self._is_number(task) else from_logit(logit)
+            found[output_of(task, self.spec)] = (
+                Value(logit) if self._is_number(task) else from_logit(logit)
+            )
         own = {
             task: p
             for task, p in found.items()
@@ -91,12 +80,15 @@ class Independent(Funnel):
     def objectives(
         self, predictions: Mapping[str, Prediction], labels: Mapping[str, tf.Tensor]
     ) -> list[Objective]:
-        return [self._objective(task, predictions[self._name(task)], labels) for task in self.heads]
+        return [
+            self._objective(task, predictions[output_of(task, self.spec)], labels)
+            for task in self.heads
+        ]
 
     def _objective(
         self, task: str, prediction: Prediction, labels: Mapping[str, tf.Tensor]
     ) -> Objective:
-        declared, name = self.spec.tasks[task], self._name(task)
+        declared, name = self.spec.tasks[task], output_of(task, self.spec)
         if declared.label_is_joint:
             label = labels[declared.label]
             p = probability(prediction)
@@ -108,11 +100,6 @@ class Independent(Funnel):
         if declared.loss == "huber":
             return huber(name, y, *space, declared.huber_delta)
         return squared_error(name, y, *space)
-
-    def _name(self, task: str) -> str:
-        """What the task's head predicts."""
-        declared = self.spec.tasks[task]
-        return declared.joint or task if declared.label_is_joint else task
 
     def _is_number(self, task: str) -> bool:
         return self.spec.labels[self.spec.tasks[task].label].is_number

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from pydantic import Field
 
-from model.optimizers.base import Rows, Rule, RuleParams
+from model.optimizers.base import Rows, Rule
+from model.settings.rules import AdagradParams
 
 
 class Adagrad(Rule):
@@ -16,11 +16,8 @@ class Adagrad(Rule):
     mean over B rows does the same with `initial_accumulator` / B² and ε / B.
     """
 
-    class Params(RuleParams):
-        initial_accumulator: float = Field(1.0, ge=0)
-        epsilon: float = Field(1e-7, ge=0)
-
-    params: Params
+    Params = AdagradParams
+    params: AdagradParams
 
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"accumulator": (dim, self.params.initial_accumulator)}

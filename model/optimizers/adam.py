@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from pydantic import Field
 
-from model.optimizers.base import Rows, Rule, RuleParams
+from model.optimizers.base import Rows, Rule
+from model.settings.rules import LazyAdamParams
 
 
 class LazyAdam(Rule):
@@ -18,12 +18,8 @@ class LazyAdam(Rule):
     from memory together.
     """
 
-    class Params(RuleParams):
-        beta_1: float = Field(0.9, ge=0, lt=1)
-        beta_2: float = Field(0.999, ge=0, lt=1)
-        epsilon: float = Field(1e-7, ge=0)
-
-    params: Params
+    Params = LazyAdamParams
+    params: LazyAdamParams
 
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"moments": (2 * dim, 0.0)}

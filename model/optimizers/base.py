@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from features.settings import Settings
+from model.settings.base import RuleParams
 
 Rows = tuple[tf.Tensor, ...]  # the slots of a batch's rows, each [n, width]
-
-
-class RuleParams(Settings):
-    """Options that every rule has: only its name."""
-
-    name: str = ""
 
 
 class Rule:

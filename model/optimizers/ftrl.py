@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from pydantic import Field
 
-from model.optimizers.base import Rows, Rule, RuleParams
+from model.optimizers.base import Rows, Rule
+from model.settings.rules import FTRLParams
 
 
 class FTRL(Rule):
@@ -17,13 +17,8 @@ class FTRL(Rule):
     forgets most of where it began. g is of the sum over the batch.
     """
 
-    class Params(RuleParams):
-        initial_accumulator: float = Field(0.1, gt=0)
-        l1: float = Field(0.0, ge=0)
-        l2: float = Field(0.0, ge=0)
-        beta: float = Field(0.0, ge=0)
-
-    params: Params
+    Params = FTRLParams
+    params: FTRLParams
 
     def slots(self, dim: int) -> dict[str, tuple[int, float]]:
         return {"accumulator": (dim, self.params.initial_accumulator), "linear": (dim, 0.0)}

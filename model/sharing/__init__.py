@@ -4,31 +4,34 @@ In: Inputs, the embedded features. Out: {head: representation}. Imports layers a
 a funnel.
 """
 
-from model.sharing.asymmetric import Asymmetric
-from model.sharing.base import Sharing
-from model.sharing.cgc import CGC
-from model.sharing.cross_stitch import CrossStitchNetwork
-from model.sharing.customized import Customized
-from model.sharing.ml_mmoe import MLMMoE
-from model.sharing.mmoe import MMoE
-from model.sharing.moe import MoE
-from model.sharing.mose import MoSE
-from model.sharing.ple import PLE
-from model.sharing.shared_bottom import SharedBottom
-from model.sharing.single_task import SingleTask
-from model.sharing.sluice import Sluice
+from __future__ import annotations
 
-SHARING: dict[str, type[Sharing]] = {
-    "single_task": SingleTask,
-    "shared_bottom": SharedBottom,
-    "asymmetric": Asymmetric,
-    "customized": Customized,
-    "moe": MoE,
-    "mmoe": MMoE,
-    "ml_mmoe": MLMMoE,
-    "cgc": CGC,
-    "ple": PLE,
-    "cross_stitch": CrossStitchNetwork,
-    "sluice": Sluice,
-    "mose": MoSE,
-}
+from typing import TYPE_CHECKING
+
+from model.registry import Registry
+from model.settings.sharing import SHARING_PARAMS
+
+if TYPE_CHECKING:
+    from model.sharing.base import Sharing
+
+SHARING: Registry[Sharing] = Registry(
+    {
+        "single_task": "model.sharing.single_task:SingleTask",
+        "shared_bottom": "model.sharing.shared_bottom:SharedBottom",
+        "asymmetric": "model.sharing.asymmetric:Asymmetric",
+        "customized": "model.sharing.customized:Customized",
+        "moe": "model.sharing.moe:MoE",
+        "mmoe": "model.sharing.mmoe:MMoE",
+        "ml_mmoe": "model.sharing.ml_mmoe:MLMMoE",
+        "cgc": "model.sharing.cgc:CGC",
+        "ple": "model.sharing.ple:PLE",
+        "cross_stitch": "model.sharing.cross_stitch:CrossStitchNetwork",
+        "sluice": "model.sharing.sluice:Sluice",
+        "mose": "model.sharing.mose:MoSE",
+    },
+    SHARING_PARAMS,
+)
+
+
+def __getattr__(name: str) -> type[Sharing]:
+    return SHARING.by_class_name(name)

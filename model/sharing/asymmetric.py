@@ -6,13 +6,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
-from features.errors import FunnelError, nearest
 from model.embeddings.inputs import Inputs
 from model.layers import Experts
-from model.layers.params import Units
-from model.sharing.base import Sharing, SharingParams
+from model.settings.sharing import AsymmetricParams
+from model.sharing.base import Sharing
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -26,44 +24,10 @@ class Asymmetric(Sharing):
     its own bottom. All bottoms read the same input and are computed together.
     """
 
-    class Params(SharingParams):
-        units: Units = Field([256, 128])
-        reads: dict[str, list[str]] | None = None
+    Params = AsymmetricParams
+    params: AsymmetricParams
 
-        def reads_of(self, heads: list[str]) -> dict[str, list[str]]:
-            """{head: the other heads whose bottoms it reads}."""
-            if self.reads is None:
-                return {head: heads[:index] for index, head in enumerate(heads)}
-            return {head: self.reads.get(head, []) for head in heads}
-
-        def head_groups(self, heads: list[str]) -> list[set[str]]:
-            reads = self.reads_of(heads)
-            return [
-                {reader for reader in heads if head in (reader, *reads[reader])} for head in heads
-            ]
-
-        def check_heads(self, heads: list[str]) -> None:
-            for reader, donors in (self.reads or {}).items():
-                for name in (reader, *donors):
-                    if name not in heads:
-                        raise FunnelError(
-                            f"model.sharing.reads names '{name}', which is not a head of the "
-                            f"funnel: {nearest(name, heads)}"
-                        )
-                if reader in donors:
-                    raise FunnelError(
-                        f"model.sharing.reads lets '{reader}' read itself: name the others, its "
-                        "own bottom it always reads"
-                    )
-                if len(set(donors)) < len(donors):
-                    raise FunnelError(
-                        f"model.sharing.reads lets '{reader}' read {', '.join(donors)}: name each "
-                        "head once"
-                    )
-
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: AsymmetricParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottoms = Experts(len(heads), self.params.units, **self.params.network, name="bottoms")
         self.reads = self.params.reads_of(self.heads)

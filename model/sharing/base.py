@@ -9,28 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from features.spec import Spec
 from model.embeddings.inputs import History, Inputs
-from model.layers.params import NetworkParams
-
-
-class SharingParams(NetworkParams):
-    """Options that every sharing has."""
-
-    @property
-    def shares_embeddings(self) -> bool:
-        """Whether all heads read the same embeddings."""
-        return True
-
-    def head_groups(self, heads: list[str]) -> list[set[str]]:
-        """For each network of dense weights: the heads that read it."""
-        return [set(heads)]
-
-    def check(self, spec: Spec) -> None:
-        """Raises FunnelError where it cannot be built over these features."""
-
-    def check_heads(self, heads: list[str]) -> None:
-        """Raises FunnelError where it cannot be built for these heads."""
+from model.settings.base import SharingParams
 
 
 class Sharing(keras.Layer):

@@ -6,23 +6,14 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
 from model.embeddings.inputs import Inputs
 from model.layers import Gate
-from model.layers.params import HiddenUnits
+from model.settings.experts import CGCParams
 from model.sharing.base import Sharing
-from model.sharing.experts import ExpertParams, make_experts, run_experts
+from model.sharing.experts import make_experts, run_experts
 
 SHARED = "_shared"  # the group of the shared experts; a task must not have this name
-
-
-class CGCParams(ExpertParams):
-    """Options of a sharing with shared experts and experts of each task."""
-
-    shared_experts: int = Field(2, ge=1)
-    task_experts: int = Field(2, ge=1)
-    gate_units: HiddenUnits = Field([])
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -35,12 +26,10 @@ class CGC(Sharing):
     has hidden layers below its softmax.
     """
 
-    class Params(CGCParams):
-        pass
+    Params = CGCParams
+    params: CGCParams
 
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: CGCParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.level = Level(self.params, self.heads, level=0, last=True, name="level_0")
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
 from model.embeddings.inputs import Inputs
 from model.layers import CrossStitch, Experts
-from model.layers.params import Units
-from model.sharing.base import Sharing, SharingParams
+from model.settings.sharing import CrossStitchParams
+from model.sharing.base import Sharing
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -24,14 +23,10 @@ class CrossStitchNetwork(Sharing):
     `per_unit`.
     """
 
-    class Params(SharingParams):
-        units: Units = Field([256, 128])
-        own_share: float = Field(0.9, ge=0, le=1)
-        per_unit: bool = False
+    Params = CrossStitchParams
+    params: CrossStitchParams
 
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: CrossStitchParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
         self.networks = Experts(len(heads), params.units, **params.network, name="networks")

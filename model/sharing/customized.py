@@ -6,12 +6,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
 from model.embeddings.inputs import Inputs
 from model.layers import Experts
-from model.layers.params import Units
-from model.sharing.base import Sharing, SharingParams
+from model.settings.sharing import CustomizedParams
+from model.sharing.base import Sharing
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -22,12 +21,10 @@ class Customized(Sharing):
     sec. 3. All bottoms read the same input and are computed together, the shared one first.
     """
 
-    class Params(SharingParams):
-        units: Units = Field([256, 128])
+    Params = CustomizedParams
+    params: CustomizedParams
 
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: CustomizedParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottoms = Experts(
             1 + len(heads), self.params.units, **self.params.network, name="bottoms"

@@ -2,90 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field, model_validator
 
-from features.errors import FunnelError
-from features.spec import Spec
 from model.embeddings.inputs import Inputs
 from model.layers import CrossExperts, Experts, FMExperts, LSTMExperts
-from model.layers.params import Units
-from model.sharing.base import SharingParams
+from model.settings.experts import ExpertParams
 
 EXPERTS = {"mlp": Experts, "cross": CrossExperts, "fm": FMExperts, "lstm": LSTMExperts}
-
-
-class ExpertParams(SharingParams):
-    """Options of a sharing with experts: which network an expert is.
-
-    - `expert` = "mlp": an MLP of `expert_units`.
-    - "cross": a cross network of `cross_layers` below the MLP (DCN-V2).
-    - "fm": a factorization machine beside the MLP (DeepFM).
-    - "lstm": an LSTM of `lstm_units` below the MLP, over the `sequences` (default: all sequence
-      features), concatenated step by step.
-
-    Experts above the first level read vectors, not embeddings: there "fm" and "lstm" are MLPs.
-    """
-
-    expert: Literal["mlp", "cross", "fm", "lstm"] = "mlp"
-    expert_units: Units = Field([256, 128])
-    cross_layers: int = Field(2, ge=1)
-    lstm_units: int = Field(32, ge=1)
-    sequences: list[str] = Field([])
-
-    @model_validator(mode="after")
-    def _check_options(self) -> Self:
-        owners = {"cross_layers": "cross", "lstm_units": "lstm", "sequences": "lstm"}
-        unused = [
-            key
-            for key, owner in owners.items()
-            if key in self.model_fields_set and self.expert != owner
-        ]
-        if unused and getattr(self, unused[0]) != type(self).model_fields[unused[0]].default:
-            raise ValueError(
-                f"{unused[0]} is for expert = '{owners[unused[0]]}', and expert = '{self.expert}'"
-            )
-        return self
-
-    def check(self, spec: Spec) -> None:
-        if self.expert == "lstm":
-            check_sequences(spec, self.sequences, "expert = 'lstm'")
-        dims = [f.dim for f in spec.embedded.values()] + [
-            spec.embedded[f.combines[0]].dim for f in spec.combined.values()
-        ]
-        if self.expert == "fm" and len(set(dims)) == len(dims):
-            raise FunnelError(
-                "model.sharing.expert = 'fm' multiplies embeddings in pairs, "
-                "but no two features have the same dim"
-            )
-
-
-def check_sequences(spec: Spec, names: list[str], reader: str) -> None:
-    """Raises FunnelError unless `names` (default: all) are sequence features of one length, and at
-    least one.
-    """
-    known = {n: e.slots for n, e in spec.embedded.items() if e.in_order}
-    if not known:
-        raise FunnelError(
-            f"model.sharing: {reader} reads a sequence, but no feature has kind = 'sequence': "
-            "declare one"
-        )
-    for name in names:
-        if name not in known:
-            raise FunnelError(
-                f"model.sharing.sequences names '{name}', which is not a sequence feature "
-                f"(known: {', '.join(known)})"
-            )
-    lengths = {name: known[name] for name in names or known}
-    if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise FunnelError(
-            f"model.sharing: {reader} reads sequences side by side, but max_length differs "
-            f"({shown}): name some in `sequences`"
-        )
 
 
 def make_experts(params: ExpertParams, count: int, *, name: str, level: int = 0) -> keras.Layer:

@@ -6,14 +6,13 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
 from model.embeddings.inputs import Inputs
 from model.layers import Gate
 from model.layers.gate import mix
+from model.settings.experts import MLMMoEParams
 from model.sharing.base import Sharing
 from model.sharing.experts import make_experts, run_experts
-from model.sharing.mmoe import MMoE
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -29,12 +28,10 @@ class MLMMoE(Sharing):
     layers below its softmax.
     """
 
-    class Params(MMoE.Params):
-        levels: int = Field(2, ge=1)
+    Params = MLMMoEParams
+    params: MLMMoEParams
 
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: MLMMoEParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         above, last = [f"_expert_{i}" for i in range(self.params.experts)], self.params.levels - 1
         self.levels = [
@@ -70,7 +67,7 @@ class GatedLevel(keras.Layer):
     {gate: its distribution}).
     """
 
-    def __init__(self, params: MLMMoE.Params, readers: list[str], *, level: int, name: str) -> None:
+    def __init__(self, params: MLMMoEParams, readers: list[str], *, level: int, name: str) -> None:
         super().__init__(name=name)
         self.params, self.level = params, level
         self.experts = make_experts(params, params.experts, name="experts", level=level)

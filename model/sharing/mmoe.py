@@ -6,14 +6,13 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
 from model.embeddings.inputs import Inputs
 from model.layers import Gate
 from model.layers.gate import mix
-from model.layers.params import HiddenUnits
+from model.settings.experts import MMoEParams
 from model.sharing.base import Sharing
-from model.sharing.experts import ExpertParams, make_experts, run_experts
+from model.sharing.experts import make_experts, run_experts
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -26,13 +25,10 @@ class MMoE(Sharing):
     softmax.
     """
 
-    class Params(ExpertParams):
-        experts: int = Field(4, ge=2)
-        gate_units: HiddenUnits = Field([])
+    Params = MMoEParams
+    params: MMoEParams
 
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: MMoEParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
         self.experts = make_experts(params, params.experts, name="experts")

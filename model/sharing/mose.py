@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field, model_validator
 
-from features.spec import Spec
 from model.embeddings.inputs import Inputs
 from model.layers import Gate, LSTMExperts
 from model.layers.gate import mix
-from model.layers.params import HiddenUnits
-from model.sharing.base import Sharing, SharingParams
-from model.sharing.experts import check_sequences
+from model.settings.experts import MoSEParams
+from model.sharing.base import Sharing
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -33,31 +30,10 @@ class MoSE(Sharing):
     layers apply to these.
     """
 
-    class Params(SharingParams):
-        experts: int = Field(4, ge=2)
-        lstm_units: int = Field(32, ge=1)
-        sequences: list[str] = Field([])
-        gate_units: HiddenUnits = Field([])
+    Params = MoSEParams
+    params: MoSEParams
 
-        @model_validator(mode="after")
-        def _check_dense_options(self) -> Self:
-            for name in ("activation", "normalize", "dropout"):
-                if (
-                    not self.gate_units
-                    and getattr(self, name) != SharingParams.model_fields[name].default
-                ):
-                    raise ValueError(
-                        f"{name} is for dense layers, and those of mose are its gates': give "
-                        "gate_units or leave it out"
-                    )
-            return self
-
-        def check(self, spec: Spec) -> None:
-            check_sequences(spec, self.sequences, "mose")
-
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: MoSEParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
         lstm: dict[str, Any] = {"lstm_units": params.lstm_units, "l2": params.l2}

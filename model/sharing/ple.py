@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
 from model.embeddings.inputs import Inputs
+from model.settings.experts import PLEParams
 from model.sharing.base import Sharing
-from model.sharing.cgc import SHARED, CGCParams, Level
+from model.sharing.cgc import SHARED, Level
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -24,12 +24,10 @@ class PLE(Sharing):
     softmax.
     """
 
-    class Params(CGCParams):
-        levels: int = Field(2, ge=1)
+    Params = PLEParams
+    params: PLEParams
 
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: PLEParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         last = self.params.levels - 1
         self.levels = [

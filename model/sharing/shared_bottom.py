@@ -6,24 +6,21 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
 from model.embeddings.inputs import Inputs
 from model.layers import MLP
-from model.layers.params import Units
-from model.sharing.base import Sharing, SharingParams
+from model.settings.sharing import SharedBottomParams
+from model.sharing.base import Sharing
 
 
 @keras.saving.register_keras_serializable("funnel")
 class SharedBottom(Sharing):
     """h_k = f(x) for every task k (Caruana, Multitask Learning, Machine Learning 28, 1997)."""
 
-    class Params(SharingParams):
-        units: Units = Field([256, 128])
+    Params = SharedBottomParams
+    params: SharedBottomParams
 
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: SharedBottomParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottom = MLP(self.params.units, **self.params.network, name="bottom")
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field
 
 from model.embeddings.inputs import Inputs
 from model.layers import MLP
-from model.layers.params import Units
-from model.sharing.base import Sharing, SharingParams
+from model.settings.sharing import SingleTaskParams
+from model.sharing.base import Sharing
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -22,20 +21,10 @@ class SingleTask(Sharing):
     The baseline of every multi-task paper: each task trained by itself.
     """
 
-    class Params(SharingParams):
-        units: Units = Field([256, 128])
-        share_embeddings: bool = False
+    Params = SingleTaskParams
+    params: SingleTaskParams
 
-        @property
-        def shares_embeddings(self) -> bool:
-            return self.share_embeddings
-
-        def head_groups(self, heads: list[str]) -> list[set[str]]:
-            return [{head} for head in heads]
-
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: SingleTaskParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottoms = {
             head: MLP(self.params.units, **self.params.network, name=f"bottom_{head}")

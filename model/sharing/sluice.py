@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import keras
 import tensorflow as tf
-from pydantic import Field, model_validator
 
 from model.embeddings.inputs import Inputs
 from model.layers import CrossStitch, Experts, LayerMixture, Orthogonal
-from model.layers.params import Units
-from model.sharing.base import Sharing, SharingParams
+from model.settings.sharing import SluiceParams
+from model.sharing.base import Sharing
 
 
 @keras.saving.register_keras_serializable("funnel")
@@ -31,29 +30,10 @@ class Sluice(Sharing):
     Learning, AAAI 2019.
     """
 
-    class Params(SharingParams):
-        units: Units = Field([128, 128])
-        subspaces: int = Field(2, ge=2)
-        own_share: float = Field(0.9, ge=0, le=1)
-        orthogonality: float = Field(0.0, ge=0)
+    Params = SluiceParams
+    params: SluiceParams
 
-        @model_validator(mode="after")
-        def _check_widths(self) -> Self:
-            if len(set(self.units)) > 1:
-                raise ValueError(
-                    f"units = {self.units}: sluice sums the outputs of its layers, so give all the "
-                    "same width"
-                )
-            if self.units[0] % self.subspaces:
-                raise ValueError(
-                    f"units = {self.units[0]} does not divide into subspaces = {self.subspaces} of "
-                    "equal width"
-                )
-            return self
-
-    params: Params
-
-    def __init__(self, params: Params, heads: list[str], **kwargs: Any) -> None:
+    def __init__(self, params: SluiceParams, heads: list[str], **kwargs: Any) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
         count, layers = len(heads), range(len(params.units))

@@ -10,13 +10,13 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from features.errors import FunnelError, nearest
 from features.settings import Settings
 from features.spec import Spec
-from model.config import entry_params, named
 from model.optimizers import RULES
-from model.optimizers.base import Rule, RuleParams
-from model.optimizers.dense import DenseParams
-from model.optimizers.schedules import Constant, Schedule
-from model.training.precision import Precision
+from model.registry import entry_params, named
+from model.settings.base import RuleParams
+from model.settings.dense import DenseParams
+from model.settings.schedules import Constant, Schedule
 
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 # The default learning rate of tables, by their optimizer.
 RATES = {"adagrad": 0.05, "rowwise_adagrad": 0.05, "ftrl": 0.05, "lazy_adam": 0.001, "sgd": 0.05}
 
@@ -111,7 +111,7 @@ class TrainConfig(Settings):
             if isinstance(optimizer, Mapping)
             else getattr(optimizer, "name", optimizer)
         )
-        rate = data.get("embedding_learning_rate", RATES.get(name or "adagrad", 0.05))
+        rate = data.get("embedding_learning_rate", RATES.get(str(name or "adagrad"), 0.05))
         own = {
             "embedding_learning_rate": rate,
             "wide_learning_rate": 2 * rate if isinstance(rate, int | float) else 0.1,
@@ -151,10 +151,6 @@ class TrainConfig(Settings):
         if self.epochs is None or self.batch_size is None:
             raise FunnelError("train.epochs and train.batch_size are open: give them, or steps")
         return max(1, round(self.epochs * rows / self.batch_size))
-
-    @property
-    def rule(self) -> Rule:
-        return RULES[self.embedding_optimizer.name](self.embedding_optimizer)
 
 
 Positive = Annotated[int, Field(ge=1)]

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model.embeddings.inputs import Columns
-from model.objectives.objective import Objective
 from model.optimizers.loss_scale import LossScale
 from model.ranking import RankingModel
+from model.settings.base import ObjectiveTraits
 from model.training.collectives import SUM
 from model.weighting.base import Weighting
 
@@ -38,7 +38,7 @@ class Gradients(NamedTuple):
 class ObjectiveIndex:
     """Which K of the J objectives have a weight: all but the penalties, which weigh 1."""
 
-    def __init__(self, objectives: Sequence[Objective]) -> None:
+    def __init__(self, objectives: Sequence[ObjectiveTraits]) -> None:
         self.all = [o.name for o in objectives]
         self.names = [o.name for o in objectives if o.penalty is None]
         self._weighted = [i for i, o in enumerate(objectives) if o.penalty is None]
@@ -139,7 +139,7 @@ class Backward:
         a weight, and last those of the rest: the penalties and the L2.
         """
         dense = [w.value for w in self.model.weights]
-        with tf.GradientTape(persistent=self.weighting.needs_task_gradients) as tape:
+        with tf.GradientTape(persistent=self.weighting.params.needs_task_gradients) as tape:
             tape.watch(embedded)
             predictions = self.model.forward(columns, embedded, training=True)
             sums = [
@@ -148,7 +148,7 @@ class Backward:
             ]
             losses = tf.math.divide_no_nan(tf.stack(sums), rows)
             l2 = self.model.regularization() / self.replicas
-            if self.weighting.needs_task_gradients:
+            if self.weighting.params.needs_task_gradients:
                 objectives, penalties = self.index.split(losses)
                 targets = [
                     *(loss * scale for loss in objectives),
@@ -179,7 +179,7 @@ class Backward:
         weights = self.weighting.balance(
             replica.all_reduce(SUM, compared), replica.all_reduce(SUM, losses)
         )
-        shared_only = self.weighting.shared_weights_only
+        shared_only = self.weighting.params.shared_weights_only
         elsewhere = tf.ones_like(weights) if shared_only else weights
         embedded = [
             _mix(elsewhere, [one.embedded[i] for one in own], more)
@@ -194,7 +194,7 @@ class Backward:
     def _compared(self, own: Gradients, reached: list[int]) -> list[tf.Tensor]:
         """The gradients of an objective that the weighting compares."""
         found = zip(self.model.weights, own.weights, reached, strict=True)
-        if self.weighting.uses_last_shared_layer:
+        if self.weighting.params.uses_last_shared_layer:
             last = self.model.last_shared
             return [_or_zeros(g, w.value) * last[w.path] for w, g, _ in found if w.path in last]
         return [_or_zeros(g, w.value) for w, g, objectives in found if objectives > 1]

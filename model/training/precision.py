@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import keras
 import tensorflow as tf
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+from model.training.config import Precision
+
 AMPERE = (8, 0)  # the first GPUs with bfloat16 products
 POLICIES = {
     "float32": "float32",

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from model.optimizers.dense import optimizer_state
+from model.optimizers import RULES
+from model.optimizers.dense import make_optimizer, optimizer_state
 from model.optimizers.loss_scale import LossScale, all_finite
+from model.optimizers.schedules import factor
 from model.optimizers.tables import RowGradients, TableOptimizer
 from model.ranking import RankingModel
 from model.training.collectives import SUM
@@ -44,7 +46,7 @@ class Updates(tf.Module):
         super().__init__()
         self.config, self.step, self.replicas = config, step, replicas
         self.dense_variables: list[keras.Variable] = [*model.weights, *trained]
-        self.optimizer = config.optimizer.make()
+        self.optimizer = make_optimizer(config.optimizer)
         self.optimizer.learning_rate = _Rate(self.dense_rate)
         self.optimizer.build(self.dense_variables)
         self.table_names = list(model.named_tables)
@@ -71,7 +73,7 @@ class Updates(tf.Module):
     def _factor(self) -> tf.Tensor:
         """What the schedule and the number of replicas multiply the learning rates by."""
         scale = self.replicas if self.config.scale_learning_rate == "linear" else 1
-        return self.config.schedule(self.step) * scale
+        return factor(self.config.schedule, self.step) * scale
 
     def dense_rate(self) -> tf.Tensor:
         return self._factor() * self.config.learning_rate
@@ -147,7 +149,7 @@ def _table_optimizer(config: TrainConfig, model: RankingModel) -> TableOptimizer
     wide = config.wide_learning_rate / common
     options = config.features.items()
     return TableOptimizer(
-        config.rule,
+        RULES[config.embedding_optimizer.name](config.embedding_optimizer),
         model.tables,
         batch_size=config.batch_size or 1,
         table_rates=[wide if name.startswith("wide/") else 1.0 for name in model.named_tables],

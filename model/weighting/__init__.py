@@ -1,23 +1,32 @@
 """Weights of objectives in the loss: one file for each weighting, and the dict of them.
 
-In: losses and gradients of the objectives. Out: their weights. Imports features/ only.
+In: losses and gradients of the objectives. Out: their weights. Imports features/ and the settings
+only.
 """
 
-from model.weighting.base import Weighting
-from model.weighting.decay import Decay
-from model.weighting.dwa import DWA
-from model.weighting.fixed import Fixed
-from model.weighting.gradnorm import GradNorm
-from model.weighting.pareto import Pareto
-from model.weighting.pcgrad import PCGrad
-from model.weighting.uncertainty import Uncertainty
+from __future__ import annotations
 
-WEIGHTING: dict[str, type[Weighting]] = {
-    "fixed": Fixed,
-    "decay": Decay,
-    "uncertainty": Uncertainty,
-    "dwa": DWA,
-    "gradnorm": GradNorm,
-    "pareto": Pareto,
-    "pcgrad": PCGrad,
-}
+from typing import TYPE_CHECKING
+
+from model.registry import Registry
+from model.settings.weighting import WEIGHTING_PARAMS
+
+if TYPE_CHECKING:
+    from model.weighting.base import Weighting
+
+WEIGHTING: Registry[Weighting] = Registry(
+    {
+        "fixed": "model.weighting.fixed:Fixed",
+        "decay": "model.weighting.decay:Decay",
+        "uncertainty": "model.weighting.uncertainty:Uncertainty",
+        "dwa": "model.weighting.dwa:DWA",
+        "gradnorm": "model.weighting.gradnorm:GradNorm",
+        "pareto": "model.weighting.pareto:Pareto",
+        "pcgrad": "model.weighting.pcgrad:PCGrad",
+    },
+    WEIGHTING_PARAMS,
+)
+
+
+def __getattr__(name: str) -> type[Weighting]:
+    return WEIGHTING.by_class_name(name)

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
 
 import tensorflow as tf
-from pydantic import Field
 
-from features.errors import FunnelError, nearest
-from features.settings import Settings
+from model.settings.base import WeightingParams
 
-NonNegative = Annotated[float, Field(ge=0)]
 # By objective and shared weight, summed over replicas.
 Gradients = list[list[tf.Tensor]]
-
-
-class WeightingParams(Settings):
-    """Options that every weighting has: only its name."""
-
-    name: str = ""
-
-    def check(self, objectives: list[str]) -> None:
-        """Raises FunnelError when an option does not fit the objectives."""
 
 
 class Weighting(tf.Module):
     """The base of weightings: w_1 … w_K by objective. Σ w_k·L_k is minimized, L_k the loss over the
     whole batch of all replicas.
 
-    Penalties are not among the objectives; their weight is 1. A subclass declares its options in
-    `Params` and implements `current`. The variables of `state` are kept in checkpoints; `advance`
-    updates them after each step.
+    Penalties are not among the objectives; their weight is 1. A subclass declares its options and
+    what it needs in `Params`, and implements `current`. The variables of `state` are kept in
+    checkpoints; `advance` updates them after each step.
 
     Args:
         params: the options.
@@ -39,14 +26,6 @@ class Weighting(tf.Module):
     """
 
     Params: type[WeightingParams]
-    # Needs per-objective gradients: one extra backward pass each. Then `balance` is implemented.
-    needs_task_gradients = False
-    # Those gradients are with respect to the last layer that all heads share, not to all dense
-    # weights that several objectives reach.
-    uses_last_shared_layer = False
-    needs_nonnegative_losses = False
-    # The weights of `balance` apply to shared dense weights only; elsewhere the weight is 1.
-    shared_weights_only = False
 
     def __init__(self, params: WeightingParams, objectives: list[str]) -> None:
         super().__init__()
@@ -78,7 +57,7 @@ class Weighting(tf.Module):
         raise TypeError(f"{type(self).__name__} must implement current()")
 
     def balance(self, gradients: Gradients, losses: tf.Tensor) -> tf.Tensor:
-        """The weights [K] of this step, where `needs_task_gradients`.
+        """The weights [K] of this step, where `params.needs_task_gradients`.
 
         Args:
             gradients: 0 of an objective without a row in the batch.
@@ -105,16 +84,6 @@ class Weighting(tf.Module):
 def by_name(given: Mapping[str, float], objectives: list[str], default: float = 1.0) -> tf.Tensor:
     """What is given for each objective, [K]."""
     return tf.constant([given.get(name, default) for name in objectives], tf.float32)
-
-
-def check_names(given: Mapping[str, float], objectives: list[str], option: str) -> None:
-    """Raises FunnelError when an option names something that is not an objective."""
-    for name in given:
-        if name not in objectives:
-            raise FunnelError(
-                f"model.weighting.{option} names '{name}', which is not an objective: "
-                f"{nearest(name, objectives)}"
-            )
 
 
 def gram(gradients: Gradients) -> tf.Tensor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from pydantic import Field
 
-from model.weighting.base import NonNegative, Weighting, WeightingParams, by_name, check_names
+from model.settings.weighting import DecayParams
+from model.weighting.base import Weighting, by_name
 
 
 class Decay(Weighting):
@@ -13,17 +13,10 @@ class Decay(Weighting):
     2020, eq. 10.
     """
 
-    class Params(WeightingParams):
-        weights: dict[str, NonNegative] = Field({})
-        gamma: dict[str, NonNegative] = Field({})
+    Params = DecayParams
+    params: DecayParams
 
-        def check(self, objectives: list[str]) -> None:
-            check_names(self.weights, objectives, "weights")
-            check_names(self.gamma, objectives, "gamma")
-
-    params: Params
-
-    def __init__(self, params: Params, objectives: list[str]) -> None:
+    def __init__(self, params: DecayParams, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         self.step = self._kept(tf.zeros([], tf.int64), "step")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from pydantic import Field
 
-from model.weighting.base import Weighting, WeightingParams
+from model.settings.weighting import DWAParams
+from model.weighting.base import Weighting
 
 
 class DWA(Weighting):
@@ -18,15 +18,10 @@ class DWA(Weighting):
     an epoch.
     """
 
-    needs_nonnegative_losses = True  # else a ratio of losses does not say how fast they fall
+    Params = DWAParams
+    params: DWAParams
 
-    class Params(WeightingParams):
-        period: int = Field(100, ge=1)
-        temperature: float = Field(2.0, gt=0)
-
-    params: Params
-
-    def __init__(self, params: Params, objectives: list[str]) -> None:
+    def __init__(self, params: DWAParams, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         nothing = tf.zeros([len(objectives)])
         self.step = self._kept(tf.zeros([], tf.int64), "step")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from pydantic import Field
 
-from model.weighting.base import Gradients, Weighting, WeightingParams
+from model.settings.weighting import GradNormParams
+from model.weighting.base import Gradients, Weighting
 
 
 class GradNorm(Weighting):
@@ -22,17 +22,12 @@ class GradNorm(Weighting):
     Chen et al., GradNorm, ICML 2018.
     """
 
-    needs_task_gradients = True
-    uses_last_shared_layer = True
     minimum = 1e-3  # no step may turn a weight negative
 
-    class Params(WeightingParams):
-        asymmetry: float = Field(1.5, ge=0)
-        learning_rate: float = Field(0.025, gt=0)
+    Params = GradNormParams
+    params: GradNormParams
 
-    params: Params
-
-    def __init__(self, params: Params, objectives: list[str]) -> None:
+    def __init__(self, params: GradNormParams, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         self.weights = self._kept(tf.ones([len(objectives)]), "weights")
         self.first = self._kept(tf.zeros([len(objectives)]), "first_losses")

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from pydantic import Field
 
-from features.errors import FunnelError
-from model.weighting.base import (
-    Gradients,
-    NonNegative,
-    Weighting,
-    WeightingParams,
-    by_name,
-    check_names,
-    gram,
-)
+from model.settings.weighting import ParetoParams
+from model.weighting.base import Gradients, Weighting, by_name, gram
 
-# Objectives: 2¹² − 1 systems of 13 equations take about 40 ms of two cores; each further objective
-# doubles that.
-MOST = 12
 RIDGE = 1e-12  # relative to each gradient's own square
 
 
@@ -38,28 +26,10 @@ class Pareto(Weighting):
     Pareto-Efficient Algorithm for Multiple Objective Optimization (PE-LTR), RecSys 2019.
     """
 
-    needs_task_gradients = True
+    Params = ParetoParams
+    params: ParetoParams
 
-    class Params(WeightingParams):
-        at_least: dict[str, NonNegative] = Field({})
-
-        def check(self, objectives: list[str]) -> None:
-            check_names(self.at_least, objectives, "at_least")
-            if sum(self.at_least.values()) > 1:
-                raise FunnelError(
-                    f"model.weighting.at_least sums to {sum(self.at_least.values()):g}, and all "
-                    "weights to 1: lower the bounds"
-                )
-            if len(objectives) > MOST:
-                raise FunnelError(
-                    f"model.weighting = 'pareto' weighs at most {MOST} objectives, since its "
-                    f"cost doubles with each, and there are {len(objectives)}: choose another "
-                    "weighting, as 'gradnorm', or fewer tasks"
-                )
-
-    params: Params
-
-    def __init__(self, params: Params, objectives: list[str]) -> None:
+    def __init__(self, params: ParetoParams, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         self.weights = self._kept(tf.fill([len(objectives)], 1 / len(objectives)), "weights")
 

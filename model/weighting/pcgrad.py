@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from pydantic import Field
 
-from model.weighting.base import Gradients, Weighting, WeightingParams, gram
+from model.settings.weighting import PCGradParams
+from model.weighting.base import Gradients, Weighting, gram
 
 
 class PCGrad(Weighting):
@@ -24,15 +24,10 @@ class PCGrad(Weighting):
     Yu et al., Gradient Surgery for Multi-Task Learning, NeurIPS 2020, algorithm 1.
     """
 
-    needs_task_gradients = True
-    shared_weights_only = True
+    Params = PCGradParams
+    params: PCGradParams
 
-    class Params(WeightingParams):
-        seed: int = Field(1, ge=0)
-
-    params: Params
-
-    def __init__(self, params: Params, objectives: list[str]) -> None:
+    def __init__(self, params: PCGradParams, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         self.step = self._kept(tf.zeros([], tf.int64), "step")
         self.weights = self._kept(tf.ones([len(objectives)]), "weights")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from model.weighting.base import Weighting, WeightingParams
+from model.settings.weighting import UncertaintyParams
+from model.weighting.base import Weighting
 
 
 class Uncertainty(Weighting):
@@ -16,12 +17,9 @@ class Uncertainty(Weighting):
     cross-entropies. A squared error has a factor ½ there, which only shifts its s by log 2.
     """
 
-    needs_nonnegative_losses = True  # a negative loss would decrease its s without bound
+    Params = UncertaintyParams
 
-    class Params(WeightingParams):
-        pass
-
-    def __init__(self, params: Params, objectives: list[str]) -> None:
+    def __init__(self, params: UncertaintyParams, objectives: list[str]) -> None:
         super().__init__(params, objectives)
         self.log_variances = keras.Variable(tf.zeros([len(objectives)]), name="log_variances")
 

@@ -16,7 +16,7 @@ HiddenUnits = list[Annotated[int, Field(ge=1)]]  # may be empty
 
 
 class NetworkParams(Settings):
-    """Options of every network of dense layers; see model.layers.Network."""
+    """Options of every network of dense layers; see model.layers.network."""
 
     name: str = ""
     activation: Literal[

@@ -37,7 +37,7 @@ def check_chain(spec: Spec, funnel: str, *, longest: int | None = None) -> list[
             "cvr = { label = 'convert', given = 'click' }, or use funnel 'independent'"
         )
     chain = first[:1]
-    # A loop with `while … :=` fails: escm2 calls this inside the graph, where AutoGraph cannot
+    # A loop with `while … :=` fails: funnels call this inside the graph, where AutoGraph cannot
     # convert it.
     for _ in spec.tasks:
         chain += [task for task in spec.tasks if spec.parent(task) == chain[-1]][:1]
