@@ -8,10 +8,16 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "funnel/version.py").read_text())[1]
 
-PIPELINE = ["apache-beam>=2.77,<3", "google-crc32c>=1.5,<2", "tensorflow-metadata>=1.17,<2"]
+PIPELINE = [
+    "apache-beam>=2.77,<3",
+    "google-crc32c>=1.5,<2",
+    "protobuf>=6.31,<8",
+    "tensorflow-metadata>=1.17,<2",
+]
 TRAIN = [
     "tensorflow>=2.21,<2.22",
     "keras>=3.12,<4",
+    "protobuf>=6.31,<8",
     "scikit-learn>=1.5,<2",
     "scipy>=1.13,<2",
     "tensorboard>=2.19,<3",

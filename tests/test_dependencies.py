@@ -1,0 +1,89 @@
+"""Every library that a package imports is declared in setup.py, in an extra that the package needs;
+requirements.txt has an exact version of each, with hashes.
+"""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import setuptools
+from test_imports import GRAPH, MAY_IMPORT
+
+ROOT = Path(__file__).parents[1]
+DISTRIBUTIONS = {  # module: the distribution that brings it, where they differ
+    "apache_beam": "apache-beam",
+    "farmhash": "pyfarmhash",
+    "google": "protobuf",
+    "google_crc32c": "google-crc32c",
+    "sklearn": "scikit-learn",
+    "tensorflow_metadata": "tensorflow-metadata",
+    "tfx_bsl": "tfx-bsl",
+    "tomli_w": "tomli-w",
+}
+NEEDS = {  # the extras of each package, beside install_requires
+    "features": {"train"},  # TensorFlow in features/graph* alone: tests/test_imports.py
+    "pipeline": {"pipeline"},
+    "model": {"train"},
+    "funnel": {"pipeline", "train", "inspect", "report"},
+}
+NOT_DECLARED = {
+    *("c_api", "inputs", "isolation", "python_loaders"),  # files of model/serving/loaders
+    "tensorflow_io",  # requirements-tfio.txt
+}
+LOCK = (ROOT / "requirements.txt").read_text()
+
+
+def names(requirements):
+    return {re.match(r"[\w-]+", requirement)[0] for requirement in requirements}
+
+
+@pytest.fixture(scope="module")
+def declared():
+    """What setup.py passes to setuptools.setup."""
+    given = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", given.update)
+        runpy.run_path(str(ROOT / "setup.py"))
+    return given
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_what_a_package_imports_is_declared(declared, package):
+    found = {
+        name.split(".")[0]
+        for module, imports in GRAPH.items()
+        if module.split(".")[0] == package
+        for name in imports
+    }
+    libraries = found - sys.stdlib_module_names - MAY_IMPORT.keys() - NOT_DECLARED
+    extras = (declared["extras_require"][extra] for extra in NEEDS[package])
+    known = names(declared["install_requires"]).union(*map(names, extras))
+    assert {DISTRIBUTIONS.get(name, name) for name in libraries} - known == set()
+
+
+def test_the_pipeline_alone_has_no_tensorflow(declared):
+    pipeline = names(declared["extras_require"]["pipeline"])
+    assert pipeline.isdisjoint({"tensorflow", "keras", "tfx-bsl"})  # tfx-bsl depends on it
+    assert not any("[" in requirement for requirement in declared["extras_require"]["pipeline"])
+
+
+def test_requirements_pin_everything_declared_with_hashes(declared):
+    entries = re.split(r"\n(?=[a-z])", LOCK.partition("\n")[2])
+    pinned = {re.match(r"[\w.-]+(?===)", entry)[0] for entry in entries}
+    wanted = names(declared["install_requires"]).union(
+        *map(names, declared["extras_require"].values())
+    )
+    assert wanted - {"funnel"} - pinned == set()
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
+    assert "://" not in LOCK
+
+
+def test_beam_without_its_google_clients_is_imported_in_silence():
+    code = "import sys; sys.modules['apitools'] = None; import pipeline.job"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
