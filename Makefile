@@ -2,7 +2,7 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-# Python compiles a module when it first imports it: pip would compile all of TensorFlow, which takes over a minute.
+# Python compiles a module on its first import. pip would compile all of them, for a minute.
 INSTALL := install -qq --disable-pip-version-check --no-compile
 # A process for each core. The tests of one file stay together, since they share what is made once; slow ones go where there is time.
 EACH_CORE := -n auto --dist loadfile --no-loadscope-reorder
@@ -66,7 +66,9 @@ lock:
 	@echo "· resolving setup.py's ranges for Python 3.11 and later"
 	@$(PYTHON) -m venv --clear .venv-lock
 	@.venv-lock/bin/pip $(INSTALL) uv
-	@{ echo "# Exact versions and hashes of everything, made by: make lock"; .venv-lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate --no-emit-index-url setup.py; } > .venv-lock/requirements.txt
+	@echo "# Exact versions and hashes of everything, made by: make lock" > .venv-lock/requirements.txt
+	@.venv-lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --extra dev \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url setup.py >> .venv-lock/requirements.txt
 	@mv .venv-lock/requirements.txt requirements.txt
 	@rm -rf .venv-lock build funnel.egg-info
 	@echo "✓ requirements.txt: $$(grep -c '^[^ #]' requirements.txt) packages"
