@@ -32,6 +32,7 @@ GCS = ["google-cloud-storage>=2.18.2,<4", "google-auth-httplib2>=0.1,<0.3"]
 SERVE = ["tensorflow>=2.21,<2.22", "tensorflow-serving-api>=2.19,<3"]
 DEV = [
     "build>=1.2,<2",
+    "gcp-storage-emulator>=2026.7",
     "hypothesis>=6.100",
     "moto[server]>=5.1,<6",
     "mypy>=2,<3",
@@ -85,6 +86,7 @@ setup(
         **{package: ["py.typed"] for package in ("features", "pipeline", "model", "funnel")},
     },
     install_requires=[
+        "argcomplete>=3.5,<4",
         "numpy>=1.26",
         "pyarrow>=20,<27",
         "pydantic>=2.9,<3",

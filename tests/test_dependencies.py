@@ -12,6 +12,9 @@ import pytest
 import setuptools
 from test_imports import GRAPH, MAY_IMPORT
 
+from funnel import extras
+from funnel.cli.main import main
+
 ROOT = Path(__file__).parents[1]
 DISTRIBUTIONS = {  # module: the distribution that brings it, where they differ
     "apache_beam": "apache-beam",
@@ -79,6 +82,18 @@ def test_requirements_pin_everything_declared_with_hashes(declared):
     assert wanted - {"funnel"} - pinned == set()
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
     assert "://" not in LOCK
+
+
+def test_a_missing_library_names_the_extra_that_brings_it(declared, monkeypatch, capsys):
+    for module, extra in extras.EXTRAS.items():
+        brought = names(declared["extras_require"][extra])
+        assert DISTRIBUTIONS.get(module, module) in brought
+    assert extras.remedy(ModuleNotFoundError(name="numpy")) is None
+
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    assert main(["experiment", "census"]) == 2
+    message = capsys.readouterr().err
+    assert "error: tensorflow is not installed; run pip install 'funnel[train]'" in message
 
 
 def test_beam_without_its_google_clients_is_imported_in_silence():

@@ -146,6 +146,7 @@ def test_the_installed_command_runs_without_the_checkout(installed, tmp_path):
 
     assert "usage: funnel" in run(installed / "funnel", "--help", cwd=tmp_path)
     run(installed / "funnel", "init", cwd=tmp_path)
+    assert list(tmp_path.glob("*.toml"))
     (tmp_path / "small.toml").write_text(CONFIG)
     run(installed / "funnel", "run", "small.toml", cwd=tmp_path)
     assert {"summary.json", "report.html"} <= {path.name for path in (tmp_path / "run").iterdir()}
