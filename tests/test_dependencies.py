@@ -6,10 +6,13 @@ import re
 import runpy
 import subprocess
 import sys
+from importlib.metadata import distribution, requires
 from pathlib import Path
 
 import pytest
 import setuptools
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from test_imports import GRAPH, MAY_IMPORT
 
 from funnel import extras
@@ -67,10 +70,29 @@ def test_what_a_package_imports_is_declared(declared, package):
     assert {DISTRIBUTIONS.get(name, name) for name in libraries} - known == set()
 
 
-def test_the_pipeline_alone_has_no_tensorflow(declared):
-    pipeline = names(declared["extras_require"]["pipeline"])
-    assert pipeline.isdisjoint({"tensorflow", "keras", "tfx-bsl"})  # tfx-bsl depends on it
-    assert not any("[" in requirement for requirement in declared["extras_require"]["pipeline"])
+def installed_with(requirements):
+    """The distributions that the requirements bring, directly and through others."""
+    found, left = {}, [Requirement(requirement) for requirement in requirements]
+    seen = set()
+    while left:
+        requirement = left.pop()
+        found[canonicalize_name(requirement.name)] = distribution(requirement.name)
+        for extra in {"", *requirement.extras}:
+            if (requirement.name, extra) not in seen:
+                seen.add((requirement.name, extra))
+                further = map(Requirement, requires(requirement.name) or [])
+                left += [r for r in further if not r.marker or r.marker.evaluate({"extra": extra})]
+    return found
+
+
+def test_a_worker_of_a_beam_job_has_no_tensorflow_and_less_than_600_mb(declared):
+    pipeline = declared["install_requires"] + declared["extras_require"]["pipeline"]
+    found = installed_with(pipeline)
+    assert {"apache-beam", "grpcio", "numpy", "pyarrow", "pyfarmhash", "requests"} <= found.keys()
+    assert found.keys().isdisjoint({"tensorflow", "keras", "tfx-bsl", "google-cloud-storage"})
+    paths = {file.locate() for brought in found.values() for file in brought.files or []}
+    megabytes = sum(path.stat().st_size for path in paths if path.exists()) / 1e6
+    assert 300 < megabytes < 600
 
 
 def test_requirements_pin_everything_declared_with_hashes(declared):
