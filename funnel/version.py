@@ -1,3 +1,3 @@
-"""The version, which setup.py reads without importing the package."""
+"""The version, alone in a file that setup.py, `funnel --version` and the library read."""
 
 __version__ = "0.1.0"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from features.errors import FunnelError
+from funnel import extras
 from funnel.cli import huge_pages
 from funnel.cli.arguments import parser, split
 from funnel.cli.commands import HANDLERS
@@ -55,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = "interrupted; the same command resumes from the last checkpoint or finished stage"
         return _fail(None, 130, message, debug=False)
     except Exception as error:
+        missing = extras.remedy(error)
+        if missing:
+            return _fail(error, 2, missing, debug=options.debug)
         last = str(error).strip().splitlines()[-1] if str(error).strip() else ""
         message = f"{type(error).__name__}: {last} (--debug shows the traceback)"
         return _fail(error, 1, message, debug=options.debug)
