@@ -1,7 +1,9 @@
-# Everything runs in .venv, made on first use from the exact versions of requirements.txt.
+# Everything runs in .venv, made on first use from the exact versions and hashes of requirements.txt.
 
 PYTHON ?= python3.11
 BIN := .venv/bin
+# Python compiles a module on its first import. pip would compile all of them, for a minute.
+INSTALL := install -qq --disable-pip-version-check --no-compile
 # A process for each core. The tests of one file stay together, since they share what is made once; slow ones go where there is time.
 EACH_CORE := -n auto --dist loadfile --no-loadscope-reorder
 SLOW_ONES := -n auto --dist worksteal
@@ -11,11 +13,11 @@ SLOW_ONES := -n auto --dist worksteal
 setup: .venv/.installed
 
 .venv/.installed: requirements.txt setup.py
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not on the PATH; install Python 3.11, or give PYTHON=/path/to/it"; exit 2; }
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not on the PATH; install Python 3.11, 3.12 or 3.13, or give PYTHON=/path/to/it"; exit 2; }
 	@echo "· making .venv and installing requirements.txt (3 GB; some minutes the first time)"
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements.txt
-	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/pip $(INSTALL) --require-hashes -r requirements.txt
+	@$(BIN)/pip $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 	@echo "✓ installed"
 
@@ -35,8 +37,8 @@ test-tfio: setup .venv-tfio/.installed
 .venv-tfio/.installed: requirements-tfio.txt setup.py
 	@echo "· making .venv-tfio and installing requirements-tfio.txt (2 GB; some minutes the first time)"
 	@$(PYTHON) -m venv --clear .venv-tfio
-	@.venv-tfio/bin/pip install -qq --disable-pip-version-check -r requirements-tfio.txt
-	@.venv-tfio/bin/pip install -qq --disable-pip-version-check --no-deps --editable .
+	@.venv-tfio/bin/pip $(INSTALL) -r requirements-tfio.txt
+	@.venv-tfio/bin/pip $(INSTALL) --no-deps --editable .
 	@touch $@
 
 lint: setup
@@ -57,17 +59,19 @@ bench-peers: setup .venv-peers-deepctr/.installed .venv-peers-rechub/.installed 
 .venv-peers-%/.installed: benchmarks/requirements-%.txt
 	@echo "· making .venv-peers-$* for the comparison"
 	@$(PYTHON) -m venv --clear .venv-peers-$*
-	@.venv-peers-$*/bin/pip install -qq --disable-pip-version-check -r $<
+	@.venv-peers-$*/bin/pip $(INSTALL) -r $<
 	@touch $@
 
 lock:
-	@echo "· resolving setup.py's ranges in a fresh environment"
-	@rm -rf .venv-lock
-	@$(PYTHON) -m venv .venv-lock
-	@.venv-lock/bin/pip install -qq --disable-pip-version-check '.[dev]'
-	@{ echo "# Exact versions of everything, made by: make lock"; .venv-lock/bin/pip freeze --exclude funnel; } > requirements.txt
+	@echo "· resolving setup.py's ranges for Python 3.11 and later"
+	@$(PYTHON) -m venv --clear .venv-lock
+	@.venv-lock/bin/pip $(INSTALL) uv
+	@echo "# Exact versions and hashes of everything, made by: make lock" > .venv-lock/requirements.txt
+	@.venv-lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --extra dev \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url setup.py >> .venv-lock/requirements.txt
+	@mv .venv-lock/requirements.txt requirements.txt
 	@rm -rf .venv-lock build funnel.egg-info
-	@echo "✓ requirements.txt: $$(grep -c == requirements.txt) packages"
+	@echo "✓ requirements.txt: $$(grep -c '^[^ #]' requirements.txt) packages"
 
 clean:
 	rm -rf .venv .venv-tfio .venv-lock .venv-peers-* build funnel.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -27,14 +27,6 @@ def draw(rows_per_table: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ids, dense, labels
 
 
-def size_label(rows_per_table: int) -> str:
-    """10_000 → '10k', 2_000_000 → '2m'."""
-    for unit, name in ((1_000_000, "m"), (1_000, "k")):
-        if rows_per_table % unit == 0:
-            return f"{rows_per_table // unit}{name}"
-    return str(rows_per_table)
-
-
 def worker_arguments(description: str) -> argparse.Namespace:
     """The flags that train.py gives to a peer's script."""
     parser = argparse.ArgumentParser(description=description)

@@ -61,6 +61,7 @@ from model.data.input import Data
 ROOT = Path(__file__).resolve().parents[1]
 ADAM = {"embedding_optimizer": "lazy_adam"}
 PEERS = ("deepctr", "rechub")
+SIZES = {"10k": 10_000, "400k": 400_000, "2m": 2_000_000}  # rows a table
 Result = tuple[list[list[str]], dict[str, float]]
 
 
@@ -74,6 +75,10 @@ class Effort(NamedTuple):
     huge: int
     impressions: int
     pythons: dict[str, str]
+
+    def label(self, size: int) -> str:
+        """The name of a size in the figures; `--quick` has smaller tables under the same names."""
+        return dict(zip([self.small, self.large, self.huge], SIZES, strict=True))[size]
 
 
 def rows(times: dict[str, list[float]]) -> list[list[str]]:
@@ -129,14 +134,14 @@ def vocabulary(effort: Effort) -> Result:
     """The step's time by the tables' rows."""
     sizes = [effort.small, effort.large, effort.huge]
     measured = {
-        f"{shape.size_label(size)} rows a table": stepper(
+        f"{effort.label(size)} rows a table": stepper(
             make_trainer(size, **FLOAT32), in_memory(size), effort.steps
         )
         for size in sizes
     }
     times = machine.interleave(measured, effort.rounds)
     first, *others = times.values()
-    labels = map(shape.size_label, sizes[1:])
+    labels = map(effort.label, sizes[1:])
     return rows(times), {
         f"vocabulary_{label}": machine.ratio(own, first)
         for label, own in zip(labels, others, strict=True)
@@ -190,7 +195,7 @@ def peers(effort: Effort, size: int) -> Result:
     measured |= {
         name: partial(peer, python, name, size, effort.steps) for name, python in present.items()
     }
-    times, label = machine.interleave(measured, effort.rounds), shape.size_label(size)
+    times, label = machine.interleave(measured, effort.rounds), effort.label(size)
     found = {
         f"times_{name}_{label}": machine.ratio(times[name], times["ours, lazy Adam"])
         for name in present
@@ -345,15 +350,15 @@ def main() -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="one round of two steps: shows that it runs, measures nothing",
+        help="one round of two steps on small tables: shows that it runs, measures nothing",
     )
     arguments = parser.parse_args()
     pythons = {name: getattr(arguments, name) for name in PEERS}
-    effort = Effort(
-        arguments.steps, arguments.rounds, 10_000, 400_000, 2_000_000, 3_000_000, pythons
-    )
+    effort = Effort(arguments.steps, arguments.rounds, *SIZES.values(), 3_000_000, pythons)
     if arguments.quick:
-        effort = effort._replace(steps=2, rounds=1, impressions=20_000)
+        effort = effort._replace(
+            steps=2, rounds=1, small=1000, large=2000, huge=3000, impressions=20_000
+        )
     wanted, table, result = arguments.only or names, [["", "ms a step", "rows/s"]], {}
     for measure, own in MEASUREMENTS.items():
         if set(own) & set(wanted):

@@ -75,11 +75,16 @@ def course(pair: str, devices: int | None) -> list[dict[str, np.ndarray]]:
     return result
 
 
-def main(pairs: list[str]) -> None:
-    """Prints {pair: the largest difference at each batch}, and whether batch size 7 is refused."""
-    tf.config.optimizer.set_experimental_options(
-        {"disable_meta_optimizer": True}
-    )  # a quarter of the time; conformance tests have it
+def main(mode: str, pairs: list[str]) -> None:
+    """Prints {pair: the largest difference at each batch}, and whether batch size 7 is refused.
+
+    `mode` is "graph" or "eager". Eager steps do the same arithmetic without tracing, which takes
+    two thirds of the time; the pairs of `make test` are traced.
+    """
+    tf.config.run_functions_eagerly(mode == "eager")
+    tf.get_logger().setLevel("ERROR")  # MirroredStrategy warns that eager steps are slow
+    # A quarter of the time; conformance tests have graph optimization.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     found = {}
     for pair in pairs:
         two, one = (course(pair, devices) for devices in (2, None))
@@ -98,10 +103,10 @@ def apart(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / max(1, np.abs(a).max()))
 
 
-def compare(pairs: list[str]) -> dict:
+def compare(mode: str, pairs: list[str]) -> dict:
     path = os.pathsep.join(p for p in sys.path if p)
     command, env = (
-        [sys.executable, __file__, *pairs],
+        [sys.executable, __file__, mode, *pairs],
         os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
@@ -117,7 +122,7 @@ def assert_equal(found: dict, pairs: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def few():
-    return compare(FEW)
+    return compare("graph", FEW)
 
 
 def test_two_replicas_take_the_step_of_one(few):
@@ -128,7 +133,7 @@ def test_two_replicas_take_the_step_of_one(few):
 @pytest.mark.parametrize("funnel", FUNNELS)
 def test_two_replicas_take_the_step_of_one_with_every_pair(funnel):
     rest = [pair for pair in COURSES if pair not in FEW and pair.split("-")[1] == funnel]
-    assert_equal(compare(rest), rest)
+    assert_equal(compare("eager", rest), rest)
 
 
 def test_a_batch_that_does_not_divide_is_refused(few):
@@ -139,4 +144,4 @@ def test_a_batch_that_does_not_divide_is_refused(few):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])

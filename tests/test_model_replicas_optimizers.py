@@ -96,8 +96,11 @@ def main(devices: int, steps: int, names: list[str]) -> None:
     """Prints {name: {"weights", "gradients": the largest difference of replicas from one}}."""
     # Graphs of a few steps cost more to optimize than to run.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    tf.get_logger().setLevel("ERROR")  # MirroredStrategy warns that eager steps are slow
     found = {}
     for name in names:
+        # Eager steps do the same arithmetic without tracing, which takes most of the time.
+        tf.config.run_functions_eagerly(name != "xla")
         many, one = (course(name, count, steps) for count in (devices, None))
         slopes = gradients(name, devices), gradients(name, None)
         found[name] = {

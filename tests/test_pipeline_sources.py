@@ -5,6 +5,7 @@ compression.
 from __future__ import annotations
 
 import gzip
+import re
 from datetime import date
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline_logs import make_config, write_jsonl, write_logs
 
 from features.errors import FunnelError
 from pipeline.config import Stream
+from pipeline.sources import storage
 from pipeline.sources.dates import day_of
 from pipeline.sources.files import find, find_sources, format_of
 from pipeline.sources.storage import Source, open_source
@@ -200,3 +202,17 @@ def test_a_filesystem_that_is_not_installed(tmp_path):
         match=r"files = 'nofs://bucket/\*\.csv': cannot be listed \(Unable to get filesystem",
     ):
         find("files", "s", Stream(files="x"), "nofs://bucket/*.csv")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "module", "extra"),
+    [("s3://b/*.csv", "boto3", "s3"), ("gs://b/*.csv", "google.cloud.storage", "gcs")],
+)
+def test_a_storage_client_that_is_not_installed(monkeypatch, pattern, module, extra):
+    def absent(name):
+        raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+    monkeypatch.setattr(storage, "import_module", absent)
+    message = f"files = '{pattern}': {module} is not installed; run pip install 'funnel[{extra}]'"
+    with pytest.raises(FunnelError, match=re.escape(message)):
+        find("files", "s", Stream(files="x"), pattern)

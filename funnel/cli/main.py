@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from features.errors import FunnelError
+from funnel import extras
 from funnel.cli import huge_pages
 from funnel.cli.arguments import parser, split
 from funnel.cli.commands import HANDLERS, first_line
@@ -76,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = ExitCode.INTERRUPTED if by_user else ExitCode.TERMINATED
         return _fail(None, code, message, debug=False)
     except Exception as error:
+        missing = extras.remedy(error)
+        if missing:
+            return _fail(error, 2, missing, debug=options.debug)
         last = str(error).strip().splitlines()[-1] if str(error).strip() else ""
         message = f"{type(error).__name__}: {last} (--debug shows the traceback)"
         return _fail(error, ExitCode.FAULT, message, debug=options.debug)

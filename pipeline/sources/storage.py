@@ -10,12 +10,14 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 
 import pyarrow as pa
 
 from features.errors import FunnelError
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+CLIENTS = {"s3": ("boto3", "s3"), "gs": ("google.cloud.storage", "gcs")}  # with funnel's extra
 # Of a truncated or foreign file. Beam's own BeamIOError is an OSError.
 UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError)
 
@@ -79,6 +81,7 @@ def list_sources(
     found = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         remote = "://" in pattern
+        _check_client(key, pattern)
         # Beam finds nothing for a relative pattern that begins with a wildcard; "./" before an
         # absolute one is dropped by join.
         listed = pattern if remote else os.path.join("./", pattern)
@@ -130,6 +133,20 @@ def open_source(source: Source) -> Iterator[pa.NativeFile]:
             f"{source.path}: cannot be read as {shown} ({first_line}); "
             "is the file whole, and of this format?"
         ) from error
+
+
+def _check_client(key: str, pattern: str) -> None:
+    """Raises FunnelError where Beam lacks the client of the pattern's storage."""
+    scheme = pattern.partition("://")[0]
+    if scheme not in CLIENTS:
+        return
+    module, extra = CLIENTS[scheme]
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        raise FunnelError(
+            f"{key} = '{pattern}': {error.name} is not installed; run pip install 'funnel[{extra}]'"
+        ) from None
 
 
 def _below(path: str, pattern: str) -> str:
