@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         missing = extras.remedy(error)
         if missing:
-            return _fail(error, 2, missing, debug=options.debug)
+            return _fail(error, ExitCode.USER_ERROR, missing, debug=options.debug)
         last = str(error).strip().splitlines()[-1] if str(error).strip() else ""
         message = f"{type(error).__name__}: {last} (--debug shows the traceback)"
         return _fail(error, ExitCode.FAULT, message, debug=options.debug)
