@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from rich.console import Console, JustifyMethod
 from rich.progress import (
@@ -23,6 +23,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from funnel.layout import blocks, total
+from funnel.listener import listener
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -163,8 +164,7 @@ def load_tensorflow() -> None:
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    live = is_live(console)
-    with console.status("importing TensorFlow", spinner="line") if live else nullcontext():
+    with listener().waiting("importing TensorFlow"):
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         try:

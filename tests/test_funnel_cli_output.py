@@ -198,9 +198,12 @@ def test_a_reader_that_has_enough():
 
 COLORED = """
 from funnel.console import console, table
+from funnel.cli.terminal import Terminal
+from funnel.listener import reporting_to
 from funnel.stages.stage import inform, warn
-warn("look")
-inform("note")
+with reporting_to(Terminal()):
+    warn("look")
+    inform("note")
 table("Rows", ["name", "n"], [["a", 1]])
 """
 

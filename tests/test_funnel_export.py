@@ -5,7 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import funnel.stages.training
+from funnel.cli.terminal import Terminal
 from funnel.config.config import load
+from funnel.listener import reporting_to
 from funnel.stages.export import export
 from model.serving.check import Check, LoaderCheck
 from model.serving.export import Export
@@ -24,7 +26,8 @@ def test_a_loader_that_was_not_run_is_warned_of(tmp_path, monkeypatch, capsys):
     )
     monkeypatch.chdir(tmp_path)
     config = load(tmp_path / "demo.toml")
-    export(config)
+    with reporting_to(Terminal()):
+        assert export(config).result == made
     message = " ".join(capsys.readouterr().out.split())
     assert "session: equal to the checkpoint within 2e-08 →" in message
     assert "warning: the loader c_api was not run: tensorflow holds no libtensorflow_cc" in message

@@ -48,7 +48,7 @@ def stage(options: argparse.Namespace, beam_args: list[str]) -> Any:
 
     force = getattr(options, "force", False)
     outcome = run_stage(loaded, options.command, beam_args, from_scratch=force)
-    return {"run": loaded.run} | outcome
+    return {"run": loaded.run} | outcome.as_json(options.command)
 
 
 def predict(options: argparse.Namespace, _: list[str]) -> Any:

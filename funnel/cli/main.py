@@ -16,6 +16,7 @@ from funnel.cli.commands import HANDLERS, first_line
 from funnel.cli.exit_codes import ExitCode
 from funnel.cli.signals import Terminated, terminable
 from funnel.cli.streams import accept_all_characters, document, emit, lines_to, read_files_as_utf8
+from funnel.listener import reporting_to
 from funnel.stages.interrupted import Interrupted
 
 WITH_LARGE_TABLES = ("train", "run")  # ask for huge pages
@@ -59,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             first = first_line(options)
             if first:  # before the imports, which take a while
                 emit(f"· {first}")
-            result = HANDLERS[options.command](options, beam_args)
+            from funnel.cli.terminal import Terminal
+
+            with reporting_to(Terminal()):
+                result = HANDLERS[options.command](options, beam_args)
             if result is not None:
                 document(result)
     except FunnelError as error:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import arrays, files
+from features import files
 from features.errors import FunnelError
 from funnel.config.config import Config
-from funnel.console import console, load_tensorflow, progress_bar
-from pipeline.config import Stream
-from pipeline.rows.batch import Batch, Reject
-from pipeline.rows.columns import feature_columns
-from pipeline.rows.lookups import resolve
-from pipeline.rows.read import read
-from pipeline.sources.files import find
-from pipeline.sources.pieces import pieces
-from pipeline.sources.storage import Source, connect
+from funnel.console import console, progress_bar
+from funnel.scoring.rows import of_files
+from funnel.scoring.scorers import of_run, rows_of
+from pipeline.rows.batch import Reject
 
 LISTED = 5  # rows that are not scored, named one by one
 
@@ -62,22 +56,14 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Score
         How many rows were scored, and which were not.
     """
     config.check()
-    settings = config.preprocess
-    load_tensorflow()
-    import tensorflow as tf
-
-    from funnel.stages.training import trained_estimator
-
-    stream = settings.logs[settings.rows].model_copy(update={"time": None})  # a score needs no time
-    connect()
-    sources = find(
-        "--input" if inputs else f"logs.{settings.rows}.files",
-        settings.rows,
-        stream,
+    stream = rows_of(config)
+    batches = of_files(
+        "--input" if inputs else f"logs.{config.preprocess.rows}.files",
         list(inputs) if inputs else stream.files,
+        stream,
+        config.spec,
     )
-    model = trained_estimator(config).load()
-    score = tf.function(model.scores, reduce_retracing=True, autograph=False)
+    scorer = of_run(config)
     rejects: list[Reject] = []
     output.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -86,40 +72,21 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Score
         contextlib.ExitStack() as opened,
     ):
         writer, rows, finished, estimate = None, 0, 0.0, None
-        for batch, share in _batches(sources, stream, config):
+        for batch, share in batches:
             if share > finished:
                 finished, estimate = share, round(rows / share)
             rejects += batch.rejects
-            columns = arrays.served(config.spec, batch.raw(config.spec.request_columns))
-            encoded = arrays.encode(config.spec, columns)
-            scores = score(tf.constant(encoded.ids, tf.int64), tf.constant(encoded.dense))
-            table = pa.table(
-                {"id": batch.columns["id"]} | {name: p.numpy() for name, p in scores.items()}
-            )
-            if writer is None:
-                writer = opened.enter_context(pq.ParquetWriter(unfinished, table.schema))
-            writer.write_table(table)
-            rows += len(table)
-            progress(rows, None if estimate is None else max(estimate, rows))
+            for table in scorer.tables(batch):
+                if writer is None:
+                    writer = opened.enter_context(pq.ParquetWriter(unfinished, table.schema))
+                writer.write_table(table)
+                rows += len(table)
+                progress(rows, None if estimate is None else max(estimate, rows))
         if writer is None:
-            raise FunnelError(f"{', '.join(s.path for s in sources)}: no rows to score")
+            raise FunnelError(f"{', '.join(inputs or ['the logs'])}: no rows to score")
     scored = Scored(output, rows, rejects)
     _report(scored)
     return scored
-
-
-def _batches(
-    sources: list[Source], stream: Stream, config: Config
-) -> Iterator[tuple[Batch, float]]:
-    """The columns that a request sends, those of the stream's look-up tables among them, and the
-    share of all pieces that were read before the batch.
-    """
-    request = feature_columns(config.spec, config.spec.request_columns)
-    lookups = resolve("--input", stream, sources[0], request.columns)
-    todo = [piece for source in sources for piece in pieces(source, stream)]
-    for number, piece in enumerate(todo):
-        for batch in read(piece, stream, request, lookups):
-            yield batch, number / len(todo)
 
 
 def _report(scored: Scored) -> None:

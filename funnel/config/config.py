@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, time
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from features import files
 from features.errors import FunnelError, nearest
 from features.settings import Settings
 from features.spec import Spec
+from funnel.config.overrides import override, plain, read_toml
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
 from funnel.console import load_tensorflow
 from model.config import ModelConfig, needs_tensorflow
@@ -197,51 +196,28 @@ def _dump(settings: Settings, exclude: set[str] | None = None) -> dict[str, Any]
     return settings.model_dump(exclude_none=True, mode="json", exclude=exclude)
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Reads the configuration file.
+def load(
+    source: Mapping[str, Any] | Path | str, overrides: Mapping[str, Any] | Iterable[str] = ()
+) -> Config:
+    """Reads the configuration.
 
     Args:
-        path: The TOML file.
-        overrides: Values that replace the file's, as in "train.steps=1000".
+        source: The TOML file, or its content.
+        overrides: Values that replace the file's: {"train.steps": 1000}, or texts as in
+            "train.steps=1000".
 
     Raises:
         FunnelError: The file cannot be read, is not TOML, or has an unknown section.
     """
-    try:
-        content = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise FunnelError(
-            f"{path}: cannot be read ({error.strerror}); `funnel init` writes one"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FunnelError(f"{path}: is not TOML: {error}") from None
-    for override in overrides:
-        _override(content, override)
+    if isinstance(source, Mapping):
+        name, content = None, plain(source)
+    else:
+        name, content = Path(source).stem, read_toml(Path(source))
+    override(content, overrides, list(Sections.model_fields))
     sections = Sections.parse(content)
-    return Config(sections, Path(sections.run or Path("runs") / path.stem))
-
-
-def _override(content: dict[str, Any], override: str) -> None:
-    """Sets content[section][key] = value. The value is TOML or a bare text; a date stays text,
-    which settings of times parse.
-    """
-    key, equals, text = override.partition("=")
-    *parents, last = key.strip().split(".")
-    if not equals or not all([*parents, last]):
-        raise FunnelError(f"--set {override}: must be section.key=value, as in train.steps=1000")
-    at = content
-    for depth, parent in enumerate(parents):
-        at = at.setdefault(parent, {})
-        if not isinstance(at, dict):
-            raise FunnelError(
-                f"--set {override}: {'.'.join(parents[: depth + 1])} is {at!r}, which holds no keys"
-            )
-    if not parents and last not in Sections.model_fields:
+    if name is None and not sections.run:
         raise FunnelError(
-            f"--set {override}: unknown section '{last}': {nearest(last, Sections.model_fields)}"
+            "run is missing: without a file there is no name for the run's directory; "
+            "give run = 'runs/mine'"
         )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    at[last] = text.strip() if isinstance(value, date | time) else value
+    return Config(sections, Path(sections.run or f"runs/{name}"))

@@ -19,9 +19,9 @@ from funnel.reports import summary
 from model.metrics import METRICS
 
 
-def write_report(run: Path) -> Path:
-    """Writes report.html from the files of the other stages."""
-    data, results = run / "data", summary.read(run)
+def write_report(run: Path, data: Path) -> Path:
+    """Writes report.html from the files of the other stages and of the preprocessed directory."""
+    results = summary.read(run)
     gates = results.get("health", {}).get("gates")
     environment = Environment(
         loader=PackageLoader("funnel.reports"),

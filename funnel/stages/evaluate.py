@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 
 from features.errors import FunnelError
 from funnel.config.config import Config
-from funnel.console import load_tensorflow, progress_bar, text
+from funnel.console import load_tensorflow, text
+from funnel.listener import listener
 from funnel.stages.stage import Outcome, timed, warn
 
 
 def evaluate(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
-    """The latest checkpoint on the eval split → summary.json."""
+    """The latest checkpoint on the eval split → summary.json. Its result is METRICS by task."""
     load_tensorflow()
     from funnel.stages.training import Run
 
@@ -23,13 +24,13 @@ def evaluate(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
         run = Run(config)
         estimator = run.estimator
         rows = run.data.rows("eval")
-        with progress_bar("evaluating", "rows") as progress:  # reads the rows twice
+        with listener().progress("evaluating", "rows") as progress:  # reads the rows twice
             predictions = estimator.predict(run.eval_input, lambda n: progress(n, 2 * rows))
             results = estimator.measure(predictions)
             if config.evaluation.truth is not None:
                 _add_truth(config, config.evaluation.truth, predictions, results)
             health = estimator.health(run.eval_input, lambda n: progress(rows + n, 2 * rows))
-        done(describe(results), evaluation=results, health=health)
+        done(describe(results), results, evaluation=results, health=health)
     for line in health["warnings"]:
         warn(line)
     return done

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
+from features.errors import FunnelError
 from funnel.config.config import Config
-from funnel.console import load_tensorflow, progress_bar
+from funnel.console import load_tensorflow
+from funnel.listener import listener
+from funnel.reports import summary
 from funnel.stages.stage import Outcome, timed, warn
 
 
 def export(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
     """The latest checkpoint → export/<version>, checked with the loaders that serve, in a fresh
-    process. Reads the model directory alone.
+    process. Reads the model directory alone. Its result is the Export.
     """
     load_tensorflow()
     from funnel.stages.training import trained_estimator
@@ -20,7 +24,7 @@ def export(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
 
     with timed(config, "export") as done:
         steps = itertools.count(1)
-        with progress_bar("exporting", "steps") as progress:
+        with listener().progress("exporting", "steps") as progress:
             result = trained_estimator(config).export_saved_model(
                 config.export_dir, on_step=lambda: progress(next(steps), STEPS)
             )
@@ -29,7 +33,7 @@ def export(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
         ran = ", ".join(name for name, loader in check.loaders.items() if loader.not_run is None)
         difference = f"{check.max_abs_difference:.1g}"
         line = f"{ran}: equal to the checkpoint within {difference} → {result.path}"
-        done(line, parity=check.summary(), export=made)
+        done(line, result, parity=check.summary(), export=made)
     for name, loader in check.loaders.items():
         if loader.not_run is not None:
             warn(f"the loader {name} was not run: {loader.not_run}")
@@ -37,10 +41,19 @@ def export(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
 
 
 def report(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
-    """summary.json, statistics and metrics → report.html."""
+    """summary.json, statistics and metrics → report.html. Its result is the path."""
+    if "evaluation" not in summary.read(config.run):
+        raise FunnelError(f"{config.run}: has no evaluation to report; run `funnel evaluate` first")
+    data = Path(config.source) if Path(config.source).exists() else config.data
+    for file in ("manifest.json", "statistics.json"):
+        if not (data / file).exists():
+            raise FunnelError(
+                f"{data / file}: is missing, and the report shows what it holds; copy it from the "
+                "preprocessed directory"
+            )
     from funnel.reports.report import write_report
 
     with timed(config, "report") as done:
-        path = write_report(config.run)
-        done(f"→ {path}", report=str(path))
+        page = write_report(config.run, data)
+        done(f"→ {page}", page, report=str(page))
     return done

@@ -6,16 +6,19 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from features.errors import FunnelError
 from funnel.config.config import Config
 from funnel.console import load_tensorflow
 from funnel.stages import record
-from funnel.stages.stage import inform
+from funnel.stages.stage import Outcome, inform
 from funnel.stages.table import STAGES, with_defaults_of_the_data
 from funnel.stages.train import train
 from model.training.workers import worker, workers
+
+if TYPE_CHECKING:
+    from model.training.progress import Callback
 
 
 def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = False) -> None:
@@ -45,21 +48,26 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
 
 
 def run_stage(
-    config: Config, name: str, beam_args: Sequence[str] = (), *, from_scratch: bool = False
-) -> dict[str, Any]:
+    config: Config,
+    name: str,
+    beam_args: Sequence[str] = (),
+    *,
+    from_scratch: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> Outcome:
     """Runs one stage and records what it was done with. All workers train; only worker 0 runs the
     other stages.
 
     Args:
         from_scratch: Whether training starts over, where it would resume.
+        callbacks: Called at each report of a training.
 
     Returns:
-        The stage's name, its seconds and its sections of summary.json; of a stage that is left to
-        worker 0, its name.
+        What the stage came to; an empty one where it is left to worker 0.
     """
     if name != "train" and worker():
         inform(f"{name:<10}  left to worker 0")
-        return {"stage": name}
+        return Outcome()
     if name != "simulate":  # which reads a file of [simulate] alone, too
         config.check()
     if name == "preprocess":
@@ -70,12 +78,14 @@ def run_stage(
         def begun() -> None:
             record.note(config.run, name, key(), done=False)
 
-        outcome = train(config, beam_args, from_scratch=from_scratch, begun=begun)
+        outcome = train(
+            config, beam_args, from_scratch=from_scratch, callbacks=callbacks, begun=begun
+        )
     else:
         record.note(config.run, name, key(), done=False)
         outcome = STAGES[name].run(config, beam_args)
     record.note(config.run, name, key(), done=True)
-    return outcome.as_json(name)
+    return outcome
 
 
 def stage_key(config: Config, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What every stage does around its work: it is timed, summarized, and ends with a line."""
+"""What every stage does around its work: it is timed, summarized, and reported."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.markup import escape
-
 from funnel.config.config import Config
-from funnel.console import console
+from funnel.listener import listener
 from funnel.reports import summary
 
 
 @dataclass
 class Outcome:
-    """What a stage came to: its line on the screen, and sections of summary.json."""
+    """What a stage came to: its line, what the library returns, and sections of summary.json."""
 
     line: str = ""
+    result: Any = None
     sections: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def __call__(self, line: str, **sections: Any) -> None:
-        self.line = line
+    def __call__(self, line: str, result: Any, **sections: Any) -> None:
+        self.line, self.result = line, result
         self.sections |= sections
 
     def as_json(self, stage: str) -> dict[str, Any]:
         """What `funnel STAGE --json` prints."""
-        return {"stage": stage, "seconds": round(self.seconds, 2)} | self.sections
+        done = {"seconds": round(self.seconds, 2)} if self.line else {}
+        return {"stage": stage} | done | self.sections
 
 
 @contextmanager
 def timed(config: Config, name: str) -> Iterator[Outcome]:
-    """Times a stage. Gives its outcome, to be called with the stage's line on the screen and
+    """Times a stage. Gives its outcome, to be called with the stage's line, result and
     sections of summary.json.
     """
     started, outcome = time.perf_counter(), Outcome()
@@ -42,14 +42,14 @@ def timed(config: Config, name: str) -> Iterator[Outcome]:
     outcome.seconds = time.perf_counter() - started
     config.run.mkdir(parents=True, exist_ok=True)
     summary.update(config.run, name, outcome.seconds, **outcome.sections)
-    console.print(f"[green]✓[/green] {name:<10} {outcome.seconds:6.1f} s  {outcome.line}")
+    listener().done(name, outcome.seconds, outcome.line)
 
 
 def warn(line: str) -> None:
     """A line that the user should act on."""
-    console.print(f"[yellow]warning:[/yellow] {escape(line)}")
+    listener().warn(line)
 
 
 def inform(line: str) -> None:
     """A line that the user may want to know."""
-    console.print(f"[dim]· {escape(line)}[/dim]")
+    listener().inform(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from funnel.config.config import Config
 from funnel.console import load_tensorflow, text
@@ -10,6 +11,9 @@ from funnel.stages.interrupted import Interrupted
 from funnel.stages.stage import Outcome, inform, timed, warn
 from model.training.interrupts import Interrupts
 from model.training.workers import worker
+
+if TYPE_CHECKING:
+    from model.training.progress import Callback
 
 ENDED_EARLY = {"callback": "as a callback asked", "data": "since the input is exhausted"}
 
@@ -19,12 +23,14 @@ def train(
     beam_args: Sequence[str] = (),
     *,
     from_scratch: bool = False,
+    callbacks: Sequence[Callback] = (),
     begun: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Trains from the latest checkpoint if there is one.
+    """Trains from the latest checkpoint if there is one. Its result is a Trained.
 
     Args:
         from_scratch: Replace the checkpoints that are there.
+        callbacks: Called at each report, besides those of the configuration.
         begun: Called when all is ready for the first step.
 
     Raises:
@@ -41,7 +47,7 @@ def train(
             run.prepare()
             begun()
             interrupts.at_once = None
-            trained = run.train()
+            trained = run.train(callbacks)
             losses = trained.report.losses if trained.report else {}
             shown = ", ".join(f"{name} {text(loss)}" for name, loss in losses.items())
             if worker() == 0:
@@ -49,6 +55,7 @@ def train(
             falling = run.still_falling()
             done(
                 f"{'loss ' + shown if losses else 'already complete'} → {config.model_dir}",
+                trained,
                 training={"step": trained.step, "ended": trained.ended, "losses": losses},
             )
         if interrupts.requested or trained.ended == "signal":  # here, or at another worker

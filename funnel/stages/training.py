@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from features.errors import FunnelError
 from funnel.config.config import Config
+from funnel.listener import listener
 from funnel.stages.stage import inform, warn
-from funnel.stages.training_bar import training_bar
 from model.data.input import Data, InputFn
 from model.estimator.callbacks import EarlyStopping, MetricsLog, Profile, TensorBoard, last_fall
 from model.estimator.callbacks.held_out_loss import AN_EPOCH, EarlyStop
@@ -148,10 +148,15 @@ class Run:
         """
         return self.estimator.train(self.train_input, steps=0).step
 
-    def train(self) -> Trained:
-        """Trains to the configured step, and evaluates and publishes on the way as configured."""
+    def train(self, own: Sequence[Callback] = ()) -> Trained:
+        """Trains to the configured step, and evaluates and publishes on the way as configured.
+
+        Args:
+            own: Callbacks besides those of the configuration.
+        """
         evaluation, begins = self.config.evaluation, self.prepare()
-        with self._callbacks(begins) as callbacks:
+        with self._callbacks(begins) as configured:
+            callbacks = [*configured, *own]
             if not (evaluation.every or self._exporters):
                 return self.estimator.train(
                     self.train_input, max_steps=self.max_steps, callbacks=callbacks
@@ -180,7 +185,7 @@ class Run:
     def _callbacks(self, begins: int) -> Iterator[list[Callback]]:
         """The progress bar, and the callbacks that write files. Only worker 0 has any."""
         run_config = self.config.run_config
-        with training_bar() as bar:
+        with listener().training() as bar:
             if worker():
                 yield []
                 return

@@ -129,8 +129,12 @@ class Data:
         """An input_fn of every row of the eval split, once and in order. The last batch may be
         smaller.
         """
+        return self.in_order("eval", batch_size=batch_size)
+
+    def in_order(self, split: str, *, batch_size: int) -> InputFn:
+        """An input_fn of every row of a split, once and in order. The last batch may be smaller."""
         return lambda context: self._parsed(
-            self._records(self._own(context, "eval")).batch(batch_size)
+            self._records(self._own(context, split)).batch(batch_size)
         )
 
     def held_out_input(self, *, batch_size: int, held_out: float) -> InputFn:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from features.spec import Spec
@@ -17,6 +19,7 @@ from model.settings.chain import check_chain
 from model.settings.funnels import AITMParams
 
 
+@keras.saving.register_keras_serializable("funnel")
 class AITM(Funnel):
     """z_1 = q_1, z_t = transfer(g_{t−1}(z_{t−1}), q_t), ŷ_t = σ(w_t · z_t): q_t the towers, ŷ_t the
     probability of the chain up to t.
@@ -36,9 +39,11 @@ class AITM(Funnel):
     Params = AITMParams
     params: AITMParams
 
-    def __init__(self, params: AITMParams, spec: Spec) -> None:
-        super().__init__(params, spec)
-        self.chain = check_chain(spec, "aitm")
+    def __init__(
+        self, params: AITMParams | Mapping[str, Any], spec: Spec | Mapping[str, Any], **kwargs: Any
+    ) -> None:
+        super().__init__(params, spec, **kwargs)
+        params, self.chain = self.params, check_chain(self.spec, "aitm")
         width, later = params.units_of(self.chain[0])[-1], self.chain[1:]
         self.handed_on = {
             task: MLP([width], **params.network, name=f"handed_to_{task}") for task in later

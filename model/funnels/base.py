@@ -31,18 +31,32 @@ class Funnel(keras.Layer):
     Heads are the tasks unless the subclass' `Params` declare others. A task with `given` is
     conditional on the tasks before it, and its joint is the product along the chain. A subclass
     declares its options in `Params` and implements `objectives`; it may override `predict`,
-    `starts` and `unweighted`.
+    `starts` and `unweighted`. In a Keras model of its own it also takes its options and the spec as
+    dicts.
 
     Args:
         params: the options.
         spec: features, labels and tasks.
+
+    Raises:
+        FunnelError: an option is unknown, or the funnel cannot be built over these tasks.
     """
 
     Params: type[FunnelParams]
 
-    def __init__(self, params: FunnelParams, spec: Spec) -> None:
-        super().__init__(name="funnel", autocast=False)  # the wide part stays in float32
-        self.params, self.spec = params, spec
+    def __init__(
+        self,
+        params: FunnelParams | Mapping[str, Any],
+        spec: Spec | Mapping[str, Any],
+        *,
+        name: str = "funnel",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, autocast=False, **kwargs)  # the wide part stays in float32
+        if not isinstance(params, FunnelParams):
+            params = self.Params.parse(dict(params))
+        self.params, self.spec = params, spec if isinstance(spec, Spec) else Spec.parse(dict(spec))
+        self.params.check(self.spec)
         self.towers = {
             head: MLP(params.units_of(head), **params.network, name=f"tower_{head}")
             for head in self.heads
@@ -51,6 +65,15 @@ class Funnel(keras.Layer):
 
     def build(self, representations_shape: object, wide_shape: object = None) -> None:
         """Nothing: the parts are built by their first calls."""
+
+    def get_build_config(self) -> None:
+        """None, as of sharings."""
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "params": self.params.model_dump(mode="json"),
+            "spec": self.spec.model_dump(mode="json", exclude_none=True),
+        }
 
     @property
     def heads(self) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from features.spec import Spec
@@ -16,6 +18,7 @@ from model.settings.chain import check_chain
 from model.settings.funnels import DBMTLParams
 
 
+@keras.saving.register_keras_serializable("funnel")
 class DBMTL(Funnel):
     """p(y_1 … y_n | x) = Π_k p(y_k | x, y_1 … y_{k−1}); r_k = f_k([tower_k, r_1 … r_{k−1}]), p_k =
     σ(w_k · r_k).
@@ -35,9 +38,11 @@ class DBMTL(Funnel):
     Params = DBMTLParams
     params: DBMTLParams
 
-    def __init__(self, params: DBMTLParams, spec: Spec) -> None:
-        super().__init__(params, spec)
-        self.chain = check_chain(spec, "dbmtl")
+    def __init__(
+        self, params: DBMTLParams | Mapping[str, Any], spec: Spec | Mapping[str, Any], **kwargs: Any
+    ) -> None:
+        super().__init__(params, spec, **kwargs)
+        params, self.chain = self.params, check_chain(self.spec, "dbmtl")
         self.relations = {
             task: MLP(params.relation_units, **params.network, name=f"relation_{task}")
             for task in self.chain

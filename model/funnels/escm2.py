@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import keras
 import tensorflow as tf
 
 from model.funnels.base import Funnel
@@ -16,6 +17,7 @@ from model.settings.chain import check_chain
 from model.settings.funnels import IMPUTATION, ESCM2Params
 
 
+@keras.saving.register_keras_serializable("funnel")
 class ESCM2(Funnel):
     """R_IPW = mean_D o·δ/ô, R_DR = mean_D [δ̂ + o·(δ − δ̂)/ô], δ = l(convert, p_cvr): clicked rows
     o weighted to stand for all, D.

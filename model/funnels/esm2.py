@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import keras
 import tensorflow as tf
 
 from model.funnels.base import Funnel
@@ -13,6 +14,7 @@ from model.objectives.predictions import Prediction, either, from_logit, joint
 from model.settings.funnels import ESM2Params
 
 
+@keras.saving.register_keras_serializable("funnel")
 class ESM2(Funnel):
     """p_ctavr = y₁·y₂, p_cvr = y₂·y₃ + (1 − y₂)·y₄, p_ctcvr = y₁·p_cvr: a purchase follows a click
     with or without the action.

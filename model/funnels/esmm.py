@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import keras
 import tensorflow as tf
 
 from model.funnels.base import Funnel
@@ -14,6 +15,7 @@ from model.settings.chain import check_chain
 from model.settings.funnels import ESMMParams
 
 
+@keras.saving.register_keras_serializable("funnel")
 class ESMM(Funnel):
     """p_ctcvr = p_ctr · p_cvr: the conversion tower is trained through the product, over all
     impressions.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import keras
 import tensorflow as tf
 
 from model.funnels.base import Funnel
@@ -22,6 +23,7 @@ from model.objectives.sample_spaces import own_space
 from model.settings.funnels import IndependentParams, output_of
 
 
+@keras.saving.register_keras_serializable("funnel")
 class Independent(Funnel):
     """Each task is trained where it is defined; the joints follow as products.
 

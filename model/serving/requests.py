@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
@@ -12,6 +14,7 @@ import tensorflow as tf
 from features import graph
 from features.declarations import input_name
 from features.errors import FunnelError
+from features.kinds import lists
 from features.spec import Spec
 
 Inputs = dict[str, dict[str, dict[str, Any]]]  # {signature: {input: {"dtype", "values"}}}
@@ -51,22 +54,38 @@ def expressible(spec: Spec, rows: pa.Table) -> pa.Table:
 
 
 def request_columns(spec: Spec, rows: pa.Table) -> dict[str, list]:
-    """Raw rows as a request of serving_default: missing texts are "", missing numbers NaN, lists
+    """`request_arrays` as lists."""
+    columns = {name: pa.concat_arrays(rows[name].chunks) for name in spec.request_columns}
+    return {name: array.tolist() for name, array in request_arrays(spec, columns).items()}
+
+
+def request_arrays(spec: Spec, columns: Mapping[str, pa.Array]) -> dict[str, np.ndarray]:
+    """Raw columns as a request of serving_default: missing texts are "", missing numbers NaN, lists
     padded with them.
+
+    Args:
+        spec: what the columns hold.
+        columns: [n] each, by their names in the log; no integer and no time is missing.
     """
-    columns = {}
-    for name, raw_type in spec.request_columns.items():
-        values = rows[name].to_pylist()
-        missing = "" if raw_type in ("text", "texts") else float("nan")
-        if raw_type in graph.LISTS:
-            longest = max([len(v) for v in values if v] + [1])
-            values = [
-                [missing if one is None else one for one in v or []]
-                + [missing] * (longest - len(v or []))
-                for v in values
-            ]
-        columns[input_name(name)] = [missing if v is None else v for v in values]
-    return columns
+    return {
+        input_name(name): _request_array(columns[name], raw_type)
+        for name, raw_type in spec.request_columns.items()
+    }
+
+
+def _request_array(values: pa.Array, raw_type: str) -> np.ndarray:
+    """[n], or [n, longest] for lists."""
+    missing = "" if raw_type in ("text", "texts") else float("nan")
+    if raw_type not in graph.LISTS:
+        filled = values if raw_type in ("integer", "time") else pc.fill_null(values, missing)
+        found: np.ndarray = filled.to_numpy(zero_copy_only=False)
+        return found.astype(np.float32) if raw_type == "number" else found
+    counts = lists.lengths(values)
+    width = max(int(counts.max(initial=0)), 1)
+    out = np.full((len(values), width), missing, object if missing == "" else np.float32)
+    flat = pc.fill_null(values.flatten(), missing)
+    lists.scatter(out, counts, flat.to_numpy(zero_copy_only=False))
+    return out
 
 
 def raw_examples(spec: Spec, rows: pa.Table) -> list[bytes]:

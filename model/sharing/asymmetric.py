@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -27,7 +28,9 @@ class Asymmetric(Sharing):
     Params = AsymmetricParams
     params: AsymmetricParams
 
-    def __init__(self, params: AsymmetricParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: AsymmetricParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottoms = Experts(len(heads), self.params.units, **self.params.network, name="bottoms")
         self.reads = self.params.reads_of(self.heads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -29,7 +30,9 @@ class CGC(Sharing):
     Params = CGCParams
     params: CGCParams
 
-    def __init__(self, params: CGCParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: CGCParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         self.level = Level(self.params, self.heads, level=0, last=True, name="level_0")
 

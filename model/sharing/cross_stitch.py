@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -26,7 +27,9 @@ class CrossStitchNetwork(Sharing):
     Params = CrossStitchParams
     params: CrossStitchParams
 
-    def __init__(self, params: CrossStitchParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: CrossStitchParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
         self.networks = Experts(len(heads), params.units, **params.network, name="networks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -24,7 +25,9 @@ class Customized(Sharing):
     Params = CustomizedParams
     params: CustomizedParams
 
-    def __init__(self, params: CustomizedParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: CustomizedParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottoms = Experts(
             1 + len(heads), self.params.units, **self.params.network, name="bottoms"

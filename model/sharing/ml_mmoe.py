@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -31,7 +32,9 @@ class MLMMoE(Sharing):
     Params = MLMMoEParams
     params: MLMMoEParams
 
-    def __init__(self, params: MLMMoEParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: MLMMoEParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         above, last = [f"_expert_{i}" for i in range(self.params.experts)], self.params.levels - 1
         self.levels = [

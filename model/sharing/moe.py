@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -28,7 +29,9 @@ class MoE(Sharing):
     Params = MoEParams
     params: MoEParams
 
-    def __init__(self, params: MoEParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: MoEParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
         self.experts = make_experts(params, params.experts, name="experts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -33,7 +34,9 @@ class MoSE(Sharing):
     Params = MoSEParams
     params: MoSEParams
 
-    def __init__(self, params: MoSEParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: MoSEParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
         lstm: dict[str, Any] = {"lstm_units": params.lstm_units, "l2": params.l2}

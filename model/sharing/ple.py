@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -27,7 +28,9 @@ class PLE(Sharing):
     Params = PLEParams
     params: PLEParams
 
-    def __init__(self, params: PLEParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: PLEParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         last = self.params.levels - 1
         self.levels = [

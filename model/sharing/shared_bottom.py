@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -20,7 +21,9 @@ class SharedBottom(Sharing):
     Params = SharedBottomParams
     params: SharedBottomParams
 
-    def __init__(self, params: SharedBottomParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: SharedBottomParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottom = MLP(self.params.units, **self.params.network, name="bottom")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -24,7 +25,9 @@ class SingleTask(Sharing):
     Params = SingleTaskParams
     params: SingleTaskParams
 
-    def __init__(self, params: SingleTaskParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: SingleTaskParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         self.bottoms = {
             head: MLP(self.params.units, **self.params.network, name=f"bottom_{head}")

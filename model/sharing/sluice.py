@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -33,7 +34,9 @@ class Sluice(Sharing):
     Params = SluiceParams
     params: SluiceParams
 
-    def __init__(self, params: SluiceParams, heads: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self, params: SluiceParams | Mapping[str, Any], heads: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(params, heads, **kwargs)
         params = self.params
         count, layers = len(heads), range(len(params.units))

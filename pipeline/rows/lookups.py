@@ -89,12 +89,25 @@ def look_up(
 
 def resolve(name: str, stream: Stream, source: Source, columns: Iterable[Column]) -> Lookups:
     """Decides which of the columns come from which look-up table, by the stream's first file and
-    the first file of each table.
+    the first file of each table; see `resolve_names`.
+    """
+    if not stream.lookups:
+        return Lookups()
+    with open_log(source, stream) as log:
+        own = log.names
+    return resolve_names(name, stream, source.path, own, columns)
+
+
+def resolve_names(
+    name: str, stream: Stream, path: str, own: list[str] | None, columns: Iterable[Column]
+) -> Lookups:
+    """Decides which of the columns come from which look-up table.
 
     Args:
         name: the stream.
         stream: its declaration.
-        source: its first file.
+        path: what errors call the stream's rows.
+        own: the names of their columns; None where an empty file does not say.
         columns: the columns to read.
 
     Raises:
@@ -102,8 +115,6 @@ def resolve(name: str, stream: Stream, source: Source, columns: Iterable[Column]
     """
     if not stream.lookups:
         return Lookups()
-    with open_log(source, stream) as log:
-        own = log.names
     tables = {
         table: tuple(find_lookup(name, table, lookup)) for table, lookup in stream.lookups.items()
     }
@@ -120,7 +131,7 @@ def resolve(name: str, stream: Stream, source: Source, columns: Iterable[Column]
         if not holders:
             known = {*(own or ()), *(n for names in held.values() for n in names)}
             raise FunnelError(
-                f"{source.path} and its lookups {', '.join(held)}: have no column '{column}': "
+                f"{path} and its lookups {', '.join(held)}: have no column '{column}': "
                 f"{nearest(column, known)}"
             )
         if len(holders) > 1:
@@ -131,7 +142,7 @@ def resolve(name: str, stream: Stream, source: Source, columns: Iterable[Column]
         given[holders[0]].append((column, raw_type))
     return Lookups(
         tuple(
-            _join(table, lookup, tables[table], given[table], own, source)
+            _join(table, lookup, tables[table], given[table], own, path)
             for table, lookup in stream.lookups.items()
         )
     )
@@ -154,12 +165,12 @@ def _join(
     sources: tuple[Source, ...],
     columns: list[Column],
     own: list[str] | None,
-    source: Source,
+    path: str,
 ) -> Join:
     on = lookup.on or lookup.key
     if own is not None and on not in own:
         raise FunnelError(
-            f"{source.path}: has no column '{on}', the key of lookups.{table}: {nearest(on, own)}"
+            f"{path}: has no column '{on}', the key of lookups.{table}: {nearest(on, own)}"
         )
     return Join(table, sources, lookup.model_dump_json(), lookup.key, on, tuple(columns))
 

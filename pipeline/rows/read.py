@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cache
 
+import numpy as np
 import pyarrow as pa
 
 from features.arrays import ARROW_TYPES
@@ -12,9 +13,10 @@ from features.errors import FunnelError, nearest
 from pipeline.arrow import first_repeated
 from pipeline.config import Stream
 from pipeline.rows.batch import Batch, ColumnRequest, column_key
-from pipeline.rows.lookups import Join, Lookups, Table
+from pipeline.rows.lookups import Join, Lookups, Table, resolve_names
 from pipeline.rows.validate import validate
 from pipeline.sources.formats import FORMATS
+from pipeline.sources.formats.base import ParsedRows
 from pipeline.sources.pieces import Piece, open_log, pieces
 from pipeline.sources.storage import Source
 
@@ -48,6 +50,21 @@ def read_source(
     """Yields the batches of a whole file; see `read`."""
     for piece in pieces(source, stream):
         yield from read(piece, stream, request, lookups)
+
+
+def read_table(table: pa.Table, stream: Stream, request: ColumnRequest) -> Batch:
+    """The batch of the rows of a table in memory, numbered from 1.
+
+    Raises:
+        FunnelError: the table lacks a column.
+    """
+    source = Source("rows", "rows", "rows", table.nbytes, "parquet")
+    names = table.column_names
+    lookups = resolve_names("rows", stream, source.path, names, request.columns)
+    _require(source, names, _own_columns(stream, request, lookups))
+    parsed = ParsedRows(table, np.arange(1, len(table) + 1))
+    tables = {join: load(join) for join in lookups.joins}
+    return validate(Piece(source), stream, request, parsed, tables)
 
 
 def check_columns(

@@ -1,0 +1,38 @@
+"""What stages report, on the terminal."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from funnel.console import console, is_live, progress_bar
+from funnel.listener import Listener, Update
+
+if TYPE_CHECKING:
+    from model.training.progress import Callback
+
+
+class Terminal(Listener):
+    """Prints a line for each stage, warning and note, and shows bars while a stage works."""
+
+    def done(self, stage: str, seconds: float, line: str) -> None:
+        console.print(f"[green]✓[/green] {stage:<10} {seconds:6.1f} s  {line}")
+
+    def warn(self, line: str) -> None:
+        console.print(f"[yellow]warning:[/yellow] {escape(line)}")
+
+    def inform(self, line: str) -> None:
+        console.print(f"[dim]· {escape(line)}[/dim]")
+
+    def waiting(self, title: str) -> AbstractContextManager[object]:
+        return console.status(title, spinner="line") if is_live(console) else nullcontext()
+
+    def progress(self, title: str, unit: str) -> AbstractContextManager[Update]:
+        return progress_bar(title, unit)
+
+    def training(self) -> AbstractContextManager[Callback]:
+        from funnel.stages.training_bar import training_bar
+
+        return training_bar()
