@@ -10,6 +10,10 @@ from funnel.cli.parsing import Parser
 from funnel.version import __version__
 
 COMMANDS = {  # in the order of use: (what it does, an example)
+    "init": (
+        "write a configuration from the logs themselves",
+        "funnel init logs/impressions logs/clicks logs/conversions --output my.toml",
+    ),
     "run": (
         "all stages; unchanged ones are skipped",
         "funnel run my.toml --set model.sharing=ple",
@@ -48,6 +52,7 @@ COMMANDS = {  # in the order of use: (what it does, an example)
     ),
 }
 GROUPS = {
+    "a configuration": ("init",),
     "every stage": ("run",),
     "one stage, in this order": (
         "simulate",
@@ -86,7 +91,9 @@ def parser() -> Parser:
             name, help=what, description=what, epilog=f"example: {example}"
         )
         _add_common(command, name)
-        if name == "inspect":
+        if name == "init":
+            _add_init(command)
+        elif name == "inspect":
             _add_inspect(command)
         elif name == "experiment":
             _add_experiment(command)
@@ -143,6 +150,44 @@ def overrides(options: argparse.Namespace) -> list[str]:
         texts.append("warm_start.refresh_statistics=true")
     own: list[str] = options.set
     return own + texts
+
+
+def _add_init(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "logs",
+        nargs="*",
+        metavar="LOGS",
+        help="one file, folder or glob in quotes for each stream, perhaps name=path; none: an "
+        "example to fill in",
+    )
+    command.add_argument("--output", type=Path, help="the file to write (default: funnel.toml)")
+    command.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="[NAME:]COLUMN[=VALUE]",
+        help="what to predict in a wide table, as in income='50000+.'; may be repeated",
+    )
+    command.add_argument("--eval", metavar="FILE", help="the evaluation rows of a wide table")
+    command.add_argument(
+        "--columns",
+        metavar="a,b,c|FILE",
+        help="names of the columns of CSV files without header",
+    )
+    for key, what in (
+        ("id", "the id of an impression"),
+        ("time", "the time"),
+        ("group", "the user"),
+    ):
+        command.add_argument(f"--{key}", metavar="COLUMN", help=f"the column of {what}")
+    command.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column that must not be a feature; may be repeated",
+    )
+    command.add_argument("--example", metavar="NAME", help="write a shipped example, as in demo")
 
 
 def _add_inspect(command: argparse.ArgumentParser) -> None:

@@ -19,12 +19,41 @@ if TYPE_CHECKING:
 
 Handler = Callable[[argparse.Namespace, list[str]], Any]  # → the result, as --json prints it
 
+NEED_LOGS = ("label", "eval", "columns", "id", "time", "group", "drop")  # options of `init`
+
+
+def init(options: argparse.Namespace, beam_args: list[str]) -> Any:
+    """funnel init: a configuration from logs, or an example."""
+    from funnel.cli.init import write_config, write_example
+    from funnel.init.init import Request
+
+    if options.logs and options.example:
+        raise FunnelError("--example writes a shipped file: leave the logs out, or --example")
+    given = [flag for flag in NEED_LOGS if getattr(options, flag)]
+    if given and not options.logs:
+        raise FunnelError(f"--{given[0]} is for logs: name their files")
+    if not options.logs:
+        return write_example(options.example or "ads", options.output)
+    request = Request(
+        options.logs,
+        options.label,
+        options.eval,
+        options.columns,
+        options.id,
+        options.time,
+        options.group,
+        options.drop,
+        beam_args,
+    )
+    return write_config(request, options.output)
+
 
 def first_line(options: argparse.Namespace) -> str | None:
     """What a command prints before it does anything; None for one that is done at once."""
     if options.command == "experiment":
         return f"preparing {options.name}"
-    read = getattr(options, "path", None) or getattr(options, "config", None)
+    logs = " ".join(getattr(options, "logs", []))
+    read = logs or getattr(options, "path", None) or getattr(options, "config", None)
     return read and f"reading {read}"
 
 
@@ -111,6 +140,7 @@ def _load(options: argparse.Namespace) -> Config:
 
 
 HANDLERS: dict[str, Handler] = {
+    "init": init,
     "run": run,
     "simulate": stage,
     "preprocess": stage,

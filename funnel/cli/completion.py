@@ -10,6 +10,7 @@ from argcomplete.finders import CompletionFinder
 from argcomplete.shell_integration import shellcode
 
 from funnel.cli.arguments import EXPERIMENTS, parser
+from funnel.examples import EXAMPLES
 
 FILES: dict[str, BaseCompleter] = {
     "config": FilesCompleter(["toml"]),
@@ -17,7 +18,9 @@ FILES: dict[str, BaseCompleter] = {
     "out": DirectoriesCompleter(),
     "public": DirectoriesCompleter(),
 }
-FREE = ("dates", "only", "rows", "seeds")  # texts and numbers that no list holds
+FREE = (  # texts and numbers that no list holds
+    "dates", "drop", "group", "id", "label", "only", "rows", "seeds", "time",
+)  # fmt: skip
 
 
 class Values(BaseCompleter):
@@ -38,6 +41,8 @@ class Values(BaseCompleter):
             return assignments(prefix, getattr(parsed_args, "config", None))
         if action.dest == "name":
             return EXPERIMENTS
+        if action.dest == "example":
+            return [path.stem for path in EXAMPLES.glob("*.toml")]
         if action.dest in FREE:
             return ()
         files = FILES.get(action.dest, FilesCompleter())

@@ -20,7 +20,7 @@ from funnel.listener import reporting_to
 from funnel.stages.interrupted import Interrupted
 
 WITH_LARGE_TABLES = ("train", "run")  # ask for huge pages
-WITH_BEAM = ("preprocess", "run")
+WITH_BEAM = ("init", "preprocess", "run")
 
 
 def program() -> NoReturn:
