@@ -106,4 +106,4 @@ def test_the_readme(tmp_path, monkeypatch, capsys):
     assert Path("runs/my/report.html").is_file()
     capsys.readouterr()
     assert main(inspect) == 0
-    assert "my.toml" in capsys.readouterr().out
+    assert "runs/my/config.toml" in capsys.readouterr().out
