@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from funnel.reports.examples import Value
     from model.data.input import Data
+    from model.data.remote_cache import RemoteDirectory
 
 CACHE_GIB = 50.0  # of remote directories, as [train] cache_gib
 
@@ -47,7 +48,8 @@ class Dataset:
 
     def __init__(self, source: Config | Path | str) -> None:
         self._source = source.source if isinstance(source, Config) else source
-        self.directory = self._local()
+        self._remote = self._open_remote()  # keeps the local copy from being evicted
+        self.directory = self._remote.directory if self._remote else Path(self._source)
         self.manifest: dict[str, Any] = read_manifest(self.directory)
         self.spec = (
             source.spec if isinstance(source, Config) else Spec.load(self.directory / "spec.json")
@@ -57,13 +59,13 @@ class Dataset:
         rows = ", ".join(f"{count:,} {split}" for split, count in self.rows.items())
         return f"Dataset({str(self._source)!r}: {rows} rows, {len(self.features)} features)"
 
-    def _local(self) -> Path:
+    def _open_remote(self) -> RemoteDirectory | None:
         if "://" not in str(self._source):
-            return Path(self._source)
+            return None
         load_tensorflow()
         from model.data.remote_cache import RemoteDirectory
 
-        return RemoteDirectory(str(self._source), CACHE_GIB).directory
+        return RemoteDirectory(str(self._source), CACHE_GIB)
 
     @property
     def rows(self) -> dict[str, int]:

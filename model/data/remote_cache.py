@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,6 +75,7 @@ class RemoteDirectory:
         path, digest = urlsplit(uri).path.strip("/"), hashlib.sha256(self.uri.encode()).hexdigest()
         self.directory = cache_root() / f"{path.replace('/', '-')}-{digest[:12]}"
         self._lock = _hold(self.directory)  # as long as this object lives
+        weakref.finalize(self, self._lock.close)
         (self.directory / ".lock").touch()  # used last
         for file in SMALL:
             self._copy(file)
