@@ -156,6 +156,18 @@ def test_every_section_is_checked_before_a_training(capsys, change, message):
     assert message in err
 
 
+@pytest.mark.parametrize("name", ["[red]", "[/b]", "a[b]c"])
+def test_a_path_is_shown_as_it_is(capsys, name):
+    code, out, err = run(capsys, "preprocess", "my.toml", "--set", f"run={name}/run")
+    assert (code, err) == (0, "")
+    assert out.endswith(f"→ {name}/run/data\n")
+
+
+def test_a_byte_order_mark_is_skipped(folder, capsys):
+    (folder / "bom.toml").write_text(TOML, encoding="utf-8-sig")
+    assert run(capsys, "preprocess", "bom.toml")[0] == 0
+
+
 def test_characters_that_a_screen_lacks(folder):
     env = os.environ | {"PYTHONIOENCODING": "ascii", "LANG": "C"}
     command = [*FUNNEL, "simulate", "my.toml", "--set", "simulate.impressions=100"]

@@ -360,7 +360,7 @@ def test_predict_and_export_before_any_training(done, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_bars_of_an_evaluation_and_an_export_reach_their_ends(done, monkeypatch):
-    from funnel.stages import evaluate, export
+    from funnel.cli import terminal
 
     seen = {}
 
@@ -369,8 +369,7 @@ def test_bars_of_an_evaluation_and_an_export_reach_their_ends(done, monkeypatch)
         seen[title] = []
         yield lambda done, of: seen[title].append((done, of))
 
-    monkeypatch.setattr(evaluate, "progress_bar", bar)
-    monkeypatch.setattr(export, "progress_bar", bar)
+    monkeypatch.setattr(terminal, "progress_bar", bar)
     for command in ("evaluate", "export"):
         assert main([command, str(done / "small.toml")]) == 0
     rows = 2 * summary(done)["evaluation"]["ctr"]["rows"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from rich.markup import escape
 
 from features import files
 from features.errors import FunnelError
@@ -91,7 +92,7 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Score
 
 def _report(scored: Scored) -> None:
     rejects = scored.rejects
-    console.print(f"[green]✓[/green] {scored.rows:,} rows scored → {scored.output}")
+    console.print(f"[green]✓[/green] {scored.rows:,} rows scored → {escape(str(scored.output))}")
     for reject in rejects[:LISTED]:
         console.print(
             f"  not scored: {reject.file}, {reject.position}: {reject.reason}", markup=False

@@ -83,7 +83,7 @@ def keys(config: Path | None) -> dict[str, Any]:
 
 def _tables(config: Path | None) -> dict[str, dict[str, Any]]:
     try:
-        content = tomllib.loads(config.read_text()) if config else {}
+        content = tomllib.loads(config.read_text(encoding="utf-8-sig")) if config else {}
     except (OSError, ValueError):
         return {}
     sections = {section: content.get(section) for section in NAMED}

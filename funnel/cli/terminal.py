@@ -18,7 +18,7 @@ class Terminal(Listener):
     """Prints a line for each stage, warning and note, and shows bars while a stage works."""
 
     def done(self, stage: str, seconds: float, line: str) -> None:
-        console.print(f"[green]✓[/green] {stage:<10} {seconds:6.1f} s  {line}")
+        console.print(f"[green]✓[/green] {stage:<10} {seconds:6.1f} s  {escape(line)}")
 
     def warn(self, line: str) -> None:
         console.print(f"[yellow]warning:[/yellow] {escape(line)}")

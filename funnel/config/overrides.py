@@ -15,7 +15,7 @@ from features.errors import FunnelError, nearest
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file. Raises FunnelError where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FunnelError(
             f"{path}: cannot be read ({error.strerror}); `funnel init` writes one"

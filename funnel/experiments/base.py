@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure  # no pyplot: it would look for a screen
+from rich.markup import escape
 from scipy.stats import t as student
 
 from features import files
@@ -170,7 +171,7 @@ def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary
             for setting, metrics in experiment.measure(settings, seed):
                 results.add(setting, seed, metrics)
                 console.print(
-                    f"· seed {seed}  {setting}: "
+                    f"· seed {seed}  {escape(setting)}: "
                     + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
                 )
                 progress(next(done), total)
@@ -180,7 +181,9 @@ def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary
     with files.replacing(experiment.out / "plot.png") as temporary:
         experiment.draw(results).savefig(temporary, format="png")
     experiment.show(results)
-    console.print(f"[green]✓[/green] {experiment.out}: results.jsonl, summary.json, plot.png")
+    console.print(
+        f"[green]✓[/green] {escape(str(experiment.out))}: results.jsonl, summary.json, plot.png"
+    )
     return summary
 
 

@@ -78,13 +78,13 @@ def show_outcome(run: Path, config: Path) -> None:
         ["report", run / "report.html"],
         ["summary", run / "summary.json"],
     ]
-    table("Where", ["", "path"], paths)
+    table("Where", ["", "path"], [[name, escape(str(path))] for name, path in paths])
     funnel = "funnel" if shutil.which("funnel") else os.path.relpath(sys.argv[0])
     if not funnel.endswith("funnel"):
         funnel = "python -m funnel"
     console.print(
-        f"Next: [bold]{funnel} inspect {run}[/bold], "
-        f"or [bold]{funnel} run {config} --set model.sharing=ple[/bold]"
+        f"Next: [bold]{funnel} inspect {escape(str(run))}[/bold], "
+        f"or [bold]{funnel} run {escape(str(config))} --set model.sharing=ple[/bold]"
     )
 
 
