@@ -30,7 +30,7 @@ def train(config: Config, data: Path) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config, data, Path(folder))
         trained = run.estimator.train(run.train_input, max_steps=run.max_steps)
-        if trained.ended == "signal":  # what half a training predicts is no result
+        if trained.ended == "signal":  # half a training measures nothing
             raise Interrupted(trained.step)
         return run.estimator.predict(run.eval_input)
 

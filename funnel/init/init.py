@@ -35,7 +35,7 @@ class Request:
         evaluation: the file of evaluation rows of a wide table.
         columns: names of the columns of CSV files without header, or a file of them.
         id, time, group: columns that replace what would be guessed.
-        dropped: columns that are no features.
+        dropped: columns that must not be features.
         beam_args: options of Beam's filesystems, for logs on s3:// or gs://.
     """
 

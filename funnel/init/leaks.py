@@ -52,8 +52,8 @@ def find_leak(profile: Profile, labels: list[Label], fold: np.ndarray) -> Leak |
 
 
 def _auc(profile: Profile, label: np.ndarray, fold: np.ndarray) -> float:
-    """The best AUC of the column's values, its bins and its rank, cross-fitted. Where the AUC in
-    the sample itself, which is no lower, does not reach SUSPECT, that one.
+    """The best AUC of the column's values, its bins and its rank, cross-fitted. The AUC in the
+    sample itself is at least as high: where it does not reach SUSPECT, it is returned instead.
     """
     found = [_screened(profile.label_values, label, fold)] if profile.unique < REPEATS else []
     if profile.numbers is not None and not profile.is_list:
