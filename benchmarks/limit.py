@@ -15,7 +15,7 @@ from features.files import staging
 from pipeline import encode
 from pipeline.config import PreprocessConfig
 from pipeline.job import finish
-from pipeline.labeling.split import make_calendar
+from pipeline.labeling.split import calendar_of
 from pipeline.output.shards import write_shard
 from pipeline.partition import write_partition
 from pipeline.plan import Plan, make_plan
@@ -69,7 +69,7 @@ def straight_line(config: PreprocessConfig, out: Path, clock: Clock) -> dict:
             plan = make_plan(config)
         tables, counts = _read_all(plan, clock)
         totals, _ = fold_streams(counts)
-        calendar = make_calendar(config, {name: total.last_time for name, total in totals.items()})
+        calendar = calendar_of(config, {name: total.spans for name, total in totals.items()})
         results = []
         with patch("pipeline.output.shards.write_shard", clock.timed("write", write_shard)):
             for number, streams in enumerate(tables):

@@ -21,12 +21,13 @@ from features.errors import FunnelError, nearest
 from features.files import staging
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.attribution import Attribute
-from pipeline.labeling.split import make_calendar
+from pipeline.labeling.split import calendar_of
 from pipeline.output import publish
 from pipeline.output.progress import ProgressMonitor
 from pipeline.output.results import PartitionResult
 from pipeline.plan import Plan, make_plan
 from pipeline.sources.storage import connect
+from pipeline.spans import fold_spans
 from pipeline.statistics.streams import StreamCounts, fold_streams
 from pipeline.steps import (
     COUNTS,
@@ -76,7 +77,8 @@ def finish(
 ) -> dict[str, Any]:
     """Writes all files but the shards, and returns the manifest."""
     totals, sample = fold_streams(counts)
-    calendar = make_calendar(plan.config, {name: total.last_time for name, total in totals.items()})
+    spans = {name: total.spans for name, total in totals.items()}
+    calendar = calendar_of(plan.config, spans)
     return publish.describe(
         plan.config, plan.sources, plan.vocabularies, totals, sample, calendar, results, out
     )
@@ -101,10 +103,11 @@ def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
     )
     calendar = (
         encoded[COUNTS]
-        | "Last times" >> beam.Map(lambda counts: (counts.stream, counts.last_time or 0))
-        | "Last time of a stream" >> beam.CombinePerKey(max)
+        | "Times" >> beam.Map(lambda counts: (counts.stream, counts.spans))
+        | "Times of a stream" >> beam.GroupByKey()
+        | "Fold" >> beam.MapTuple(lambda stream, parts: (stream, fold_spans(parts)))
         | "All" >> combiners.ToDict()
-        | "Calendar" >> beam.Map(lambda last: make_calendar(config, last))
+        | "Calendar" >> beam.Map(lambda spans: calendar_of(config, spans))
     )
     files = [source.name for source in plan.sources]
     written = (

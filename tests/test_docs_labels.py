@@ -5,6 +5,7 @@ from the rows that it draws.
 import re
 import runpy
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.labeling.labels import DISPOSITIONS, label_events
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"```toml\n(.*?)```", re.DOTALL)
 T0, HOUR = 1_790_000_000, 3600
+END = T0 + 30 * 24 * HOUR  # every window has closed
 IMPRESSIONS = [
     # id, watched, reaction
     ("a", 57.0, "like"),
@@ -79,7 +81,7 @@ def write_all(folder):
         {"impression_id": i, "ts": times[i] + t} | dict(zip(names, rest, strict=True))
         for i, t, *rest in CLICKS
     ]
-    end = {"impression_id": "nobody", "ts": T0 + 30 * 24 * HOUR, "amount": 1.0} | dict(
+    end = {"impression_id": "nobody", "ts": END, "amount": 1.0} | dict(
         zip(names, ("k0", 1.0, 1.0, "u0"), strict=True)
     )
     write_jsonl(folder / "logs/clicks.jsonl", [*clicks, end])
@@ -105,7 +107,9 @@ def run_block(folder, block):
     tasks = {"t": {"label": binary[0]}} if binary else {"t": {"label": "anything"}}
     if not binary:
         labels = labels | {"anything": {"column": "reaction", "equals": "like"}}
-    sections = {key: block[key] for key in ("split", "sampling") if key in block}
+    split = {"eval": {"fraction": 0.5}, "logs_end": datetime.fromtimestamp(END, UTC).isoformat()}
+    sections = {"split": split | block.get("split", {})}
+    sections |= {"sampling": block["sampling"]} if "sampling" in block else {}
     preprocess(
         make_config(folder, logs=logs, labels=labels, tasks=tasks, features=extra, **sections),
         folder / "data",

@@ -15,7 +15,7 @@ from pipeline.config import Dates
 
 T0 = 1_790_000_000
 GOOD = [{"id": str(i), "ts": T0, "user": "u"} for i in range(20)]
-END = {"id": "nobody", "ts": T0 + 40 * 86_400}
+END = {"id": "nobody", "ts": T0 + 1860}  # after the longest window
 TOML = """
 run = "run"
 

@@ -31,7 +31,12 @@ def filler(number):
     return impression(f"filler-{number}", T0)
 
 
-END = event("nobody", T0 + 30 * DAY)  # the logs go on long after: everything is mature
+def end_of(shown, window=DAY + HOUR // 2):
+    """An event of nobody at which the longest window of the last impression closes: all is mature."""
+    return event("nobody", shown + window)
+
+
+END = end_of(T0)
 
 
 def test_joins_labels_and_counts_every_event(tmp_path):
@@ -218,7 +223,7 @@ def test_duplicates_are_rejected_with_their_line(tmp_path):
 
 
 def test_manifest_describes_every_shard(tmp_path):
-    write_logs(tmp_path, [impression(str(i), T0 + i) for i in range(100)], [END])
+    write_logs(tmp_path, [impression(str(i), T0 + i) for i in range(100)], [end_of(T0 + 99)])
     manifest, rows = run(tmp_path, output={"shards": 3})
     assert len(rows) == 100
     for split in ("train", "eval"):
@@ -239,7 +244,7 @@ def test_statistics_on_paper(tmp_path):
         tmp_path,
         [impression(f"t{i}", T0, price=p) for i, p in enumerate(prices)]
         + [impression("e", T0 + DAY)],
-        [END, event("t1", T0)],
+        [end_of(T0 + DAY), event("t1", T0)],
     )
     run(tmp_path, split={"eval": {"last": "1h"}})
     statistics = json.loads((tmp_path / "data" / "statistics.json").read_text())
@@ -397,7 +402,7 @@ def test_numbers_of_events_and_of_impressions(tmp_path):
             for i, x in (("a", 30.0), ("b", 20.0), ("c", None), ("d", 0.0))
         ],
         [event(i, T0 + 10 + n) | {"seconds": v, "of": o} for n, (i, v, o) in enumerate(watched)]
-        + [END | {"seconds": 0.0, "of": 1}],
+        + [end_of(T0, HOUR // 2) | {"seconds": 0.0, "of": 1}],
     )
     views = {"event": "clicks", "within": "30m"}
     labels = {
@@ -485,7 +490,8 @@ def test_same_bytes_where_events_go_via_others(tmp_path):
     digests = []
     for number, (order, args) in enumerate([(1, []), (-1, OTHER_RUNNER)]):
         folder = tmp_path / str(number)
-        write_logs(folder, rows[::order], [*clicks[::order], END | {"click": "u"}], bought[::order])
+        end = end_of(T0 + 59) | {"click": "u"}
+        write_logs(folder, rows[::order], [*clicks[::order], end], bought[::order])
         manifest = preprocess(
             make_config(folder, logs=logs_via(folder, touch="last"), labels=labels),
             folder / "data",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +12,8 @@ import pyarrow as pa
 from features import hashing
 from features.settings import microseconds
 from pipeline.config import PreprocessConfig
+from pipeline.labeling.clocks import judge_clocks
+from pipeline.spans import Spans
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TRAIN, EVAL, DROPPED, SAMPLED_OUT = 0, 1, 2, 3
@@ -30,6 +32,11 @@ class Calendar:
     logs_end: int
     mature_until: int
     eval_from: int | None
+
+
+def calendar_of(config: PreprocessConfig, spans: Mapping[str, Spans | None]) -> Calendar:
+    """The calendar of logs with these times by stream. Those of wrong clocks do not count."""
+    return make_calendar(config, judge_clocks(config, spans)[0])
 
 
 def make_calendar(config: PreprocessConfig, last_times: dict[str, int | None]) -> Calendar:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from features import hashing
 from features.arrays import Encoded
 from pipeline.config import PreprocessConfig
 from pipeline.rows.batch import Batch
 from pipeline.shuffle import from_ipc, to_ipc
+from pipeline.spans import Spans, fold_spans, longest_gap, spans_of
 from pipeline.statistics.profiles import profile_features
 from pipeline.statistics.sketches import Profile, fold_profiles
 from pipeline.statistics.smallest import smallest
@@ -32,6 +32,7 @@ class StreamCounts:
         rows_read: the number of rows, the rejected ones included.
         rejected: the number of rejected rows by reason.
         last_time: the latest time in µs, None where no row has a time.
+        spans: the times, None where no row has one.
         lookup_misses: by look-up table, the number of rows whose key it lacks.
         profiles: of impressions, the profile of each feature with ids.
         sample: of impressions, a sample of the raw rows as an Arrow IPC stream.
@@ -41,6 +42,7 @@ class StreamCounts:
     rows_read: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     last_time: int | None = None
+    spans: Spans | None = None
     lookup_misses: dict[str, int] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
     sample: bytes | None = None
@@ -66,7 +68,8 @@ def count_batch(
     counts.rejected = dict(Counter(reject.reason for reject in batch.rejects))
     counts.lookup_misses = dict(batch.lookup_misses)
     if len(batch.positions) and "time" in batch.columns:
-        counts.last_time = pc.max(batch.columns["time"]).as_py()
+        counts.spans = spans_of(np.asarray(batch.columns["time"]), longest_gap(config))
+        counts.last_time = int(counts.spans.table[-1, 1])
     if encoded is not None and len(batch.positions):
         counts.profiles = profile_features(config.spec, encoded.hashed, encoded.ids)
         raw = pa.table({"id": batch.columns["id"], **batch.raw(config.spec.columns)})
@@ -115,6 +118,7 @@ def fold_stream(counts: list[StreamCounts]) -> StreamCounts:
         rows_read=sum(one.rows_read for one in counts),
         rejected=_sum(one.rejected for one in counts),
         last_time=max(times, default=None),
+        spans=fold_spans(one.spans for one in counts),
         lookup_misses=_sum(one.lookup_misses for one in counts),
         profiles={
             name: fold_profiles(profiles[name] for profiles in profiled)
