@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.arrow import flat
 from pipeline.config import PreprocessConfig
 from pipeline.labeling import join, labels
+from pipeline.labeling.labels import Early
 from pipeline.labeling.split import (
     DROPPED,
     EVAL,
@@ -41,6 +42,7 @@ class Impressions:
         times: [n] in µs.
         labels: [n] by name.
         events: the events of each event label by disposition.
+        early: how early its events are that are too early.
     """
 
     rows: np.ndarray
@@ -48,6 +50,7 @@ class Impressions:
     times: np.ndarray
     labels: dict[str, np.ndarray]
     events: dict[str, dict[str, int]]
+    early: dict[str, Early]
 
 
 def write_partition(
@@ -100,6 +103,7 @@ def write_partition(
             "sampled_out": int((split == SAMPLED_OUT).sum()),
             "events": impressions.events,
         },
+        early=impressions.early,
         shards=written,
         statistics=partition_statistics(config.spec, described, partitions=partitions),
         duplicates=join.origins(table.select([*join.ORIGIN, "id"]).take(pa.array(repeated))),
@@ -135,7 +139,8 @@ def _label(
         for name in config.spec.labels
     }
     counts = {name: outcome.counts for name, outcome in outcomes.items()}
-    return Impressions(kept, hashes, times, values, counts)
+    early = {name: outcome.early for name, outcome in outcomes.items()}
+    return Impressions(kept, hashes, times, values, counts, early)
 
 
 def _split(

@@ -32,7 +32,7 @@ def filler(number):
 
 
 def end_of(shown, window=DAY + HOUR // 2):
-    """An event of nobody at which the longest window of the last impression closes: all is mature."""
+    """An event of nobody, when the longest window of the last impression closes: all is mature."""
     return event("nobody", shown + window)
 
 

@@ -23,6 +23,7 @@ from pipeline.labeling.values import ratio, running, shape
 # (missing), it repeats an event or comes after the only one that counts (duplicate), it counts
 # (matched).
 DISPOSITIONS = ("matched", "duplicate", "too_early", "late", "missing", "without_parent", "orphan")
+SECOND = 1_000_000  # µs
 MATCHED, DUPLICATE, TOO_EARLY, LATE, MISSING, WITHOUT_PARENT, ORPHAN = range(len(DISPOSITIONS))
 
 
@@ -32,6 +33,19 @@ class CountedEvents:
 
     rows: np.ndarray
     times: np.ndarray
+
+
+@dataclass(frozen=True)
+class Early:
+    """Events before their window.
+
+    Attributes:
+        longest: the longest time until it opens, in µs.
+        below_second: the number of events that are less than a second before it.
+    """
+
+    longest: int
+    below_second: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class Outcome:
         closed: whether no more events can come.
         valid: the events from `time` on.
         counts: all events by disposition.
+        early: how early the events are that are too early.
     """
 
     value: np.ndarray
@@ -53,6 +68,7 @@ class Outcome:
     closed: np.ndarray
     valid: CountedEvents
     counts: dict[str, int]
+    early: Early
 
     @property
     def last(self) -> np.ndarray:
@@ -103,7 +119,7 @@ def label_one(
         The label of each impression; every event has one of DISPOSITIONS.
     """
     within = microseconds(label.window)
-    dispositions = _judge(times, events, within, parent, counting)
+    dispositions, leads = _judge(times, events, within, parent, counting)
     numbers = _numbers(label, events)
     dispositions[(dispositions == MATCHED) & np.isnan(numbers)] = MISSING
     inside = np.flatnonzero(dispositions == MATCHED)
@@ -127,15 +143,17 @@ def label_one(
     since = happened[counted.rows] & (counted.times >= time[counted.rows])
     valid = CountedEvents(counted.rows[since], counted.times[since])
     counts = np.bincount(dispositions, minlength=len(DISPOSITIONS)).tolist()
-    return Outcome(
-        value, happened, time, closed, valid, dict(zip(DISPOSITIONS, counts, strict=True))
-    )
+    named = dict(zip(DISPOSITIONS, counts, strict=True))
+    early = Early(int(leads.max(initial=0)), int(np.count_nonzero(leads[leads < SECOND])))
+    return Outcome(value, happened, time, closed, valid, named, early)
 
 
 def _judge(
     times: np.ndarray, events: Events, within: int, parent: Outcome | None, counting: Counting
-) -> np.ndarray:
-    """[m] int8 dispositions of events by their times alone: MATCHED for all inside the window."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """[m] int8 dispositions of events by their times alone: MATCHED for all inside the window; and
+    [m] µs by which they are too early, else 0.
+    """
     dispositions = np.full(len(events.rows), ORPHAN, np.int8)
     found = np.flatnonzero(events.rows >= 0)
     rows, at = events.rows[found], events.times[found]
@@ -152,13 +170,15 @@ def _judge(
         start[own] = valid.times[nearest[own]]
         if counting == "touched":
             began = own & (start == touched)
-    early = at < (start if touched is None else np.maximum(start, touched))
+    lead = (start if touched is None else np.maximum(start, touched)) - at
     dispositions[found] = np.where(
         ~began,
         WITHOUT_PARENT,
-        np.where(early, TOO_EARLY, np.where(at - start > within, LATE, MATCHED)),
+        np.where(lead > 0, TOO_EARLY, np.where(at - start > within, LATE, MATCHED)),
     )
-    return dispositions
+    leads = np.zeros(len(events.rows), np.int64)
+    leads[found] = np.where(began, np.maximum(lead, 0), 0)
+    return dispositions, leads
 
 
 def _numbers(label: EventLabel, events: Events) -> np.ndarray:

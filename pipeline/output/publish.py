@@ -21,6 +21,12 @@ from features.manifest import VERSION
 from features.spec import Spec
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.split import Calendar
+from pipeline.output.label_warnings import (
+    clock_warnings,
+    fold_early,
+    label_warnings,
+    task_warnings,
+)
 from pipeline.output.results import PartitionResult
 from pipeline.output.schema import schema_text
 from pipeline.sources.storage import Source
@@ -73,7 +79,13 @@ def describe(
     described = statistics_json(spec, whole, profiles)
     _check_reconciled(config, manifest, described)
     fitted = fit(spec, whole, vocabularies)
-    manifest["warnings"] = warnings(spec, described, fitted)
+    labels = described["labels"]
+    manifest["warnings"] = [
+        *clock_warnings(config, {name: total.spans for name, total in totals.items()}),
+        *label_warnings(config, manifest["events"], fold_early(results), totals, labels),
+        *task_warnings(spec, labels, fitted.outcomes),
+        *warnings(spec, described, fitted),
+    ]
     write_json(out / "statistics.json", described)
     fitted.save(out / "fitted.json")
     spec.save(out / "spec.json")

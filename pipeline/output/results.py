@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.labeling.labels import Early
 from pipeline.statistics.partitions import PartitionStatistics
 
 
@@ -16,6 +17,7 @@ class PartitionResult:
         number: the partition.
         counts: rows by what became of them; under `events` the events of each event label by
             disposition.
+        early: by event label, how early its events are that are too early.
         shards: by split, the file, rows, bytes and sha256 of its shard.
         statistics: of the rows written.
         duplicates: (number of the file, line, byte, id) of each duplicate.
@@ -23,6 +25,7 @@ class PartitionResult:
 
     number: int
     counts: dict[str, Any]
+    early: dict[str, Early]
     shards: dict[str, dict[str, Any]]
     statistics: PartitionStatistics
     duplicates: list[tuple[int, int | None, int | None, str]]

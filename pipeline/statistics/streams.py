@@ -16,6 +16,7 @@ from pipeline.config import PreprocessConfig
 from pipeline.rows.batch import Batch
 from pipeline.shuffle import from_ipc, to_ipc
 from pipeline.spans import Spans, fold_spans, longest_gap, spans_of
+from pipeline.statistics.label_texts import LabelTexts, fold_texts, label_texts
 from pipeline.statistics.profiles import profile_features
 from pipeline.statistics.sketches import Profile, fold_profiles
 from pipeline.statistics.smallest import smallest
@@ -36,6 +37,7 @@ class StreamCounts:
         lookup_misses: by look-up table, the number of rows whose key it lacks.
         profiles: of impressions, the profile of each feature with ids.
         sample: of impressions, a sample of the raw rows as an Arrow IPC stream.
+        texts: of impressions, the texts that each label from a text column is read from.
     """
 
     stream: str
@@ -46,6 +48,7 @@ class StreamCounts:
     lookup_misses: dict[str, int] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
     sample: bytes | None = None
+    texts: dict[str, LabelTexts] = field(default_factory=dict)
 
 
 def count_batch(
@@ -71,6 +74,7 @@ def count_batch(
         counts.spans = spans_of(np.asarray(batch.columns["time"]), longest_gap(config))
         counts.last_time = int(counts.spans.table[-1, 1])
     if encoded is not None and len(batch.positions):
+        counts.texts = label_texts(config.spec, batch)
         counts.profiles = profile_features(config.spec, encoded.hashed, encoded.ids)
         raw = pa.table({"id": batch.columns["id"], **batch.raw(config.spec.columns)})
         counts.sample = to_ipc(sample_raw(raw, hashes))
@@ -113,6 +117,7 @@ def fold_stream(counts: list[StreamCounts]) -> StreamCounts:
     times = [one.last_time for one in counts if one.last_time is not None]
     profiled = [one.profiles for one in counts if one.profiles]
     samples = [from_ipc(one.sample) for one in counts if one.sample]
+    texts = [one.texts for one in counts if one.texts]
     return StreamCounts(
         counts[0].stream,
         rows_read=sum(one.rows_read for one in counts),
@@ -125,6 +130,9 @@ def fold_stream(counts: list[StreamCounts]) -> StreamCounts:
             for name in (profiled[0] if profiled else ())
         },
         sample=to_ipc(sample_raw(pa.concat_tables(samples))) if samples else None,
+        texts={
+            name: fold_texts(own[name] for own in texts) for name in (texts[0] if texts else ())
+        },
     )
 
 
