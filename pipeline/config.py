@@ -136,7 +136,7 @@ class Split(Settings):
         immature: what to do with training rows whose windows were still open when the logs ended.
             `drop` leaves them out. `keep` trains on those with a known label: fresher, but an open
             window shows its positives first, so rates are biased upwards.
-        logs_end: when the logs end; by default the latest time in any of them.
+        logs_end: when the logs end; by default the latest plausible time (docs/labels.md).
     """
 
     eval: Eval = Eval(fraction=0.1)

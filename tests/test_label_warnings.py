@@ -12,6 +12,7 @@ from features.fitted import Outcome
 from pipeline.job import preprocess
 from pipeline.labeling.labels import Early
 from pipeline.output.label_warnings import fold_early, label_warnings, task_warnings
+from pipeline.output.rate_warnings import rate_warnings
 from pipeline.output.results import PartitionResult
 from pipeline.rows.batch import Batch
 from pipeline.statistics.label_texts import LabelTexts, fold_texts, label_texts, shown
@@ -207,3 +208,41 @@ def test_the_job_names_them_in_its_manifest(tmp_path):
         "tasks.ctr: the evaluation split has 0 rows with click = 1, fewer than 20: its metrics are "
         "left to chance; evaluate on more rows",
     ]
+
+
+def day(rows, clicks, converted):
+    """A day of statistics.json."""
+    return {
+        "labels": {
+            "click": {"positive": clicks, "negative": rows - clicks, "unknown": 0},
+            "convert": {"positive": converted, "negative": rows - converted, "unknown": 0},
+        },
+        "rates": {"click": clicks / rows, "convert": converted / clicks if clicks else None},
+    }
+
+
+@pytest.mark.parametrize(
+    ("days", "warned"),
+    [
+        ([(1000, 30, 3), (1000, 90, 9)], ""),  # exactly a factor of 3
+        ([(1000, 30, 3), (1000, 91, 9)], "click: its rate is 3 % on 06-01 and 9.1 % on 06-02"),
+        ([(1000, 100, 9), (200, 0, 0)], "click: its rate is 10 % on 06-01 and 0 % on 06-02"),
+        ([(1000, 100, 9), (199, 0, 0)], ""),  # 19.9 clicks would be usual
+        ([(9000, 900, 90), (900, 90, 0)], ""),  # 9 conversions would be usual
+        ([(9000, 900, 90), (9000, 900, 9)], "convert: its rate is 10 % on 06-01 and 1 % on 06-02"),
+        (
+            [(1000, 30, 3), (1000, 100, 9), (1000, 20, 2)],
+            "click: its rate is 10 % on 06-02 and 2 % on 06-03",
+        ),
+        ([(1000, 30, 3)], ""),
+        ([], ""),
+    ],
+)
+def test_a_rate_that_moves_from_one_day_to_the_next(days, warned):
+    spec = make_config("x").spec
+    found = list(rate_warnings(spec, {f"06-{n + 1:02}": day(*own) for n, own in enumerate(days)}))
+    remedy = (
+        ", more than a factor of 3 apart; check that the logs of both days are whole and that the "
+        "label means the same on both"
+    )
+    assert found == ([f"labels.{warned}{remedy}"] if warned else [])

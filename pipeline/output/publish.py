@@ -27,6 +27,7 @@ from pipeline.output.label_warnings import (
     label_warnings,
     task_warnings,
 )
+from pipeline.output.rate_warnings import rate_warnings
 from pipeline.output.results import PartitionResult
 from pipeline.output.schema import schema_text
 from pipeline.sources.storage import Source
@@ -84,6 +85,7 @@ def describe(
         *clock_warnings(config, {name: total.spans for name, total in totals.items()}),
         *label_warnings(config, manifest["events"], fold_early(results), totals, labels),
         *task_warnings(spec, labels, fitted.outcomes),
+        *rate_warnings(spec, described["days"]),
         *warnings(spec, described, fitted),
     ]
     write_json(out / "statistics.json", described)
