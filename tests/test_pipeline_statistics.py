@@ -327,9 +327,15 @@ def test_suspects_are_named_with_the_remedy():
     (text,) = relevance.suspects(found, counts)
     assert text.startswith("features.paid alone predicts label 'convert' with an AUC of 0.997: ")
     assert "remove the feature or use its value at impression time" in text
-    assert (
-        relevance.suspects(found, {"convert": {"positive": 3, "negative": 500}}) == []
-    )  # three rows prove nothing
+    assert "(95 % interval 0.973 to 1.000, from 50 positive and 500 negative rows)" in text
+    (text,) = relevance.suspects(found, {"convert": {"positive": 3, "negative": 500}})
+    assert "(95 % interval 0.703 to 1.000, from 3 positive and 500 negative rows)" in text
+    counts = {"positive": 1, "negative": 40, "unknown": 9}
+    assert relevance.suspects(found, {"convert": counts}) == []  # one row may rank first by chance
+    many = {"positive": 10**6, "negative": 9 * 10**6, "unknown": 0}  # more than the sample holds
+    (text,) = relevance.suspects(found, {"convert": many})
+    assert sample.SAMPLED == 50_000
+    assert "from 5,000 positive and 45,000 negative rows)" in text
 
 
 def test_a_vocabulary_without_values_is_a_warning():

@@ -5,6 +5,7 @@ In-sample means would not do: those of an id that hardly repeats are the labels 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +13,14 @@ import numpy as np
 from features import hashing
 from features.spec import Spec
 from pipeline.statistics.ranks import auc, quantile_cuts
-from pipeline.statistics.sample import SplitRows
+from pipeline.statistics.sample import SAMPLED, SplitRows
 
 FOLDS = 4
 SMOOTHING = 10.0  # the weight of the overall mean in each value's mean, in rows
 BINS = 20  # quantile bins of a number
 TOO_GOOD = 0.95
-ENOUGH = 5  # positives, and negatives, below which an AUC says nothing
+CHANCE = 0.5  # the AUC of a feature that tells nothing
+Z = 1.96  # of a 95 % interval
 
 
 def relevance(spec: Spec, sample: SplitRows) -> dict[str, dict[str, float | None]]:
@@ -49,22 +51,56 @@ def relevance(spec: Spec, sample: SplitRows) -> dict[str, dict[str, float | None
 def suspects(
     relevance: dict[str, dict[str, float | None]], counts: dict[str, dict[str, int]]
 ) -> list[str]:
-    """Warnings about features that predict a label too well.
+    """Warnings about features that predict a label too well, and better than chance: the interval
+    of the AUC, not a number of rows, decides whether it means something.
 
     Args:
-        relevance: AUC by feature and label.
-        counts: positive and negative rows by label.
+        relevance: AUC by feature and label, over the sample of the training rows.
+        counts: positive, negative and unknown training rows by label.
     """
-    return [
-        f"features.{feature} alone predicts label '{label}' with an AUC of {value:.3f}: "
-        "possible label leakage; if the value is only known after the label, remove the feature "
-        "or use its value at impression time"
-        for feature, by_label in relevance.items()
-        for label, value in by_label.items()
-        if value is not None
-        and value > TOO_GOOD
-        and min(counts[label]["positive"], counts[label]["negative"]) >= ENOUGH
-    ]
+    found = []
+    for feature, by_label in relevance.items():
+        for label, value in by_label.items():
+            if value is None or value <= TOO_GOOD:
+                continue
+            share = min(1.0, SAMPLED / sum(counts[label].values()))
+            positive, negative = (
+                max(1, round(share * counts[label][side])) for side in ("positive", "negative")
+            )
+            low, high = auc_interval(value, positive, negative)
+            if low > CHANCE:
+                found.append(
+                    f"features.{feature} alone predicts label '{label}' with an AUC of "
+                    f"{value:.3f}: possible label leakage (95 % interval {low:.3f} to {high:.3f}, "
+                    f"from {positive:,} positive and {negative:,} negative rows); if the value is "
+                    "only known after the label, remove the feature or use its value at "
+                    "impression time"
+                )
+    return found
+
+
+def auc_interval(value: float, positive: int, negative: int) -> tuple[float, float]:
+    """The 95 % interval of an AUC: the values a with |AUC − a| ≤ 1.96·√V(a), where V is Hanley and
+    McNeil's variance as Newcombe (Statistics in Medicine 25, 2006, method 5) takes it.
+
+    Example:
+        >>> [round(bound, 3) for bound in auc_interval(1.0, 3, 500)]
+        [0.707, 1.0]
+    """
+
+    def outside(a: float) -> bool:
+        pairs, mean = positive * negative, (positive + negative) / 2 - 1
+        variance = a * (1 - a) / pairs * (1 + mean * ((1 - a) / (2 - a) + a / (1 + a)))
+        return abs(value - a) > Z * math.sqrt(variance)
+
+    bounds = []
+    for beyond in (0.0, 1.0):
+        within = value
+        for _ in range(40):  # bisection, to 2⁻⁴⁰
+            middle = (beyond + within) / 2
+            beyond, within = (middle, within) if outside(middle) else (beyond, middle)
+        bounds.append(within)
+    return bounds[0], bounds[1]
 
 
 @dataclass(frozen=True)
