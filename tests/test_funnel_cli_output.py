@@ -160,7 +160,7 @@ def test_every_section_is_checked_before_a_training(capsys, change, message):
 def test_a_path_is_shown_as_it_is(capsys, name):
     code, out, err = run(capsys, "preprocess", "my.toml", "--set", f"run={name}/run")
     assert (code, err) == (0, "")
-    assert out.endswith(f"→ {name}/run/data\n")
+    assert out.splitlines()[1].endswith(f"→ {name}/run/data")
 
 
 def test_a_byte_order_mark_is_skipped(folder, capsys):

@@ -235,6 +235,19 @@ def test_a_warning_is_a_line_on_the_screen_and_in_the_report(done, monkeypatch, 
     assert f'<p class="warning">{line}</p>' in (done / "run" / "report.html").read_text()
 
 
+def test_a_warning_about_the_data_is_in_the_report(done, tmp_path):
+    from funnel.reports.report import write_report
+
+    line = "labels.click: no row of the training split is positive"
+    data = done / "run" / "data"
+    manifest = json.loads((data / "manifest.json").read_text()) | {"warnings": [line]}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "statistics.json").write_bytes((data / "statistics.json").read_bytes())
+    page = write_report(done / "run", tmp_path).read_text()
+    write_report(done / "run", data)  # what the other tests expect
+    assert f'<p class="warning">{line}</p>' in page
+
+
 @pytest.fixture(scope="module")
 def numbers(done):
     """The same logs, with a task on a number; each stage but the simulation."""

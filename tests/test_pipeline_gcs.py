@@ -24,7 +24,7 @@ LOGS = {
     "impressions/day-1.jsonl": ROWS[:5],
     "impressions/day-2.jsonl": ROWS[5:],
     "clicks/all.jsonl": [{"id": "2", "ts": T0 + 5}],
-    "conversions/all.jsonl": [{"id": "nobody", "ts": T0 + 88_200}],
+    "conversions/all.jsonl": [{"id": "nobody", "ts": T0 + 8 + 88_200}],
 }
 
 

@@ -26,7 +26,7 @@ from pipeline.sources.storage import connect
 
 ROWS = [{"id": str(i), "ts": T0 + i, "user": "u", "tags": ["a"], "price": i / 2} for i in range(40)]
 CLICKS = [{"id": str(i), "ts": T0 + i + 5} for i in range(0, 40, 3)]
-END = {"id": "nobody", "ts": T0 + 88_200}  # the longest window later
+END = {"id": "nobody", "ts": T0 + 39 + 88_200}  # the longest window after the last impression
 
 
 @pytest.fixture(autouse=True)

@@ -430,7 +430,7 @@ def test_whatever_the_model_uses_comes_from_the_training_split_only(tmp_path):
             [{"id": f"t{n}", "ts": T0 + 600 + n, "seconds": n} for n in range(0, 500, 9)],
         )
         (tmp_path / name / "clicks.jsonl").open("a").write(
-            json.dumps({"id": "e1", "ts": T0 + 12 * 86_400, "seconds": 1}) + "\n"
+            json.dumps({"id": "e1", "ts": T0 + 10 * 86_400 + 99 + 3600, "seconds": 1}) + "\n"
         )
         logs = {
             s: {"files": f"{tmp_path}/{name}/{s}*", "id": "id", "time": "ts"}
@@ -485,9 +485,8 @@ def test_all_files_are_the_same_whatever_the_workers(tmp_path):
         [[], ["--runner=apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner"]]
     ):
         folder = tmp_path / str(number)
-        write_logs(
-            folder, rows[:1000], [{"id": "i3", "ts": T0 + 9}, {"id": "none", "ts": T0 + 10**6}]
-        )
+        end = {"id": "none", "ts": T0 + 1999 + 88_200}
+        write_logs(folder, rows[:1000], [{"id": "i3", "ts": T0 + 9}, end])
         write_logs(folder / "more", rows[1000:])
         (folder / "more" / "impressions.jsonl").rename(folder / "impressions-2.jsonl")
 
