@@ -8,11 +8,15 @@ import gzip
 
 import pytest
 import zstandard
+from log_files import T0
+from pipeline_logs import run, write_logs
 
 from features.errors import FunnelError
 from funnel.config.config import load
 from funnel.stages.table import STAGES
 from pipeline.sources.vocabularies import read_vocabulary
+
+CUT = gzip.compress(b"u0\n" * 99, mtime=0)[:-9]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +52,7 @@ def test_lines(tmp_path, content, values, ending, pack):
             r"cannot be read as lines of UTF-8 \(\[Errno 2\] No such file.*\); give the",
         ),
         ("v.txt", b"\xff\n", r"cannot be read as lines of UTF-8 \('utf-8' codec can't decode"),
-        ("v.txt.gz", gzip.compress(b"u0\n" * 99)[:-9], "cannot be read as lines of UTF-8"),
+        ("v.txt.gz", CUT, "cannot be read as lines of UTF-8"),
         ("v.txt.gz", b"u0\n", "cannot be read as lines of UTF-8"),
         ("v.txt", b"\xef\xbb\xbf \n", "holds no value; write one a line"),
         ("folder", None, r"cannot be read as lines of UTF-8 \(\[Errno 21\] Is a directory"),
@@ -89,3 +93,21 @@ def test_the_key_of_a_run_is_that_of_the_values(tmp_path, monkeypatch):
     (tmp_path / "v.txt").write_bytes(b"\xff")
     with pytest.raises(FunnelError, match=r"features\.user\.vocabulary = 'v\.txt': cannot be read"):
         STAGES["preprocess"].inputs(config)
+
+
+@pytest.mark.parametrize(("values", "warned"), [("u0\nu1\n", 0), ("u1\nu9\n", 0), ("U0\n", 1)])
+def test_a_file_of_which_no_row_has_a_value_is_a_warning(tmp_path, values, warned):
+    path = tmp_path / "v.txt"
+    path.write_text(values)
+    rows = [{"id": f"i{n}", "ts": T0, "user": None if n % 3 else f"u{n % 2}"} for n in range(30)]
+    write_logs(tmp_path, rows, [], [{"id": "nobody", "ts": T0 + 40 * 86_400}])
+    features = {"user": {"kind": "categorical", "vocabulary": str(path)}}
+    manifest, examples = run(tmp_path, features=features)
+    train = sum(example["split"] == "train" for example in examples.values())
+    assert (
+        manifest["warnings"]
+        == [
+            f"features.user.vocabulary = '{path}': holds no value of {train} training rows, so all "
+            "values share one row; compare how the file and the log spell them"
+        ][:warned]
+    )

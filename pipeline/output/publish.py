@@ -25,7 +25,7 @@ from pipeline.output.results import PartitionResult
 from pipeline.output.schema import schema_text
 from pipeline.sources.storage import Source
 from pipeline.statistics import collisions, relevance
-from pipeline.statistics.fit import fit
+from pipeline.statistics.fit import fit, unmatched
 from pipeline.statistics.partitions import fold
 from pipeline.statistics.profiles import profiles_json
 from pipeline.statistics.statistics_json import statistics_json
@@ -74,6 +74,7 @@ def describe(
     _check_reconciled(config, manifest, described)
     fitted = fit(spec, whole, vocabularies)
     manifest["warnings"] = warnings(spec, described, fitted)
+    manifest["warnings"] += unmatched(spec, whole.sample, fitted)
     write_json(out / "statistics.json", described)
     fitted.save(out / "fitted.json")
     spec.save(out / "spec.json")

@@ -40,8 +40,9 @@ def plain(array: pa.Array) -> pa.Array:
 
 def is_whole(kind: pa.DataType) -> bool:
     """Whether a type holds whole numbers only."""
-    decimal = pa.types.is_decimal(kind) and kind.scale == 0
-    return decimal or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    if pa.types.is_decimal(kind):
+        return bool(kind.scale == 0)
+    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 
 def _digits(array: pa.Array, *, dashed: bool) -> pa.Array:
