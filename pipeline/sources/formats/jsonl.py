@@ -5,7 +5,8 @@ object, or has a value of another type than its column, is malformed.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any
@@ -15,20 +16,23 @@ import pyarrow as pa
 import pyarrow.json as pc_json
 
 from features.arrays import ARROW_TYPES
-from features.errors import FunnelError
 from pipeline.arrow import NOUNS
 from pipeline.config import Stream
 from pipeline.sources.formats.base import ParsedRows
+from pipeline.sources.formats.json_types import (
+    AS_TEXTS,
+    TYPES,
+    UNSIGNED,
+    arrow_type,
+    replaced,
+)
 from pipeline.sources.formats.lines import LineReader, TextFile, not_blank, parse_lines
 
 PEEK_LINES = 1000  # from which the types of the columns are inferred
 BLANK = b" \t\r"
 TYPE_NOUNS = {ARROW_TYPES[raw_type]: NOUNS[raw_type] for raw_type in ("text", "integer", "number")}
 TYPE_NOUNS |= {pa.bool_(): "true or false", pa.uint64(): NOUNS["integer"]}
-TYPES = ARROW_TYPES | {"time": pa.float64()}  # a time may have a fraction
-# Types that Arrow parses for a column of texts as long as no value is of another one.
-AS_TEXTS = {kind: pa.string() for kind in (pa.int64(), pa.uint64(), pa.bool_())}
-AS_TEXTS |= {pa.list_(kind): pa.list_(pa.string()) for kind in AS_TEXTS}
+LONG = re.compile(rb"\d{19}")  # perhaps beyond int64
 
 
 class JsonlFile(TextFile):
@@ -46,7 +50,7 @@ class JsonlFile(TextFile):
         return sorted({name for row in self._first_rows for name in row}) or None
 
     def search(self, columns: Collection[str]) -> set[str]:
-        """Those of the columns that some line holds. Reads lines until it has found all."""
+        """Those of the columns that some line holds."""
         missing = set(columns)
         for _, lines in not_blank(self._lines.blocks(), BLANK):
             for column in sorted(missing):
@@ -61,21 +65,20 @@ class JsonlFile(TextFile):
     ) -> Iterator[ParsedRows]:
         """Yields blocks of the rows that begin in [start, end)."""
         known = {
-            column: _type(column, raw_type, self._first_rows)
+            column: arrow_type(column, raw_type, self._first_rows)
             for column, raw_type in columns.items()
         }
         for positions, lines in not_blank(self._lines.blocks(start, end), BLANK):
             # A column that the first lines lack has the type of its first values in the block.
             types = {
                 column: kind
-                or _type(column, columns[column], islice(_with_key(column, lines), PEEK_LINES))
+                or arrow_type(column, columns[column], islice(_with_key(column, lines), PEEK_LINES))
                 or TYPES[columns[column]]
                 for column, kind in known.items()
             }
             texts = {column for column in columns if columns[column] in ("text", "texts")}
             schema = pa.schema(types.items())
-            parsed = parse_lines(positions, lines, partial(_rows, schema=schema, texts=texts))
-            yield _with_mixed(parsed, positions, lines, texts)
+            yield _parse(positions, lines, schema, texts)
 
     @cached_property
     def _first_rows(self) -> list[dict[str, Any]]:
@@ -102,45 +105,16 @@ def _with_key(column: str, lines: list[bytes]) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def _type(column: str, raw_type: str, rows: Iterable[dict[str, Any]]) -> pa.DataType | None:
-    """The Arrow type of a column: that of its raw type if some value has it, else that of the
-    first value; None where no row has a value.
-
-    Arrow's own inference turns texts that look like dates into times, which would change their
-    hash.
-    """
-    own = TYPES[raw_type]
-    values = (row.get(column) for row in rows)
-    found = [_arrow_type(value, raw_type) for value in values if value not in (None, [])]
-    chosen = own if own in found else _widest(found)
-    if chosen is not None and pa.types.is_struct(chosen):
-        raise FunnelError(
-            f"column '{column}' holds JSON objects: name a column of texts, numbers or lists"
-        )
-    return chosen
-
-
-def _widest(types: list[pa.DataType]) -> pa.DataType | None:
-    """The type of unsigned integers if one needs it, else the first."""
-    return next((t for t in types if t in (pa.uint64(), pa.list_(pa.uint64()))), None) or next(
-        iter(types), None
-    )
-
-
-def _arrow_type(value: object, raw_type: str) -> pa.DataType:
-    if isinstance(value, list):
-        inner = "number" if raw_type == "numbers" else "text"
-        types = [_arrow_type(one, inner) for one in value if one is not None]
-        return pa.list_(pa.string() if pa.string() in types else _widest(types) or pa.string())
-    if isinstance(value, dict):
-        return pa.struct([])
-    if isinstance(value, bool):
-        return pa.bool_()
-    if isinstance(value, float) or (isinstance(value, int) and raw_type in ("number", "time")):
-        return pa.float64()
-    if isinstance(value, int):
-        return pa.uint64() if 2**63 <= value < 2**64 and raw_type == "text" else pa.int64()
-    return pa.string()
+def _parse(
+    positions: np.ndarray, lines: list[bytes], schema: pa.Schema, texts: Collection[str]
+) -> ParsedRows:
+    try:
+        return ParsedRows(_objects(lines, schema), positions)
+    except (ValueError, pa.ArrowException):
+        if any(map(LONG.search, lines)):
+            schema = replaced(schema, texts, UNSIGNED)
+        parsed = parse_lines(positions, lines, partial(_rows, schema=schema, texts=texts))
+        return _with_mixed(parsed, positions, lines, texts)
 
 
 def _with_mixed(
@@ -149,10 +123,7 @@ def _with_mixed(
     """The parsed rows, and those of the malformed lines that hold valid texts: whole numbers of any
     size and texts in one column.
     """
-    schema = pa.schema(
-        (f.name, AS_TEXTS.get(f.type, f.type) if f.name in texts else f.type)
-        for f in parsed.table.schema
-    )
+    schema = replaced(parsed.table.schema, texts, AS_TEXTS)
     if not parsed.malformed or schema == parsed.table.schema:
         return parsed
     tables, added, malformed = [parsed.table.cast(schema)], [], []
