@@ -122,7 +122,7 @@ def test_links_are_followed_and_a_broken_one_is_named(folder):
         expand("a/*/*")
 
 
-def test_what_is_no_file_is_refused_by_name(folder):
+def test_what_is_not_a_file_is_refused_by_name(folder):
     os.mkfifo("a/dt=1/pipe.csv")
     with pytest.raises(FunnelError, match=r"^a/dt=1/pipe.csv: is a FIFO, and logs are files"):
         expand("a/*/*")
@@ -134,7 +134,7 @@ def test_what_is_no_file_is_refused_by_name(folder):
         find("logs.clicks.files", "clicks", Stream(files="/dev/null", format="csv"), "/dev/null")
 
 
-def test_a_pattern_that_is_no_glob():
+def test_a_pattern_that_is_not_a_glob():
     with pytest.raises(FunnelError, match=r"^'x\[z-a\]': is not a glob \(bad character range z-a"):
         expand("x[z-a]")
 

@@ -162,7 +162,7 @@ def test_lists_that_hold_nothing_or_bytes(tmp_path, kind):
     assert (rows[1]["tags"] or [], rejected) == ([], [])
 
 
-def test_ids_of_parquet_that_are_no_texts(tmp_path):
+def test_ids_of_parquet_that_are_not_texts(tmp_path):
     """A UUID as writers that know the type store it, bytes, and a decimal."""
     raw = bytes(range(16))
     table = pa.table(

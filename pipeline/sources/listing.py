@@ -15,7 +15,7 @@ ANY_DEPTH = "**"
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name marks what is no data, as Spark has it: `_SUCCESS`, `.part-0.csv.crc`.
+    """Whether a name marks what is not data, as in Spark: `_SUCCESS`, `.part-0.csv.crc`.
 
     Example:
         >>> is_hidden("_temporary"), is_hidden("._part-0.csv"), is_hidden("_day=1")
