@@ -45,10 +45,10 @@ def make_plan(config: PreprocessConfig) -> Plan:
     vocabularies = read_vocabularies(config.spec)
     sources, lookups = find_sources(config), {}
     for stream, declared in config.logs.items():
-        first = next(source for source in sources if source.stream == stream)
+        own = [source for source in sources if source.stream == stream]
         request = columns_needed(config, stream)
-        lookups[stream] = resolve(stream, declared, first, request.columns)
-        check_columns(first, declared, request, lookups[stream])
+        lookups[stream] = resolve(stream, declared, own, request.columns)
+        check_columns(own, declared, request, lookups[stream])
     size = sum(source.size for source in sources)
     shards = config.output.shards or max(1, -(-size // config.output.shard_input))
     return Plan(config, sources, lookups, vocabularies, shards)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Stream
 from pipeline.rows.batch import ColumnRequest
-from pipeline.rows.read import read
+from pipeline.rows.read import check_columns, read
 from pipeline.sources.files import find
 from pipeline.sources.pieces import pieces
 
@@ -33,6 +33,7 @@ def read_file(
     if not isinstance(wanted, ColumnRequest):
         wanted = request_of(COLUMNS if wanted is None else wanted)
     (source,) = find("logs.impressions.files", "impressions", settings, settings.files)
+    check_columns([source], settings, wanted)
     rows, rejected, count = {}, [], 0
     for piece in pieces(source, settings):
         for batch in read(piece, settings, wanted):

@@ -124,8 +124,18 @@ def test_an_absent_column_leaves_nothing(tmp_path):
 
 def test_an_absent_column_in_a_later_file_leaves_nothing(tmp_path):
     write_logs(tmp_path, GOOD, [END])
-    write_jsonl(tmp_path / "impressions-2.jsonl", [{"id": "b", "ts": T0, "user": "u", "tags": []}])
-    fails(tmp_path, r"^\S*impressions-2\.jsonl: has no column 'price': known: id, tags, ts, user$")
+    (tmp_path / "impressions2.csv").write_text("id,ts,user,tags\n")
+    fails(tmp_path, r"^\S*impressions2\.csv: has no column 'price': known: id, tags, ts, user$")
+
+
+def test_a_key_that_no_file_has_leaves_nothing(tmp_path):
+    row = {"id": "a", "ts": T0, "user": "u", "prise": 1}
+    write_logs(tmp_path, [row], [END])
+    write_jsonl(tmp_path / "impressions2.jsonl", [row | {"tags": []}])
+    fails(
+        tmp_path,
+        r"^\S*impressions\.jsonl and 1 more file: have no column 'price': did you mean 'prise'\?$",
+    )
 
 
 def test_all_rows_bad(tmp_path):

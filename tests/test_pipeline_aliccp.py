@@ -155,11 +155,11 @@ def test_common_features_that_cannot_be_used(tmp_path, line, match):
 def test_a_field_that_is_not_there(tmp_path):
     write_pair(tmp_path)
     source, stream = open_pair(tmp_path)
-    check_columns(source, stream, request_of(WANTED))
+    check_columns([source], stream, request_of(WANTED))
     with pytest.raises(
         FunnelError, match=r"sample_skeleton\.csv: has no column '109_41': did you mean '109_14'\?"
     ):
-        check_columns(source, stream, request_of({"109_41": "texts"}))
+        check_columns([source], stream, request_of({"109_41": "texts"}))
 
 
 def test_the_second_file_is_named(tmp_path):
@@ -169,7 +169,7 @@ def test_the_second_file_is_named(tmp_path):
         FunnelError,
         match="format = 'aliccp' reads two files: name the one of common features in common",
     ):
-        check_columns(source, stream.model_copy(update={"common": None}), request_of(WANTED))
+        check_columns([source], stream.model_copy(update={"common": None}), request_of(WANTED))
 
 
 def test_no_samples(tmp_path):

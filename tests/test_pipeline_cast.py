@@ -173,6 +173,39 @@ def test_missing_markers_and_spaces():
     )
 
 
+UUID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
+RAW = bytes.fromhex(UUID.replace("-", ""))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "raw_type", "expected"),
+    [
+        ([RAW, None], pa.uuid(), "text", [UUID, None]),
+        ([RAW, None], pa.binary(16), "text", [RAW.hex(), None]),
+        ([b"user-1", b"\0\1abcd", None], pa.binary(6), "text", ["user-1", "000161626364", None]),
+        ([None], pa.binary(4), "text", [None]),
+        ([], pa.binary(4), "text", []),
+        ([2**64, -7, None], pa.decimal128(38, 0), "text", ["18446744073709551616", "-7", None]),
+        ([7, None], pa.decimal256(50, 0), "integer", [7, None]),
+        ([[2**64, 1], None], pa.list_(pa.decimal128(38, 0)), "texts", [[str(2**64), "1"], None]),
+        ([[RAW], []], pa.list_(pa.binary(16)), "texts", [[RAW.hex()], []]),
+        ([2**64 - 1], pa.uint64(), "text", ["18446744073709551615"]),
+    ],
+)
+def test_ids_of_every_type_are_texts(values, kind, raw_type, expected):
+    assert cast_literal(values, kind, raw_type) == (expected, [0] * len(values))
+
+
+def test_a_slice_of_bytes_is_read_as_itself():
+    values = pa.array([b"\0\1", b"\2\3", None, b"\4\5"], pa.binary(2))[1:]
+    result, _ = to_raw_type("c", values, "text", missing=[], strip=False)
+    assert result.to_pylist() == ["0203", None, "0405"]
+
+
+def test_a_decimal_beyond_int64_is_bad():
+    assert cast_literal([2**63, 1], pa.decimal128(38, 0), "integer") == ([None, 1], [1, 0])
+
+
 def test_a_slice_is_cast_as_itself():
     values = pa.array(["x", "1", None, "y", "2"])[1:]
     result, bad = to_raw_type("c", values, "integer", missing=[], strip=False)

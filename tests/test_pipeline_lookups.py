@@ -38,7 +38,7 @@ def read_joined(folder, columns=WANTED, rows=ROWS, **declared):
     )
     (source,) = find("files", "impressions", stream, stream.files)
     wanted = request_of(columns)
-    joined = resolve("impressions", stream, source, wanted.columns)
+    joined = resolve("impressions", stream, [source], wanted.columns)
     (batch,) = read_source(source, stream, wanted, joined)
     return {
         name.rpartition(":")[2]: values.to_pylist() for name, values in batch.columns.items()
@@ -126,7 +126,7 @@ def test_an_empty_first_file_leaves_the_tables_their_columns(tmp_path):
     )
     (tmp_path / "log.jsonl").write_bytes(b"")
     (source,) = find("files", "impressions", stream, stream.files)
-    joined = resolve("impressions", stream, source, request_of(WANTED).columns)
+    joined = resolve("impressions", stream, [source], request_of(WANTED).columns)
     assert joined.taken == {
         ("brand", "text"),
         ("price", "number"),

@@ -123,7 +123,7 @@ def test_checking_columns_reads_little(tmp_path, monkeypatch, kind):
     )
     stream = Stream(files=f"{tmp_path}/log.{kind}", id="id", time="ts")
     (source,) = find("files", "impressions", stream, stream.files)
-    check_columns(source, stream, ColumnRequest((("user", "text"), ("n", "number"))))
+    check_columns([source], stream, ColumnRequest((("user", "text"), ("n", "number"))))
     assert 0 < sum(counts) < 3 << 20 < source.size * 0.7
     with pytest.raises(FunnelError, match="has no column 'usr'"):
-        check_columns(source, stream, ColumnRequest((("usr", "text"),)))
+        check_columns([source], stream, ColumnRequest((("usr", "text"),)))

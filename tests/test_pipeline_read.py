@@ -162,6 +162,28 @@ def test_lists_that_hold_nothing_or_bytes(tmp_path, kind):
     assert (rows[1]["tags"] or [], rejected) == ([], [])
 
 
+def test_ids_of_parquet_that_are_not_texts(tmp_path):
+    """A UUID as writers that know the type store it, bytes, and a decimal."""
+    raw = bytes(range(16))
+    table = pa.table(
+        {
+            "id": pa.array([raw], pa.uuid()),
+            "ts": [T0],
+            "user": pa.array([raw], pa.binary(16)),
+            "item": pa.array([2**64], pa.decimal128(38, 0)),
+        }
+    )
+    pq.write_table(table, tmp_path / "log.parquet", store_schema=False)
+    rows, rejected, _ = read_file(tmp_path / "log.parquet", {"user": "text", "item": "text"})
+    assert rejected == []
+    assert rows[1] == {
+        "id": "00010203-0405-0607-0809-0a0b0c0d0e0f",
+        "time": T0 * 1_000_000,
+        "user": "000102030405060708090a0b0c0d0e0f",
+        "item": "18446744073709551616",
+    }
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("tiny", [False, True])
 def test_malformed_csv_lines(tmp_path, monkeypatch, end, tiny):

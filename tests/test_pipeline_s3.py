@@ -23,6 +23,7 @@ from pipeline.sources import pieces as formats
 from pipeline.sources.files import find, find_sources
 from pipeline.sources.pieces import pieces
 from pipeline.sources.storage import connect
+from pipeline.sources.vocabularies import read_vocabulary
 
 ROWS = [{"id": str(i), "ts": T0 + i, "user": "u", "tags": ["a"], "price": i / 2} for i in range(40)]
 CLICKS = [{"id": str(i), "ts": T0 + i + 5} for i in range(0, 40, 3)]
@@ -86,6 +87,23 @@ def test_logs_are_found_and_read(tmp_path, server, bucket):
     assert read_ids(config, "clicks") == [row["id"] for row in CLICKS]
     day = s3_config(tmp_path, dates="2026-09-22")
     assert read_ids(day, "impressions") == [row["id"] for row in ROWS[25:]]
+
+
+def test_markers_are_left_out_and_vocabularies_read(tmp_path, server, bucket):
+    put_logs(bucket)
+    for key in ("_SUCCESS", ".part-0.parquet.crc", "_temporary/0/part-1.parquet"):
+        bucket(f"impressions/dt=2026-09-21/{key}", b"")
+    connect([f"--s3_endpoint_url={server}"])
+    stream = s3_config(tmp_path).logs["impressions"]
+    for pattern in ("s3://logs/impressions/*/*", "s3://logs/impressions/**"):
+        found = find("files", "impressions", stream, pattern)
+        assert [source.path for source in found] == [
+            f"s3://logs/impressions/dt=2026-09-{day}/part-0.parquet" for day in (21, 22)
+        ]
+    bucket("v/words.txt.gz", gzip.compress(b"\xef\xbb\xbfa\nb \n"))
+    assert read_vocabulary("word", "s3://logs/v/words.txt.gz") == ["a", "b"]
+    with pytest.raises(FunnelError, match=r"vocabulary = 's3://logs/v/none.txt': cannot be read"):
+        read_vocabulary("word", "s3://logs/v/none.txt")
 
 
 def test_pieces_read_what_the_whole_does(tmp_path, server, bucket, monkeypatch):

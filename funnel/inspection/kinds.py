@@ -8,6 +8,7 @@ from pathlib import Path
 
 from features.errors import FunnelError
 from pipeline.sources.files import format_of
+from pipeline.sources.listing import is_hidden, refusal
 from pipeline.sources.storage import COMPRESSIONS
 
 LISTED = 6  # names in an error
@@ -77,7 +78,8 @@ def _records(folder: Path) -> bool:
 
 
 def _logs(folder: Path) -> bool:
-    return any(is_log(path) and path.suffix not in AMBIGUOUS for path in files_below(folder))
+    files = files_below(folder)
+    return any(is_log(path) and path.suffix.lower() not in AMBIGUOUS for path in files)
 
 
 # The first that applies is the kind of a directory: {kind: (title, whether it applies)}.
@@ -149,10 +151,18 @@ def _file(path: Path) -> str:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yields the files below a directory in order of their paths, hidden ones left out."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+    """Yields the files below a directory in order of their paths, hidden ones left out.
+
+    Raises:
+        FunnelError: A directory below it cannot be read.
+    """
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        yield from (Path(parent, name) for name in sorted(names) if not is_hidden(name))
+
+
+def _refuse(error: OSError) -> None:
+    raise refusal(str(error.filename), error)
 
 
 def _listed(names: list[str]) -> str:

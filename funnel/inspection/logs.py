@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from funnel.inspection.text_logs import Head, csv_head, jsonl_head
 from pipeline.config import Stream
 from pipeline.sources.files import format_of
 from pipeline.sources.formats import FORMATS
+from pipeline.sources.listing import expand
 from pipeline.sources.storage import COMPRESSIONS, UNREADABLE, Source, list_sources, open_source
 
 COUNTED = 100  # Parquet files of a stream whose rows are summed
@@ -76,16 +76,12 @@ def _sources(path: str) -> list[Source]:
     if "://" in path:
         return list_sources("inspect", "", path, lambda one: format_of("inspect", one))
     if os.path.isdir(path):
-        files = (file for file in files_below(Path(path)) if file.suffix not in AMBIGUOUS)
+        files = (file for file in files_below(Path(path)) if file.suffix.lower() not in AMBIGUOUS)
         found = [(file, file.relative_to(path)) for file in files]
     else:
-        names = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
+        names = [path] if os.path.exists(path) else expand(path)
         fixed = os.path.dirname(re.split(r"[*?\[]", path, maxsplit=1)[0])
-        found = [
-            (Path(name), Path(os.path.relpath(name, fixed or ".")))
-            for name in names
-            if os.path.isfile(name)
-        ]
+        found = [(Path(name), Path(os.path.relpath(name, fixed or "."))) for name in names]
     logs = [(file, name) for file, name in found if is_log(file)]
     if not logs:
         raise FunnelError(

@@ -13,7 +13,7 @@ from pipeline.config import Stream
 from pipeline.rows.batch import Batch
 from pipeline.rows.columns import feature_columns
 from pipeline.rows.lookups import resolve
-from pipeline.rows.read import read, read_table
+from pipeline.rows.read import check_columns, read, read_table
 from pipeline.sources.files import find
 from pipeline.sources.pieces import pieces
 from pipeline.sources.storage import Source, connect
@@ -42,7 +42,8 @@ def _batches(
     key: str, sources: list[Source], stream: Stream, spec: Spec
 ) -> Iterator[tuple[Batch, float]]:
     request = feature_columns(spec, spec.request_columns)
-    lookups = resolve(key, stream, sources[0], request.columns)
+    lookups = resolve(key, stream, sources, request.columns)
+    check_columns(sources, stream, request, lookups)
     todo = [piece for source in sources for piece in pieces(source, stream)]
     for number, piece in enumerate(todo):
         for batch in read(piece, stream, request, lookups):

@@ -53,13 +53,14 @@ def with_defaults_of_the_data(config: Config) -> TrainConfig:
 
 def _preprocess_inputs(config: Config) -> Any:
     from pipeline.sources.files import find_sources, find_tables
+    from pipeline.sources.vocabularies import read_vocabularies
 
     settings = config.preprocess
     declared = settings.model_dump(mode="json", exclude={"spec"})
+    declared_lists = settings.spec.vocabularies
     lists = [
-        (vocabulary.file, Path(vocabulary.file).read_text())
-        for vocabulary in settings.spec.vocabularies.values()
-        if vocabulary.file
+        (declared_lists[name].file, "".join(f"{value}\n" for value in values))
+        for name, values in read_vocabularies(settings.spec).items()
     ]
     sources = [asdict(source) for source in find_sources(settings) + find_tables(settings)]
     return [declared, settings.spec.fingerprint, lists, sources]

@@ -32,7 +32,7 @@ from pipeline.output.results import PartitionResult
 from pipeline.output.schema import schema_text
 from pipeline.sources.storage import Source
 from pipeline.statistics import collisions, relevance
-from pipeline.statistics.fit import fit
+from pipeline.statistics.fit import fit, unmatched
 from pipeline.statistics.partitions import fold
 from pipeline.statistics.profiles import profiles_json
 from pipeline.statistics.statistics_json import statistics_json
@@ -87,6 +87,7 @@ def describe(
         *task_warnings(spec, labels, fitted.outcomes),
         *rate_warnings(spec, described["days"]),
         *warnings(spec, described, fitted),
+        *unmatched(spec, whole.sample, fitted),
     ]
     write_json(out / "statistics.json", described)
     fitted.save(out / "fitted.json")

@@ -15,6 +15,7 @@ from features.arrays import ARROW_TYPES
 from features.errors import FunnelError
 from features.kinds.lists import from_lengths
 from features.kinds.lists import lengths as list_lengths
+from pipeline.rows.plain import TEXTS, is_whole, plain
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # 1990 and 2100 in µs: a time outside them is a mistake.
@@ -81,7 +82,7 @@ def to_raw_type(
     Raises:
         FunnelError: the column's type cannot hold such values at all.
     """
-    array = _plain(array)
+    array = plain(array)
     if raw_type == "time":
         times, bad = to_microseconds(name, array, time_unit, missing)
         return pc.divide(times, 1_000_000), bad
@@ -99,10 +100,7 @@ def _to_scalars(
     if pa.types.is_binary(array.type):
         array, unreadable = _to_text(array, missing, strip)
     kind = array.type
-    textual, whole = (
-        pa.types.is_string(kind) or pa.types.is_null(kind),
-        pa.types.is_integer(kind) or pa.types.is_boolean(kind),
-    )
+    textual, whole = pa.types.is_string(kind) or pa.types.is_null(kind), is_whole(kind)
     numeric = whole or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     if not (textual or whole or (numeric and raw_type == "number")):
         remedy = (
@@ -133,7 +131,7 @@ def to_microseconds(
     Returns:
         An [n] array, null where missing, and an [n] bool mask of the values that are not times.
     """
-    array = _plain(array)
+    array = plain(array)
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
         times, bad = cast_valid(array, lambda a: a.cast(options=TO_MICROSECONDS).cast(pa.int64()))
     elif pa.types.is_binary(array.type) or pa.types.is_null(array.type):
@@ -146,26 +144,6 @@ def to_microseconds(
         )
     implausible = pc.or_(pc.less(times, EARLIEST), pc.greater(times, LATEST))
     return times, bad | pc.fill_null(implausible, False).to_numpy(zero_copy_only=False)
-
-
-def _plain(array: pa.Array) -> pa.Array:
-    """Decodes dictionaries, and casts texts to binary, since neither JSON nor Parquet readers check
-    UTF-8.
-    """
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    return array.cast(pa.binary()) if _is_text(array.type) else array
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return kind in (
-        pa.binary(),
-        pa.string(),
-        pa.large_string(),
-        pa.large_binary(),
-        pa.string_view(),
-        pa.binary_view(),
-    )
 
 
 def _to_text(array: pa.Array, missing: Sequence[str], strip: bool) -> tuple[pa.Array, np.ndarray]:
@@ -182,7 +160,8 @@ def _to_text(array: pa.Array, missing: Sequence[str], strip: bool) -> tuple[pa.A
 def _to_texts(name: str, array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     def convert(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
         held = values.type
-        if not (pa.types.is_binary(held) or pa.types.is_integer(held) or pa.types.is_null(held)):
+        whole = is_whole(held) and not pa.types.is_boolean(held)
+        if not (pa.types.is_binary(held) or whole or pa.types.is_null(held)):
             raise FunnelError(
                 f"column '{name}' holds lists of {held}: lists of texts or whole numbers are read"
             )
@@ -220,10 +199,10 @@ def _to_lists(
             "separator = '|'"
         )
     # Arrow checks UTF-8 only from binary.
-    held = pa.binary() if _is_text(kind.value_type) else kind.value_type
+    held = pa.binary() if kind.value_type in TEXTS else kind.value_type
     lists = array.cast(pa.list_(held))
     # The values by themselves: casting a slice of lists would cast the values of all lists.
-    values, bad = convert(_plain(lists.flatten()))
+    values, bad = convert(plain(lists.flatten()))
     converted = from_lengths(list_lengths(lists), values, lists.is_null())
     return converted, any_in_list(lists, bad)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from features.errors import FunnelError, nearest
 from pipeline.config import Lookup, Stream
 from pipeline.rows.batch import Column
+from pipeline.rows.presence import names_held
 from pipeline.sources.files import find_lookup
-from pipeline.sources.pieces import open_log
 from pipeline.sources.storage import Source
 
 
@@ -87,19 +87,26 @@ def look_up(
     return columns, misses
 
 
-def resolve(name: str, stream: Stream, source: Source, columns: Iterable[Column]) -> Lookups:
+def resolve(
+    name: str, stream: Stream, sources: Sequence[Source], columns: Iterable[Column]
+) -> Lookups:
     """Decides which of the columns come from which look-up table, by the stream's first file and
-    the first file of each table; see `resolve_names`.
+    the first file of each table; by all files where rows may lack columns and the first files do.
+    See `resolve_names`.
     """
     if not stream.lookups:
         return Lookups()
-    with open_log(source, stream) as log:
-        own = log.names
-    return resolve_names(name, stream, source.path, own, columns)
+    own = names_held(sources[:1], stream, ())
+    return resolve_names(name, stream, sources[0].path, own, columns, sources)
 
 
 def resolve_names(
-    name: str, stream: Stream, path: str, own: list[str] | None, columns: Iterable[Column]
+    name: str,
+    stream: Stream,
+    path: str,
+    own: list[str] | None,
+    columns: Iterable[Column],
+    sources: Sequence[Source] = (),
 ) -> Lookups:
     """Decides which of the columns come from which look-up table.
 
@@ -109,6 +116,7 @@ def resolve_names(
         path: what errors call the stream's rows.
         own: the names of their columns; None where an empty file does not say.
         columns: the columns to read.
+        sources: the files of the rows, which may hold more columns than the first one has.
 
     Raises:
         FunnelError: neither the file nor a table holds a column, or several tables do.
@@ -118,9 +126,18 @@ def resolve_names(
     tables = {
         table: tuple(find_lookup(name, table, lookup)) for table, lookup in stream.lookups.items()
     }
-    held = {
-        table: _names(table, stream.lookups[table], files[0]) for table, files in tables.items()
-    }
+    held = {table: _names(table, stream.lookups[table], files) for table, files in tables.items()}
+    columns = list(columns)
+    elsewhere = {column for column, _ in columns}.difference(own or (), *held.values())
+    if sources:
+        keys = {lookup.on or lookup.key for lookup in stream.lookups.values()}
+        own = names_held(sources, stream, elsewhere | keys)
+        elsewhere.difference_update(own or ())
+    if elsewhere:
+        held = {
+            table: _names(table, stream.lookups[table], files, elsewhere)
+            for table, files in tables.items()
+        }
     given: dict[str, list[Column]] = {table: [] for table in tables}
     for column, raw_type in columns:
         holders = [table for table, names in held.items() if column in names]
@@ -175,12 +192,13 @@ def _join(
     return Join(table, sources, lookup.model_dump_json(), lookup.key, on, tuple(columns))
 
 
-def _names(table: str, lookup: Lookup, source: Source) -> list[str]:
-    with open_log(source, as_stream(lookup)) as log:
-        names = log.names or []
+def _names(
+    table: str, lookup: Lookup, sources: Sequence[Source], columns: Iterable[str] = ()
+) -> list[str]:
+    names = names_held(sources, as_stream(lookup), {lookup.key, *columns}) or []
     if lookup.key not in names:
         raise FunnelError(
-            f"{source.path}: has no column '{lookup.key}', the key of lookups.{table}: "
+            f"{sources[0].path}: has no column '{lookup.key}', the key of lookups.{table}: "
             f"{nearest(lookup.key, names)}"
         )
     return [name for name in names if name != lookup.key]

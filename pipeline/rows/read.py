@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
 import pyarrow as pa
 
 from features.arrays import ARROW_TYPES
-from features.errors import FunnelError, nearest
+from features.errors import FunnelError
 from pipeline.arrow import first_repeated
 from pipeline.config import Stream
 from pipeline.rows.batch import Batch, ColumnRequest, column_key
 from pipeline.rows.lookups import Join, Lookups, Table, resolve_names
+from pipeline.rows.presence import may_lack_columns, names_held, require
 from pipeline.rows.validate import validate
 from pipeline.sources.formats import FORMATS
 from pipeline.sources.formats.base import ParsedRows
@@ -33,12 +34,12 @@ def read(
         lookups: the look-up tables that give columns.
 
     Raises:
-        FunnelError: the file cannot be read, or it lacks a column.
+        FunnelError: the file cannot be read, or it lacks a column that each of its rows must have.
     """
     needed = _own_columns(stream, request, lookups)
     with open_log(piece.source, stream) as log:
-        if log.names is not None:
-            _require(piece.source, log.names, needed)
+        if log.names is not None and not may_lack_columns(piece.source):
+            require([piece.source], log.names, needed)
         for parsed in log.read(needed, piece.start, piece.end):
             tables = {join: load(join) for join in lookups.joins} if lookups else {}
             yield validate(piece, stream, request, parsed, tables)
@@ -61,28 +62,38 @@ def read_table(table: pa.Table, stream: Stream, request: ColumnRequest) -> Batch
     source = Source("rows", "rows", "rows", table.nbytes, "parquet")
     names = table.column_names
     lookups = resolve_names("rows", stream, source.path, names, request.columns)
-    _require(source, names, _own_columns(stream, request, lookups))
+    require([source], names, _own_columns(stream, request, lookups))
     parsed = ParsedRows(table, np.arange(1, len(table) + 1))
     tables = {join: load(join) for join in lookups.joins}
     return validate(Piece(source), stream, request, parsed, tables)
 
 
 def check_columns(
-    source: Source, stream: Stream, request: ColumnRequest, lookups: Lookups | None = None
+    sources: Sequence[Source],
+    stream: Stream,
+    request: ColumnRequest,
+    lookups: Lookups | None = None,
 ) -> None:
-    """Reads the first rows of a file, so that a job does not start on columns that are absent or of
-    a wrong type.
+    """Reads the first rows of a stream, so that a job does not start on columns that are absent or
+    of a wrong type.
+
+    Args:
+        sources: the files of the stream.
+        stream: how they are declared.
+        request: the columns to read.
+        lookups: the look-up tables that give columns.
 
     Raises:
-        FunnelError: the file lacks a column, or a column's type cannot be read as its raw type.
+        FunnelError: the first file lacks a column, or where rows may lack columns all files do; or
+            a column's type cannot be read as its raw type.
     """
-    head = FORMATS[source.format].head
+    first, needed = sources[0], _own_columns(stream, request, lookups)
+    names = names_held(sources, stream, needed)
+    if names is not None:
+        require(sources if may_lack_columns(first) else [first], names, needed)
+    head = FORMATS[first.format].head
     if head is not None:
-        next(read(Piece(source, *head), stream, request, lookups), None)
-        return
-    with open_log(source, stream) as log:
-        if log.names is not None:
-            _require(source, log.names, _own_columns(stream, request, lookups))
+        next(read(Piece(first, *head), stream, request, lookups), None)
 
 
 @cache
@@ -128,15 +139,3 @@ def _own_columns(stream: Stream, request: ColumnRequest, lookups: Lookups | None
     if stream.time is not None:
         needed.setdefault(stream.time, "time")
     return needed
-
-
-def _require(source: Source, present: list[str], needed: Iterable[str]) -> None:
-    for column in needed:
-        if column not in present:
-            raise FunnelError(
-                f"{source.path}: has no column '{column}': {nearest(column, present)}"
-            )
-        if present.count(column) > 1:
-            raise FunnelError(
-                f"{source.path}: has {present.count(column)} columns '{column}': rename all but one"
-            )

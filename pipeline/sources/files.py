@@ -102,7 +102,8 @@ def find(
 
 
 def format_of(key: str, path: str) -> str:
-    """The format that a file's extension implies; that of its compression does not count.
+    """The format that a file's extension implies, in any case; that of its compression does not
+    count.
 
     Raises:
         FunnelError: no format has the extension.
@@ -111,8 +112,8 @@ def format_of(key: str, path: str) -> str:
         >>> format_of("logs.clicks.files", "logs/clicks.jsonl.gz")
         'jsonl'
     """
-    stem, last = os.path.splitext(path)
-    ending = os.path.splitext(stem if last in COMPRESSIONS else path)[1]
+    stem, last = os.path.splitext(path.lower())
+    ending = os.path.splitext(stem)[1] if last in COMPRESSIONS else last
     for name, format_ in FORMATS.items():
         if ending in format_.endings:
             return name

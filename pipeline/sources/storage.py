@@ -15,9 +15,11 @@ from importlib import import_module
 import pyarrow as pa
 
 from features.errors import FunnelError
+from pipeline.sources.listing import expand, skips
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 CLIENTS = {"s3": ("boto3", "s3"), "gs": ("google.cloud.storage", "gcs")}  # with funnel's extra
+Listed = tuple[str, int, float | None]  # path, bytes, seconds since 1970
 # Of a truncated or foreign file. Beam's own BeamIOError is an OSError.
 UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError)
 
@@ -42,7 +44,7 @@ class Source:
     @property
     def compression(self) -> str:
         """none, gzip or zstd, inferred from the file extension; Parquet compresses inside."""
-        return COMPRESSIONS.get(os.path.splitext(self.path)[1], "none")
+        return COMPRESSIONS.get(os.path.splitext(self.path)[1].lower(), "none")
 
 
 def connect(beam_args: Iterable[str] = ()) -> None:
@@ -63,7 +65,7 @@ def list_sources(
     *,
     evaluate: bool = False,
 ) -> list[Source]:
-    """The files that one or several globs match, ordered by name.
+    """The files that one or several globs match, ordered by name, without hidden ones.
 
     Args:
         key: the configuration key that an error names.
@@ -73,39 +75,50 @@ def list_sources(
         evaluate: whether the rows belong to the eval split.
 
     Raises:
-        FunnelError: a glob cannot be listed or matches no file.
+        FunnelError: a glob cannot be listed or matches no file, or a folder or file below it
+            cannot be read.
     """
-    from apache_beam.io.filesystem import BeamIOError
-    from apache_beam.io.filesystems import FileSystems
-
     found = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         remote = "://" in pattern
-        _check_client(key, pattern)
-        # Beam finds nothing for a relative pattern that begins with a wildcard; "./" before an
-        # absolute one is dropped by join.
-        listed = pattern if remote else os.path.join("./", pattern)
-        try:
-            matches = FileSystems.match([listed])[0].metadata_list
-        except (BeamIOError, ValueError) as error:
-            raise FunnelError(f"{key} = '{pattern}': cannot be listed ({error})") from None
-        if not matches:
-            hint = "" if remote else "; relative paths start at the current directory"
-            raise FunnelError(f"{key} = '{pattern}': no file matches{hint}")
-        for match in matches:
-            path, declared = match.path, pattern
-            if not remote:
-                path, declared = os.path.normpath(path), os.path.normpath(declared)
+        declared = pattern if remote else os.path.normpath(pattern)
+        for path, size, updated in (_remote if remote else _local)(key, pattern):
             found[path] = Source(
                 stream=stream,
                 path=path,
                 name=_below(path, declared),
-                size=match.size_in_bytes,
+                size=size,
                 format=format_of(path),
                 evaluate=evaluate,
-                updated=match.last_updated_in_seconds,
+                updated=updated,
             )
     return sorted(found.values(), key=lambda s: (s.name, s.path))
+
+
+def _local(key: str, pattern: str) -> list[Listed]:
+    # A directory by itself has no format, or cannot be read in the one declared.
+    folder = os.path.isdir(pattern) and not pattern.endswith("/")
+    found = [os.path.normpath(path) for path in expand(pattern, folders=folder)]
+    if not found:
+        raise FunnelError(
+            f"{key} = '{pattern}': no file matches; relative paths start at the current directory"
+        )
+    return [(path, os.path.getsize(path), os.path.getmtime(path)) for path in found]
+
+
+def _remote(key: str, pattern: str) -> list[Listed]:
+    from apache_beam.io.filesystem import BeamIOError
+    from apache_beam.io.filesystems import FileSystems
+
+    check_client(key, pattern)
+    try:
+        matches = FileSystems.match([pattern])[0].metadata_list
+    except (BeamIOError, ValueError) as error:
+        raise FunnelError(f"{key} = '{pattern}': cannot be listed ({error})") from None
+    kept = [match for match in matches if not skips(match.path, pattern)]
+    if not kept:
+        raise FunnelError(f"{key} = '{pattern}': no file matches")
+    return [(match.path, match.size_in_bytes, match.last_updated_in_seconds) for match in kept]
 
 
 @contextmanager
@@ -135,7 +148,7 @@ def open_source(source: Source) -> Iterator[pa.NativeFile]:
         ) from error
 
 
-def _check_client(key: str, pattern: str) -> None:
+def check_client(key: str, pattern: str) -> None:
     """Raises FunnelError where Beam lacks the client of the pattern's storage."""
     scheme = pattern.partition("://")[0]
     if scheme not in CLIENTS:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
-
 from features.errors import FunnelError
 from features.spec import Spec
+from pipeline.sources.storage import Source, check_client, open_source
+
+SPACES = " \t\r\v\f"  # that CSV values lose, too
 
 
 def read_vocabularies(spec: Spec) -> dict[str, list[str]]:
@@ -23,26 +23,29 @@ def read_vocabularies(spec: Spec) -> dict[str, list[str]]:
 
 
 def read_vocabulary(name: str, path: str) -> list[str]:
-    """The lines of a feature's vocabulary file, in any filesystem that Beam knows, without blank
-    ones. Raises FunnelError as `read_vocabularies` does.
+    r"""The lines of a feature's vocabulary file, in any filesystem that Beam knows and with any
+    compression of logs. Lines end with \n or \r\n. A byte order mark, spaces around a value and
+    blank lines do not count. Raises FunnelError as `read_vocabularies` does.
     """
+    key = f"features.{name}.vocabulary"
+    check_client(key, path)
     try:
-        with FileSystems.open(path) as file:
-            lines = file.read().decode().splitlines()
-    except (OSError, BeamIOError, UnicodeDecodeError) as error:
+        with open_source(Source(name, path, path, 0, "lines of UTF-8")) as file:
+            lines = file.read().decode("utf-8-sig").split("\n")
+    except FunnelError as error:
+        cause = str(error.__cause__ or error).partition("\n")[0]
         raise FunnelError(
-            f"features.{name}.vocabulary = '{path}': cannot be read as lines of UTF-8 ({error})"
+            f"{key} = '{path}': cannot be read as lines of UTF-8 ({cause}); give the path of a "
+            "file of one value a line, relative to the current directory"
         ) from None
     first: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
-        if line.strip() and first.setdefault(line, number) != number:
+        value = line.strip(SPACES)
+        if value and first.setdefault(value, number) != number:
             raise FunnelError(
-                f"features.{name}.vocabulary: line {number} of {path} is '{line}', "
-                f"as is line {first[line]}: remove one"
+                f"{key}: line {number} of {path} is '{value}', as is line {first[value]}: "
+                "remove one"
             )
     if not first:
-        raise FunnelError(
-            f"features.{name}.vocabulary = '{path}': holds no value; write one a line, or give "
-            "buckets"
-        )
+        raise FunnelError(f"{key} = '{path}': holds no value; write one a line, or give buckets")
     return list(first)

@@ -13,6 +13,7 @@ from features.kinds.base import HASH_SPACE, Vocabulary
 from features.spec import Spec
 from pipeline.statistics.partitions import Outcomes, PartitionStatistics
 from pipeline.statistics.ranks import quantile_cuts
+from pipeline.statistics.sample import SplitRows
 
 
 def fit(spec: Spec, whole: PartitionStatistics, vocabularies: Mapping[str, list[str]]) -> Fitted:
@@ -84,3 +85,18 @@ def _vocabulary(
         found = ids[counts >= vocabulary.min_count]
     rising: list[int] = found.tolist()
     return rising
+
+
+def unmatched(spec: Spec, sample: SplitRows, fitted: Fitted) -> list[str]:
+    """Warnings about vocabulary files that hold no value of the sampled training rows."""
+    found = []
+    for name, vocabulary in spec.vocabularies.items():
+        ids = sample.ids[:, spec.id_slots[name].slice]
+        ids = ids[ids > 0]
+        if vocabulary.file and len(ids) and not np.isin(ids, fitted.vocabularies[name]).any():
+            found.append(
+                f"features.{name}.vocabulary = '{vocabulary.file}': holds no value of "
+                f"{len(sample):,} training rows, so all values share one row; compare how the file "
+                "and the log spell them"
+            )
+    return found

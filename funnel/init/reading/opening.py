@@ -54,12 +54,12 @@ def suffix(path: str) -> str:
         ('.jsonl.gz', '')
     """
     stem, last = os.path.splitext(PurePath(path).name)
-    return os.path.splitext(stem)[1] + last if last in COMPRESSIONS else last
+    return os.path.splitext(stem)[1] + last if last.lower() in COMPRESSIONS else last
 
 
 def known_format(path: str) -> str | None:
     """The format that a file's extension implies; None where none does."""
-    ending = suffix(path)
+    ending = suffix(path).lower()
     for compression in COMPRESSIONS:
         ending = ending.removesuffix(compression)
     return next((name for name, format_ in FORMATS.items() if ending in format_.endings), None)

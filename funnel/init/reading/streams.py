@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import re
@@ -14,6 +13,7 @@ from features.declarations import input_name
 from features.errors import FunnelError, nearest
 from funnel.init.reading.opening import known_format, sniff, suffix
 from pipeline.config import Stream
+from pipeline.sources.listing import expand, is_hidden, refusal
 from pipeline.sources.storage import Source, list_sources
 
 ROWS_WORDS = ("impression", "impressions", "imps", "exposure", "exposures", "views", "shows")
@@ -149,7 +149,7 @@ def _listed(name: str, path: str) -> tuple[list[str], list[Source]]:
     if "://" in path:
         return [path], list_sources(name, name, path, lambda _: "")
     found: dict[str, str] = {}
-    matched = [path] if os.path.exists(path) else sorted(glob.glob(path))
+    matched = [path] if os.path.exists(path) else expand(path, folders=True)
     for one in matched:
         found |= _below(glob.escape(path) if one == path else path, one)
     if not found:
@@ -164,20 +164,17 @@ def _below(pattern: str, path: str) -> dict[str, str]:
         return {path: pattern}
     found = {}
     for folder, folders, files in os.walk(path, onerror=_refuse):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
+        folders[:] = sorted(f for f in folders if not is_hidden(f))
         depth = len(Path(folder).relative_to(path).parts)
         for file in sorted(files):
-            if not file.startswith((".", "_")):
+            if not is_hidden(file):
                 inner = "/".join([*["*"] * depth, "*" + suffix(file)])
                 found[os.path.join(folder, file)] = os.path.join(pattern, inner)
     return found
 
 
 def _refuse(error: OSError) -> None:
-    raise FunnelError(
-        f"{error.filename}: cannot be read ({os.strerror(error.errno or errno.EIO)}); give "
-        "yourself permission to read it, or name another folder"
-    )
+    raise refusal(str(error.filename), error)
 
 
 def _one_format(where: str, sources: list[Source]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -44,6 +44,7 @@ class LogFile(ABC):
         strips: whether the stream's `strip` applies to its texts.
         needs_common: whether the format reads the stream's second file, `common`.
         for_lookups: whether look-up tables may have this format.
+        rows_may_lack: whether rows, and so a file, may lack a column, which is then missing.
     """
 
     endings: ClassVar[tuple[str, ...]] = ()
@@ -52,6 +53,7 @@ class LogFile(ABC):
     strips: ClassVar[bool] = False
     needs_common: ClassVar[bool] = False
     for_lookups: ClassVar[bool] = True
+    rows_may_lack: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, file: pa.NativeFile, stream: Stream) -> None:
@@ -74,9 +76,14 @@ class LogFile(ABC):
         """Yields blocks of rows.
 
         Args:
-            columns: raw type by name of the columns to read, each of which the file holds.
+            columns: raw type by name of the columns to read, each of which the file holds unless
+                rows may lack it.
             start, end: a range that `ranges` gave, or `head`; None for the whole file.
         """
+
+    def search(self, columns: Collection[str]) -> set[str]:
+        """Those of the columns that some row of the file holds."""
+        return set(columns) & set(self.names or ())
 
     @classmethod
     def ranges(cls, source: Source, stream: Stream, piece_bytes: int) -> list[tuple[int, int]]:

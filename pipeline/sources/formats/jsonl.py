@@ -1,35 +1,45 @@
-"""JSON lines: one object a line. A line that is not an object, or has a value of another type than
-its column, is malformed.
+"""JSON lines: one object a line. A key that a line lacks is a missing value. A line that is not an
+object, or has a value of another type than its column, is malformed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.json as pc_json
 
 from features.arrays import ARROW_TYPES
-from features.errors import FunnelError
 from pipeline.arrow import NOUNS
 from pipeline.config import Stream
 from pipeline.sources.formats.base import ParsedRows
+from pipeline.sources.formats.json_types import (
+    AS_TEXTS,
+    TYPES,
+    UNSIGNED,
+    arrow_type,
+    replaced,
+)
 from pipeline.sources.formats.lines import LineReader, TextFile, not_blank, parse_lines
 
 PEEK_LINES = 1000  # from which the types of the columns are inferred
 BLANK = b" \t\r"
 TYPE_NOUNS = {ARROW_TYPES[raw_type]: NOUNS[raw_type] for raw_type in ("text", "integer", "number")}
-TYPE_NOUNS[pa.bool_()] = "true or false"
-TYPES = ARROW_TYPES | {"time": pa.float64()}  # a time may have a fraction
+TYPE_NOUNS |= {pa.bool_(): "true or false", pa.uint64(): NOUNS["integer"]}
+LONG = re.compile(rb"\d{19}")  # perhaps beyond int64
 
 
 class JsonlFile(TextFile):
     """A file of JSON lines. The types of its columns are those of its first lines."""
 
     endings = (".jsonl", ".ndjson", ".json")
+    rows_may_lack = True
 
     def __init__(self, file: pa.NativeFile, stream: Stream) -> None:
         self._lines = LineReader(file)
@@ -39,15 +49,36 @@ class JsonlFile(TextFile):
         """Every key of the first lines; None where they hold no object."""
         return sorted({name for row in self._first_rows for name in row}) or None
 
+    def search(self, columns: Collection[str]) -> set[str]:
+        """Those of the columns that some line holds."""
+        missing = set(columns)
+        for _, lines in not_blank(self._lines.blocks(), BLANK):
+            for column in sorted(missing):
+                if next(_with_key(column, lines), None) is not None:
+                    missing.remove(column)
+            if not missing:
+                break
+        return set(columns) - missing
+
     def read(
         self, columns: Mapping[str, str], start: int | None = None, end: int | None = None
     ) -> Iterator[ParsedRows]:
         """Yields blocks of the rows that begin in [start, end)."""
-        schema = pa.schema(
-            [(column, self._type(column, raw_type)) for column, raw_type in columns.items()]
-        )
+        known = {
+            column: arrow_type(column, raw_type, self._first_rows)
+            for column, raw_type in columns.items()
+        }
         for positions, lines in not_blank(self._lines.blocks(start, end), BLANK):
-            yield parse_lines(positions, lines, partial(_rows, schema=schema))
+            # A column that the first lines lack has the type of its first values in the block.
+            types = {
+                column: kind
+                or arrow_type(column, columns[column], islice(_with_key(column, lines), PEEK_LINES))
+                or TYPES[columns[column]]
+                for column, kind in known.items()
+            }
+            texts = {column for column in columns if columns[column] in ("text", "texts")}
+            schema = pa.schema(types.items())
+            yield _parse(positions, lines, schema, texts)
 
     @cached_property
     def _first_rows(self) -> list[dict[str, Any]]:
@@ -60,49 +91,63 @@ class JsonlFile(TextFile):
                     continue
         return [row for row in rows if isinstance(row, dict)]
 
-    def _type(self, column: str, raw_type: str) -> pa.DataType:
-        """The Arrow type of a column: that of its raw type if some value has it, else that of the
-        first value.
 
-        Arrow's own inference turns texts that look like dates into times, which would change their
-        hash.
-        """
-        own = TYPES[raw_type]
-        found = [
-            _arrow_type(row[column], raw_type)
-            for row in self._first_rows
-            if row.get(column) not in (None, [])
-        ]
-        chosen = own if own in found or not found else found[0]
-        if pa.types.is_struct(chosen):
-            raise FunnelError(
-                f"column '{column}' holds JSON objects: name a column of texts, numbers or lists"
-            )
-        return chosen
+def _with_key(column: str, lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    """Yields the objects of the lines that have a key, as writers spell it."""
+    spelled = {json.dumps(column, ensure_ascii=ascii_).encode() for ascii_ in (True, False)}
+    for line in lines:
+        if any(key in line for key in spelled):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(row, dict) and column in row:
+                yield row
 
 
-def _arrow_type(value: object, raw_type: str) -> pa.DataType:
-    if isinstance(value, list):
-        first = next((v for v in value if v is not None), "")
-        return pa.list_(_arrow_type(first, "number" if raw_type == "numbers" else "text"))
-    if isinstance(value, dict):
-        return pa.struct([])
-    if isinstance(value, bool):
-        return pa.bool_()
-    if isinstance(value, int | float):
-        fractional = raw_type in ("number", "time") or isinstance(value, float)
-        return pa.float64() if fractional else pa.int64()
-    return pa.string()
+def _parse(
+    positions: np.ndarray, lines: list[bytes], schema: pa.Schema, texts: Collection[str]
+) -> ParsedRows:
+    try:
+        return ParsedRows(_objects(lines, schema), positions)
+    except (ValueError, pa.ArrowException):
+        if any(map(LONG.search, lines)):
+            schema = replaced(schema, texts, UNSIGNED)
+        parsed = parse_lines(positions, lines, partial(_rows, schema=schema, texts=texts))
+        return _with_mixed(parsed, positions, lines, texts)
 
 
-def _rows(lines: list[bytes], *, schema: pa.Schema) -> pa.Table:
+def _with_mixed(
+    parsed: ParsedRows, positions: np.ndarray, lines: list[bytes], texts: Collection[str]
+) -> ParsedRows:
+    """The parsed rows, and those of the malformed lines that hold valid texts: whole numbers of any
+    size and texts in one column.
+    """
+    schema = replaced(parsed.table.schema, texts, AS_TEXTS)
+    if not parsed.malformed or schema == parsed.table.schema:
+        return parsed
+    tables, added, malformed = [parsed.table.cast(schema)], [], []
+    for bad in parsed.malformed:
+        try:
+            tables.append(_row(lines[int(np.searchsorted(positions, bad[0]))], schema, texts))
+            added.append(bad[0])
+        except ValueError:
+            malformed.append(bad)
+    if not added:
+        return parsed
+    at = np.concatenate([parsed.positions, np.array(added, parsed.positions.dtype)])
+    order = np.argsort(at)
+    return ParsedRows(pa.concat_tables(tables).take(pa.array(order)), at[order], malformed)
+
+
+def _rows(lines: list[bytes], *, schema: pa.Schema, texts: Collection[str]) -> pa.Table:
     """Raises ValueError unless each line is one object of the columns' types."""
     try:
         return _objects(lines, schema) if lines else schema.empty_table()
     except (ValueError, pa.ArrowException):
         if len(lines) > 1:
             raise
-        return _row(lines[0], schema)
+        return _row(lines[0], schema, texts)
 
 
 def _objects(lines: list[bytes], schema: pa.Schema) -> pa.Table:
@@ -122,9 +167,9 @@ def _objects(lines: list[bytes], schema: pa.Schema) -> pa.Table:
     return table
 
 
-def _row(line: bytes, schema: pa.Schema) -> pa.Table:
+def _row(line: bytes, schema: pa.Schema, texts: Collection[str]) -> pa.Table:
     """One line by itself. Its types may differ from those of the first lines: whole numbers are
-    read as text, and texts as numbers.
+    read as text, and texts as numbers, but not in the columns `texts`.
     """
     try:
         row = json.loads(line.decode("utf-8-sig", "surrogateescape"))
@@ -135,7 +180,8 @@ def _row(line: bytes, schema: pa.Schema) -> pa.Table:
     arrays = []
     for column in schema:
         try:
-            arrays.append(pa.array([_fit(row.get(column.name), column.type)], column.type))
+            value = _fit(row.get(column.name), column.type, numbers=column.name not in texts)
+            arrays.append(pa.array([value], column.type))
         except (ValueError, OverflowError, pa.ArrowException):
             raise ValueError(
                 f"{column.name} is not {TYPE_NOUNS.get(column.type, 'a list of one type')}"
@@ -143,16 +189,18 @@ def _row(line: bytes, schema: pa.Schema) -> pa.Table:
     return pa.table(arrays, schema)
 
 
-def _fit(value: object, type_: pa.DataType) -> object:
-    """A JSON value in a column's type. Raises ValueError where it does not fit."""
-    exact = {pa.int64(): int, pa.bool_(): bool, pa.string(): str}
+def _fit(value: object, type_: pa.DataType, *, numbers: bool) -> object:
+    """A JSON value in a column's type; with `numbers` a text may hold a number. Raises ValueError
+    where it does not fit.
+    """
+    exact = {pa.int64(): int, pa.uint64(): int, pa.bool_(): bool, pa.string(): str}
     if value is None or type(value) is exact.get(type_):
         return value
     if pa.types.is_list(type_) and isinstance(value, list):
-        return [_fit(one, type_.value_type) for one in value]
-    if pa.types.is_string(type_) and type(value) is int:
-        return str(value)
-    if type_ in (pa.int64(), pa.float64()) and isinstance(value, str):
+        return [_fit(one, type_.value_type, numbers=numbers) for one in value]
+    if pa.types.is_string(type_) and isinstance(value, int):
+        return json.dumps(value)  # true and false, as Arrow casts them
+    if numbers and type_ in (pa.int64(), pa.float64()) and isinstance(value, str):
         return pa.scalar(value or None, pa.string()).cast(type_).as_py()
     if pa.types.is_float64(type_) and isinstance(value, int | float):
         return float(value)
