@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,20 +74,25 @@ def checksums(folder: Path) -> dict[str, dict[str, Any]]:
 def staging(out: Path) -> Iterator[Path]:
     """A directory beside `out` that replaces it when the block ends without an error.
 
-    If the block raises, the new directory is removed and `out` is left as it was. Where `out` is a
-    link, the directory that it names is replaced and the link stays.
+    If the block raises, the new directory is removed and `out` is left as it was. It has a name of
+    its own, so that what a worker of a killed job still writes is not among it. What killed jobs
+    left is removed: only one process at a time may replace `out`. Where `out` is a link, the
+    directory that it names is replaced and the link stays.
 
     Raises:
         FunnelError: `out` is a file or a mount point, which a directory cannot replace.
     """
     out = resolved(out)
-    beside, old = out.with_name(f".{out.name}.unfinished"), out.with_name(f".{out.name}.old")
+    beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.unfinished")
+    old = out.with_name(f".{out.name}.old")
     if old.exists() and not out.exists():  # killed between the two renames
         old.rename(out)
     _check_replaceable(out)
-    for leftover in (beside, old):
+    make_directory(out.parent)
+    unfinished = re.compile(rf"\.{re.escape(out.name)}\.([0-9a-f]{{8}}\.)?unfinished")
+    for leftover in [*filter(lambda p: unfinished.fullmatch(p.name), out.parent.iterdir()), old]:
         _remove(leftover)
-    make_directory(beside)
+    beside.mkdir()
     try:
         yield beside
         flush_all(beside)

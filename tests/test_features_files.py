@@ -87,11 +87,23 @@ def test_a_linked_directory_is_written_through(tmp_path):
 
 def test_leftovers_that_are_links_go(tmp_path):
     (tmp_path / "kept").mkdir()
-    for name in (".out.old", ".out.unfinished"):
+    for name in (".out.old", ".out.unfinished", ".out.0123abcd.unfinished"):
         (tmp_path / name).symlink_to(tmp_path / "kept")
     (tmp_path / "out").mkdir()
+    (tmp_path / ".out2.0123abcd.unfinished").mkdir()  # of another directory
     made(tmp_path / "out")
-    assert sorted(os.listdir(tmp_path)) == ["kept", "out"]
+    assert sorted(os.listdir(tmp_path)) == [".out2.0123abcd.unfinished", "kept", "out"]
+
+
+def test_what_a_worker_of_a_killed_job_still_writes_is_left_out(tmp_path):
+    out, late = tmp_path / "out", tmp_path / ".out.0123abcd.unfinished"
+    with staging(out) as beside:
+        late.mkdir()
+        (late / "a").write_text("late")
+        (beside / "b").write_text("2")
+    assert os.listdir(out) == ["b"]
+    made(out)
+    assert os.listdir(tmp_path) == ["out"]
 
 
 def test_what_a_directory_cannot_replace_is_refused_before_any_work(tmp_path, monkeypatch):
@@ -113,10 +125,14 @@ def test_what_a_directory_cannot_replace_is_refused_before_any_work(tmp_path, mo
 
 
 def test_a_directory_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
-    calls = []
-    real_sync, real_rename = os.fsync, os.rename
-    synced = lambda fd: calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))  # noqa: E731
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced(fd), real_sync(fd)))
-    monkeypatch.setattr(os, "rename", lambda a, b: (calls.append("rename"), real_rename(a, b)))
+    calls, sync, rename = [], os.fsync, os.rename
+
+    def fsync(descriptor):
+        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", lambda a, b: (calls.append("rename"), rename(a, b)))
     made(tmp_path / "out")
-    assert calls == ["a", ".out.unfinished", "rename", tmp_path.name]
+    assert [calls[0], *calls[2:]] == ["a", "rename", tmp_path.name]
+    assert calls[1].endswith(".unfinished")
