@@ -1,4 +1,4 @@
-"""Files and directories that appear whole or not at all."""
+"""Paths as users write them; files and directories that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import FunnelError
+
+VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{\w+\})", re.ASCII)
+
+
+def expand_path(text: str) -> str:
+    """A path or URI as a configuration or a command line names it, with a leading ~ and variables
+    of the environment ($NAME, ${NAME}) replaced.
+
+    Raises:
+        FunnelError: There is no such user or variable.
+
+    Example:
+        >>> os.environ["DAY"] = "2026-11-01"
+        >>> expand_path("s3://logs/$DAY/*.csv")
+        's3://logs/2026-11-01/*.csv'
+    """
+    expanded = os.path.expanduser(os.path.expandvars(text))
+    unset = VARIABLE.search(expanded)
+    if unset:
+        raise FunnelError(f"{unset[0]} is not a variable of the environment: set it")
+    if expanded.startswith("~"):
+        user = expanded.partition("/")[0]
+        raise FunnelError(f"{user} is not the home directory of a user; of a file, give ./{user}")
+    return expanded
 
 
 @contextmanager

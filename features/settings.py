@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import timedelta
 from typing import Annotated, Any, Self
@@ -19,9 +18,9 @@ from pydantic import (
 )
 
 from features.errors import FunnelError, nearest
+from features.files import expand_path
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]  # also a key of the tf.Example
-VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{\w+\})", re.ASCII)
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}  # seconds, longest first
 
 
@@ -56,28 +55,6 @@ def format_duration(value: timedelta) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
-
-
-def expand_path(text: str) -> str:
-    """A path or URI as a configuration or a command line names it, with a leading ~ and variables
-    of the environment ($NAME, ${NAME}) replaced.
-
-    Raises:
-        FunnelError: There is no such user or variable.
-
-    Example:
-        >>> os.environ["DAY"] = "2026-11-01"
-        >>> expand_path("s3://logs/$DAY/*.csv")
-        's3://logs/2026-11-01/*.csv'
-    """
-    expanded = os.path.expanduser(os.path.expandvars(text))
-    unset = VARIABLE.search(expanded)
-    if unset:
-        raise FunnelError(f"{unset[0]} is not a variable of the environment: set it")
-    if expanded.startswith("~"):
-        user = expanded.partition("/")[0]
-        raise FunnelError(f"{user} is not the home directory of a user; of a file, give ./{user}")
-    return expanded
 
 
 def _expand_all(paths: str | list[str]) -> str | list[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import FunnelError, nearest
+from features.files import expand_path
 from features.fitted import Fitted
 from features.kinds.base import FeatureKind
 from features.manifest import read_manifest
-from features.settings import expand_path
 from features.spec import Spec
 from funnel.config.config import Config
 from funnel.console import load_tensorflow

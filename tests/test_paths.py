@@ -9,7 +9,7 @@ from test_funnel_cli import END, GOOD, TOML, fails, run
 
 import funnel
 from features.errors import FunnelError
-from features.settings import expand_path
+from features.files import expand_path
 from funnel.cli.arguments import parser
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from features.errors import FunnelError, nearest
-from features.settings import expand_path
+from features.files import expand_path
 from funnel.cli.exit_codes import ExitCode
 
 CHOICE = re.compile(r"argument command: (invalid choice: '([^']*)')")

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from features import files
 from features.errors import FunnelError, nearest
-from features.settings import PathText, Settings, expand_path
+from features.settings import PathText, Settings
 from features.spec import Spec
 from funnel.config.overrides import override, plain, read_toml
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
@@ -212,7 +212,7 @@ def load(
     if isinstance(source, Mapping):
         name, content = None, plain(source)
     else:
-        path = Path(expand_path(str(source)))
+        path = Path(files.expand_path(str(source)))
         name, content = path.stem, read_toml(path)
     override(content, overrides, list(Sections.model_fields))
     sections = Sections.parse(content)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from features.errors import FunnelError
-from features.settings import expand_path
+from features.files import expand_path
 from funnel.config.config import Config, load
 from funnel.listener import listener, logging_as_it_is
 from funnel.scoring.rows import of_files, of_memory
