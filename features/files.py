@@ -1,14 +1,42 @@
-"""Files and directories that appear whole or not at all."""
+"""Paths as users write them; files and directories that appear whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from features.errors import FunnelError
+
+VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{\w+\})", re.ASCII)
+
+
+def expand_path(text: str) -> str:
+    """A path or URI as a configuration or a command line names it, with a leading ~ and variables
+    of the environment ($NAME, ${NAME}) replaced.
+
+    Raises:
+        FunnelError: There is no such user or variable.
+
+    Example:
+        >>> os.environ["DAY"] = "2026-11-01"
+        >>> expand_path("s3://logs/$DAY/*.csv")
+        's3://logs/2026-11-01/*.csv'
+    """
+    expanded = os.path.expanduser(os.path.expandvars(text))
+    unset = VARIABLE.search(expanded)
+    if unset:
+        raise FunnelError(f"{unset[0]} is not a variable of the environment: set it")
+    if expanded.startswith("~"):
+        user = expanded.partition("/")[0]
+        raise FunnelError(f"{user} is not the home directory of a user; of a file, give ./{user}")
+    return expanded
 
 
 @contextmanager
@@ -29,9 +57,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.unfinished")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         os.replace(temporary, path)
-        _flush(path.parent)
+        flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -70,25 +98,101 @@ def checksums(folder: Path) -> dict[str, dict[str, Any]]:
 def staging(out: Path) -> Iterator[Path]:
     """A directory beside `out` that replaces it when the block ends without an error.
 
-    If the block raises, the new directory is removed and `out` is left as it was.
+    If the block raises, the new directory is removed and `out` is left as it was. It has a name of
+    its own, so that what a worker of a killed job still writes is not among it. What killed jobs
+    left is removed: only one process at a time may replace `out`. Where `out` is a link, the
+    directory that it names is replaced and the link stays.
+
+    Raises:
+        FunnelError: `out` is a file or a mount point, which a directory cannot replace.
     """
-    beside, old = out.with_name(f".{out.name}.unfinished"), out.with_name(f".{out.name}.old")
+    out = resolved(out)
+    beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.unfinished")
+    old = out.with_name(f".{out.name}.old")
     if old.exists() and not out.exists():  # killed between the two renames
         old.rename(out)
-    for leftover in (beside, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    beside.mkdir(parents=True)
+    _check_replaceable(out)
+    make_directory(out.parent)
+    unfinished = re.compile(rf"\.{re.escape(out.name)}\.([0-9a-f]{{8}}\.)?unfinished")
+    for leftover in [*filter(lambda p: unfinished.fullmatch(p.name), out.parent.iterdir()), old]:
+        _remove(leftover)
+    beside.mkdir()
     try:
         yield beside
+        flush_all(beside)
         if out.exists():
             out.rename(old)
         beside.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
+        flush(out.parent)
+        _remove(old)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        _remove(beside)
 
 
-def _flush(path: Path) -> None:
+def _check_replaceable(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise FunnelError(f"{out}: is a file, and a directory is written there; remove it")
+    if out.is_mount():
+        raise FunnelError(
+            f"{out}: is a mount point, and the directory is replaced as a whole: mount the "
+            "directory above it, or write to a directory in it"
+        )
+
+
+def _remove(folder: Path) -> None:
+    """Removes what a killed job left."""
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory and those above it. Where one is a link, it makes what the link names.
+
+    Raises:
+        FunnelError: A file is in its place, or a link names itself.
+    """
+    real = _real(path)
+    while True:
+        try:
+            real.mkdir(parents=True, exist_ok=True)
+            return
+        except (FileExistsError, NotADirectoryError):
+            file = next((p for p in (real, *real.parents) if p.exists() and not p.is_dir()), None)
+        if file is not None:  # otherwise another process has just removed the directory
+            raise FunnelError(
+                f"{path}: cannot be a directory, since {file} is a file; give another path, or "
+                "remove the file"
+            )
+
+
+def resolved(path: Path) -> Path:
+    """What a link leads to; the path itself where it is not a link.
+
+    Raises:
+        FunnelError: A link names itself.
+    """
+    return _real(path) if path.is_symlink() else path
+
+
+def _real(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        raise FunnelError(
+            f"{path}: is a link that leads back to itself; remove it, or link to a directory"
+        ) from None
+
+
+def flush_all(folder: Path) -> None:
+    """Waits until the disk holds a directory and all that is in it."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            flush(Path(parent, name))
+        flush(Path(parent))
+
+
+def flush(path: Path) -> None:
     """Waits until the disk holds a file, or the names in a directory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

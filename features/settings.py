@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from features.errors import FunnelError, nearest
+from features.files import expand_path
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]  # also a key of the tf.Example
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}  # seconds, longest first
@@ -53,6 +55,14 @@ def format_duration(value: timedelta) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
+
+
+def _expand_all(paths: str | list[str]) -> str | list[str]:
+    return expand_path(paths) if isinstance(paths, str) else [expand_path(path) for path in paths]
+
+
+PathText = Annotated[str, AfterValidator(expand_path)]
+PathTexts = Annotated[str | list[str], AfterValidator(_expand_all)]  # globs, as a rule
 
 
 def microseconds(value: timedelta) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import FunnelError, nearest
+from features.files import expand_path
 from features.fitted import Fitted
 from features.kinds.base import FeatureKind
 from features.manifest import read_manifest
@@ -47,7 +48,7 @@ class Dataset:
     """
 
     def __init__(self, source: Config | Path | str) -> None:
-        self._source = source.source if isinstance(source, Config) else source
+        self._source = source.source if isinstance(source, Config) else expand_path(str(source))
         self._remote = self._open_remote()  # keeps the local copy from being evicted
         self.directory = self._remote.directory if self._remote else Path(self._source)
         self.manifest: dict[str, Any] = read_manifest(self.directory)

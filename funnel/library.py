@@ -2,6 +2,9 @@
 
 Each runs the command's own stage, so files, summary.json and what `funnel run` skips are the same.
 Warnings go to the logger `funnel`.
+
+One process at a time does each in a run's directory. Another one waits; with `wait=False` it raises
+FunnelError, which names the first.
 """
 
 from __future__ import annotations
@@ -47,8 +50,12 @@ def load_config(
     return load(source, overrides)
 
 
-def simulate(config: Source) -> dict[str, Any]:
+def simulate(config: Source, *, wait: bool = True) -> dict[str, Any]:
     """Writes the event logs of [simulate].
+
+    Args:
+        config: The configuration.
+        wait: Whether to wait for another process that does the same in the run's directory.
 
     Returns:
         simulation.json: the exact counts of each stream.
@@ -59,16 +66,17 @@ def simulate(config: Source) -> dict[str, Any]:
     Example:
         funnel.simulate(config)["impressions"]["rows"]
     """
-    found: dict[str, Any] = _run("simulate", config)
+    found: dict[str, Any] = _run("simulate", config, wait=wait)
     return found
 
 
-def preprocess(config: Source, *, beam_args: Sequence[str] = ()) -> Dataset:
+def preprocess(config: Source, *, beam_args: Sequence[str] = (), wait: bool = True) -> Dataset:
     """Logs → TFRecords, in the directory `data` of the run.
 
     Args:
         config: The configuration.
         beam_args: Beam's own options; without --runner the job runs in this process.
+        wait: Whether to wait for another process that does the same in the run's directory.
 
     Returns:
         The preprocessed directory. `manifest["rows"]` accounts for every row,
@@ -81,12 +89,16 @@ def preprocess(config: Source, *, beam_args: Sequence[str] = ()) -> Dataset:
         data = funnel.preprocess("my.toml")
     """
     loaded = _loaded(config)
-    _run("preprocess", loaded, beam_args=beam_args)
+    _run("preprocess", loaded, beam_args=beam_args, wait=wait)
     return Dataset(loaded.data)
 
 
 def train(
-    config: Source, *, from_scratch: bool = False, callbacks: Sequence[Callback] = ()
+    config: Source,
+    *,
+    from_scratch: bool = False,
+    callbacks: Sequence[Callback] = (),
+    wait: bool = True,
 ) -> Trained:
     """Trains from the latest checkpoint if there is one, with the evaluations and exports that the
     configuration declares.
@@ -95,6 +107,7 @@ def train(
         config: The configuration.
         from_scratch: Replace the checkpoints that are there.
         callbacks: Called at each report with a Progress; one that returns True ends the training.
+        wait: Whether to wait for another process that does the same in the run's directory.
 
     Returns:
         The step reached, why training ended, and the last report.
@@ -109,14 +122,18 @@ def train(
     """
     with logging_as_it_is():
         outcome = run_stage(
-            _loaded(config), "train", from_scratch=from_scratch, callbacks=callbacks
+            _loaded(config), "train", from_scratch=from_scratch, callbacks=callbacks, wait=wait
         )
     found: Trained = outcome.result
     return found
 
 
-def evaluate(config: Source) -> Metrics:
+def evaluate(config: Source, *, wait: bool = True) -> Metrics:
     """Metrics of the latest checkpoint on the eval split.
+
+    Args:
+        config: The configuration.
+        wait: Whether to wait for another process that does the same in the run's directory.
 
     Returns:
         {task or joint: {metric: value}}.
@@ -127,13 +144,17 @@ def evaluate(config: Source) -> Metrics:
     Example:
         funnel.evaluate("my.toml")["ctr"]["auc"]
     """
-    found: Metrics = _run("evaluate", config)
+    found: Metrics = _run("evaluate", config, wait=wait)
     return found
 
 
-def export(config: Source) -> Export:
+def export(config: Source, *, wait: bool = True) -> Export:
     """The latest checkpoint as a SavedModel, published if the loaders that serve score it like the
     checkpoint.
+
+    Args:
+        config: The configuration.
+        wait: Whether to wait for another process that does the same in the run's directory.
 
     Returns:
         Its path, version, outputs and check.
@@ -144,12 +165,16 @@ def export(config: Source) -> Export:
     Example:
         funnel.export("my.toml").path
     """
-    found: Export = _run("export", config)
+    found: Export = _run("export", config, wait=wait)
     return found
 
 
-def report(config: Source) -> Path:
+def report(config: Source, *, wait: bool = True) -> Path:
     """Rows, metrics and plots of the run as a page.
+
+    Args:
+        config: The configuration.
+        wait: Whether to wait for another process that does the same in the run's directory.
 
     Returns:
         The path of report.html.
@@ -160,17 +185,20 @@ def report(config: Source) -> Path:
     Example:
         webbrowser.open(funnel.report("my.toml").as_uri())
     """
-    found: Path = _run("report", config)
+    found: Path = _run("report", config, wait=wait)
     return found
 
 
-def run(config: Source, *, beam_args: Sequence[str] = (), force: bool = False) -> Config:
+def run(
+    config: Source, *, beam_args: Sequence[str] = (), force: bool = False, wait: bool = True
+) -> Config:
     """Every stage whose inputs or configuration have changed since it was last done.
 
     Args:
         config: The configuration.
         beam_args: Beam's own options.
         force: Run every stage, and train from scratch.
+        wait: Whether to wait for another process that does the same in the run's directory.
 
     Returns:
         The configuration, with which `evaluate`, `score` and `Dataset` go on.
@@ -183,7 +211,7 @@ def run(config: Source, *, beam_args: Sequence[str] = (), force: bool = False) -
     """
     loaded = _loaded(config)
     with logging_as_it_is():
-        run_all(loaded, beam_args, force=force)
+        run_all(loaded, beam_args, force=force, wait=wait)
     return loaded
 
 
@@ -191,7 +219,7 @@ def _loaded(config: Source) -> Config:
     return config if isinstance(config, Config) else load(config)
 
 
-def _run(stage: str, config: Source, beam_args: Sequence[str] = ()) -> Any:
+def _run(stage: str, config: Source, beam_args: Sequence[str] = (), *, wait: bool) -> Any:
     """What a stage returns. Only worker 0 runs stages other than train."""
     if worker():
         raise FunnelError(
@@ -199,4 +227,4 @@ def _run(stage: str, config: Source, beam_args: Sequence[str] = ()) -> Any:
             "call funnel.train alone on the others"
         )
     with logging_as_it_is():
-        return run_stage(_loaded(config), stage, beam_args).result
+        return run_stage(_loaded(config), stage, beam_args, wait=wait).result

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_serializer, m
 
 from features.labels import EventLabel, Valued
 from features.layouts import known_layout
-from features.settings import Duration, Settings, microseconds
+from features.settings import Duration, PathTexts, Settings, microseconds
 from features.spec import Spec
 
 # The streams whose rows become examples. Every other stream holds events.
@@ -41,7 +41,7 @@ class Lookup(Settings):
         missing: texts that mean "no value", besides the empty one.
     """
 
-    files: str | list[str]
+    files: PathTexts
     key: str
     on: str | None = None
     format: str | None = None
@@ -71,7 +71,7 @@ class Stream(Settings):
         touch: which event leads to an event of this stream, where several could.
     """
 
-    files: str | list[str]
+    files: PathTexts
     id: str | None = None
     time: str | None = None
     format: str | None = None
@@ -82,7 +82,7 @@ class Stream(Settings):
     missing: list[str] = Field([])
     strip: bool = True
     time_unit: Literal["s", "ms", "us"] | None = None
-    common: str | list[str] | None = None
+    common: PathTexts | None = None
     lookups: dict[str, Lookup] = Field(default={})
     key: str | None = None
     via: str | None = None
@@ -111,7 +111,7 @@ class Eval(Settings):
 
     last: Duration | None = None
     fraction: float | None = Field(None, gt=0, lt=1)
-    files: str | list[str] | None = None
+    files: PathTexts | None = None
     by: str | None = None
 
     @model_validator(mode="after")

@@ -68,7 +68,9 @@ def test_sigterm_during_a_simulation_removes_what_it_wrote(folder):
     sizes = ["--set", "simulate.impressions=500_000_000", "--set", "simulate.days=2"]
     command = [sys.executable, "-m", "funnel", "simulate", "my.toml", *sizes]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list(folder.glob("run/.logs.unfinished/impressions/*/*")):
+    while process.poll() is None and not list(
+        folder.glob("run/.logs.*.unfinished/impressions/*/*")
+    ):
         time.sleep(0.02)
     process.terminate()
     _, err = process.communicate(timeout=60)

@@ -272,3 +272,17 @@ def test_old_checkpoints_and_their_iterator_states_go(trained):
         )
     ]
     assert names == ["checkpoint", *kept]
+
+
+def test_a_saved_checkpoint_is_on_the_disk(tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+
+    def sync(descriptor):
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", sync)
+    checkpoints = Checkpoints(tmp_path / "c", {"x": tf.Variable(1.0)}, keep=1)
+    checkpoints.save(3, iter(tf.data.Dataset.range(3)))
+    assert {path.name for path in (tmp_path / "c").iterdir()} | {"c"} == set(synced)
+    assert len(synced) == 6  # the data and the index of both, the list, the directory

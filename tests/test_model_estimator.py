@@ -272,6 +272,19 @@ def test_a_new_training_that_cannot_begin_leaves_the_old_one(tmp_path):
         make_estimator(tmp_path, steps=2)
 
 
+def test_a_linked_model_directory_is_written_through(tmp_path):
+    write_data(tmp_path)
+    (tmp_path / "model").symlink_to(tmp_path / "disk" / "model")  # which is absent
+    make_estimator(tmp_path, steps=2).train()
+    new = make_estimator(tmp_path, steps=1, model=make_model("ple"), from_scratch=True)
+    new.train()
+    assert (tmp_path / "model").is_symlink()
+    assert sorted(p.stem for p in (tmp_path / "disk/model/checkpoints").glob("*.index")) == [
+        "ckpt-1",
+        "ckpt-1.iterator-00000",
+    ]
+
+
 def test_a_new_training_without_its_input_leaves_the_old_one(tmp_path):
     write_data(tmp_path)
     make_estimator(tmp_path, steps=2).train()

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from features.errors import nearest
 from features.kinds.base import HASH_SPACE, FeatureKind, Pooling, RawType, Rows, Vocabulary
+from features.settings import PathText
 
 SHARED = ("buckets", "vocabulary", "min_count", "dim")  # taken from the feature that one `shares`
 
@@ -27,7 +28,7 @@ class IdFeature(FeatureKind):
 
     column: str = ""
     buckets: Rows | None = None
-    vocabulary: str | None = None
+    vocabulary: PathText | None = None
     min_count: int | None = Field(None, ge=1)
     shares: str | None = None
     dim: int = Field(16, ge=1)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
-from funnel.cli.parsing import Parser
+from funnel.cli.parsing import Parser, named_path, path, path_text
 from funnel.version import __version__
 
 COMMANDS = {  # in the order of use: (what it does, an example)
@@ -156,11 +155,12 @@ def _add_init(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "logs",
         nargs="*",
+        type=named_path,
         metavar="LOGS",
         help="one file, folder or glob in quotes for each stream, perhaps name=path; none: an "
         "example to fill in",
     )
-    command.add_argument("--output", type=Path, help="the file to write (default: funnel.toml)")
+    command.add_argument("--output", type=path, help="the file to write (default: funnel.toml)")
     command.add_argument(
         "--label",
         action="append",
@@ -168,9 +168,12 @@ def _add_init(command: argparse.ArgumentParser) -> None:
         metavar="[NAME:]COLUMN[=VALUE]",
         help="what to predict in a wide table, as in income='50000+.'; may be repeated",
     )
-    command.add_argument("--eval", metavar="FILE", help="the evaluation rows of a wide table")
+    command.add_argument(
+        "--eval", type=path_text, metavar="FILE", help="the evaluation rows of a wide table"
+    )
     command.add_argument(
         "--columns",
+        type=path_text,
         metavar="a,b,c|FILE",
         help="names of the columns of CSV files without header",
     )
@@ -193,6 +196,7 @@ def _add_init(command: argparse.ArgumentParser) -> None:
 def _add_inspect(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "path",
+        type=path_text,
         help="a run's directory, its data/, model/ or export/, a TFRecord, or logs: a file, a "
         "folder or a glob in quotes",
     )
@@ -211,13 +215,18 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
 
 
 def _add_stage(command: argparse.ArgumentParser, name: str) -> None:
-    command.add_argument("config", type=Path, help="the configuration file (TOML)")
+    command.add_argument("config", type=path, help="the configuration file (TOML)")
     command.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="section.key=value",
         help="override one value; may be repeated",
+    )
+    command.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="fail if another job does the same in the run's directory, instead of waiting for it",
     )
     if name in ("run", "train"):
         command.add_argument(
@@ -243,11 +252,12 @@ def _add_stage(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument(
             "--input",
             nargs="+",
+            type=path_text,
             help="files or globs of raw rows (default: the logs of the configuration)",
         )
         command.add_argument(
             "--output",
-            type=Path,
+            type=path,
             help="a Parquet file (default: predictions.parquet in the run's directory)",
         )
 
@@ -262,7 +272,7 @@ def _add_experiment(command: argparse.ArgumentParser) -> None:
         help="measure every setting with the seeds 1 … N (default: 5)",
     )
     command.add_argument(
-        "--out", type=Path, help="directory of its results (default: runs/experiments/<name>)"
+        "--out", type=path, help="directory of its results (default: runs/experiments/<name>)"
     )
     command.add_argument(
         "--only",
@@ -273,7 +283,7 @@ def _add_experiment(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--config",
-        type=Path,
+        type=path,
         help="another configuration (default: the example demo for esmm-bias, census for census)",
     )
     command.add_argument(
@@ -281,7 +291,7 @@ def _add_experiment(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--public",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="folder of the public data sets (defaults; default: ../shared/public)",
     )

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace, beam_args: list[str]) -> Any:
     from funnel.reports.run_tables import show_outcome
     from funnel.stages.run import run_all
 
-    run_all(loaded, beam_args, force=options.force)
+    run_all(loaded, beam_args, force=options.force, wait=not options.no_wait)
     if not options.json:
         show_outcome(loaded.run, options.config)
     return {"run": loaded.run} | summary.read(loaded.run)
@@ -76,7 +76,9 @@ def stage(options: argparse.Namespace, beam_args: list[str]) -> Any:
     from funnel.stages.run import run_stage
 
     force = getattr(options, "force", False)
-    outcome = run_stage(loaded, options.command, beam_args, from_scratch=force)
+    outcome = run_stage(
+        loaded, options.command, beam_args, from_scratch=force, wait=not options.no_wait
+    )
     return {"run": loaded.run} | outcome.as_json(options.command)
 
 
@@ -85,7 +87,8 @@ def predict(options: argparse.Namespace, _: list[str]) -> Any:
     loaded = _load(options)
     from funnel.cli.predict import predict as score
 
-    scored = score(loaded, options.input, options.output or loaded.run / "predictions.parquet")
+    output = options.output or loaded.run / "predictions.parquet"
+    scored = score(loaded, options.input, output, wait=not options.no_wait)
     return scored.as_json()
 
 

@@ -6,12 +6,35 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from features.errors import nearest
+from features.errors import FunnelError, nearest
+from features.files import expand_path
 from funnel.cli.exit_codes import ExitCode
 
 CHOICE = re.compile(r"argument command: (invalid choice: '([^']*)')")
+
+
+def path_text(text: str) -> str:
+    """The argument with a leading ~ and variables replaced, which shells leave as they are after a
+    "=" and inside quotes.
+    """
+    try:
+        return expand_path(text)
+    except FunnelError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def path(text: str) -> Path:
+    """As `path_text`, as a Path."""
+    return Path(path_text(text))
+
+
+def named_path(text: str) -> str:
+    """As `path_text`, of `path` or `name=path`."""
+    name, equals, after = text.partition("=")
+    return f"{name}={path_text(after)}" if equals and name.isidentifier() else path_text(text)
 
 
 class Parser(argparse.ArgumentParser):

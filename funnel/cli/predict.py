@@ -13,10 +13,12 @@ from rich.markup import escape
 
 from features import files
 from features.errors import FunnelError
+from features.locks import locked
 from funnel.config.config import Config
 from funnel.console import console, progress_bar
 from funnel.scoring.rows import of_files
 from funnel.scoring.scorers import of_run, rows_of
+from funnel.stages.stage import warn
 from pipeline.rows.batch import Reject
 
 LISTED = 5  # rows that are not scored, named one by one
@@ -46,17 +48,31 @@ class Scored:
         return {"output": str(self.output)} | counts | {"first_not_scored": listed}
 
 
-def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Scored:
+def predict(
+    config: Config, inputs: Sequence[str] | None, output: Path, *, wait: bool = True
+) -> Scored:
     """Scores raw rows with the model directory alone; the preprocessed data may be gone.
 
     Args:
         inputs: Files or globs of raw rows; by default the logs of the configuration.
         output: A Parquet file, which receives id, p_<name> and y_<name> of every valid row.
+        wait: Whether to wait for another process that writes the same file.
 
     Returns:
         How many rows were scored, and which were not.
+
+    Raises:
+        FunnelError: There are no rows, or another process writes the file and `wait` is false.
     """
     config.check()
+    lock = output.with_name(f".lock-predict-{output.name}")
+    with locked(lock, "predict", wait=wait, on_wait=warn):
+        scored = _predict(config, inputs, output)
+    _report(scored)
+    return scored
+
+
+def _predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Scored:
     stream = rows_of(config)
     batches = of_files(
         "--input" if inputs else f"logs.{config.preprocess.rows}.files",
@@ -66,7 +82,6 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Score
     )
     scorer = of_run(config)
     rejects: list[Reject] = []
-    output.parent.mkdir(parents=True, exist_ok=True)
     with (
         files.replacing(output) as unfinished,
         progress_bar("scoring", "rows") as progress,
@@ -85,9 +100,7 @@ def predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Score
                 progress(rows, None if estimate is None else max(estimate, rows))
         if writer is None:
             raise FunnelError(f"{', '.join(inputs or ['the logs'])}: no rows to score")
-    scored = Scored(output, rows, rejects)
-    _report(scored)
-    return scored
+    return Scored(output, rows, rejects)
 
 
 def _report(scored: Scored) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from features import files
 from features.errors import FunnelError, nearest
-from features.settings import Settings
+from features.settings import PathText, Settings
 from features.spec import Spec
 from funnel.config.overrides import override, plain, read_toml
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
@@ -36,8 +36,8 @@ class Sections(Settings):
         dates: The days whose dated folders are read, as in "2026-11-01..2026-11-07".
     """
 
-    run: str | None = None
-    data: str | None = None
+    run: PathText | None = None
+    data: PathText | None = None
     simulate: dict[str, Any] | None = None
     dates: str | None = None
     logs: dict[str, Any] = Field(default_factory=dict)
@@ -188,7 +188,7 @@ class Config:
 
     def save(self, train: TrainConfig | None = None) -> None:
         """Writes config.toml into the run's directory."""
-        self.run.mkdir(parents=True, exist_ok=True)
+        files.make_directory(self.run)
         files.write_text(self.run / "config.toml", tomli_w.dumps(self.resolved(train)))
 
 
@@ -212,7 +212,8 @@ def load(
     if isinstance(source, Mapping):
         name, content = None, plain(source)
     else:
-        name, content = Path(source).stem, read_toml(Path(source))
+        path = Path(files.expand_path(str(source)))
+        name, content = path.stem, read_toml(path)
     override(content, overrides, list(Sections.model_fields))
     sections = Sections.parse(content)
     if name is None and not sections.run:

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from features.settings import Settings
+from features.settings import PathText, Settings
 
 
 class EarlyStopping(Settings):
@@ -29,7 +29,7 @@ class EvaluationConfig(Settings):
         early_stopping: End the training by these evaluations.
     """
 
-    truth: str | None = None
+    truth: PathText | None = None
     every: int | None = Field(None, ge=1)
     early_stopping: EarlyStopping | None = None
 
@@ -77,5 +77,5 @@ class WarmStartConfig(Settings):
     With `refresh_statistics` the statistics of the features are those of the new rows.
     """
 
-    run: str | None = None
+    run: PathText | None = None
     refresh_statistics: bool = False

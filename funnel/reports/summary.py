@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from features import files
+from features.locks import locked
 from funnel.version import __version__
 from model.training.workers import worker
 
@@ -22,7 +23,8 @@ def update(run: Path, stage: str, seconds: float, **sections: Any) -> None:
     """Replaces sections, the stage's seconds and the version. Only worker 0 writes the file."""
     if worker():
         return
-    summary = read(run) | sections
-    summary["funnel"] = __version__
-    summary["seconds"] = summary.get("seconds", {}) | {stage: round(seconds, 2)}
-    files.write_text(run / "summary.json", json.dumps(summary, indent=1) + "\n")
+    with locked(run / ".lock-summary", "summary of a stage"):
+        summary = read(run) | sections
+        summary["funnel"] = __version__
+        summary["seconds"] = summary.get("seconds", {}) | {stage: round(seconds, 2)}
+        files.write_text(run / "summary.json", json.dumps(summary, indent=1) + "\n")

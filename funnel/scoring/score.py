@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from features.errors import FunnelError
+from features.files import expand_path
 from funnel.config.config import Config, load
 from funnel.listener import listener, logging_as_it_is
 from funnel.scoring.rows import of_files, of_memory
@@ -67,14 +68,16 @@ def _score_files(scorer: Scorer, paths: list[str]) -> pa.Table:
 
 
 def _scorer(model: Config | Mapping[str, Any] | Path | str) -> Scorer:
-    if isinstance(model, str | os.PathLike) and Path(model).is_dir():
-        return of_export(Path(model))
+    if isinstance(model, str | os.PathLike):
+        directory = Path(expand_path(str(model)))
+        if directory.is_dir():
+            return of_export(directory)
     return of_run(model if isinstance(model, Config) else load(model))
 
 
 def _paths(rows: Rows) -> list[str] | None:
     """The paths that `rows` names; None for rows in memory."""
     if isinstance(rows, str | os.PathLike):
-        return [str(rows)]
+        return [expand_path(str(rows))]
     listed = isinstance(rows, Sequence) and all(isinstance(r, str | os.PathLike) for r in rows)
-    return [str(path) for path in rows] if listed and rows else None
+    return [expand_path(str(path)) for path in rows] if listed and rows else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from features import files
+from features.locks import locked
 from model.training.workers import worker
 
 
@@ -21,6 +22,6 @@ def note(run: Path, stage: str, key: list[str], *, done: bool) -> None:
     """Replaces a stage's entry. Only worker 0 writes the file."""
     if worker():
         return
-    run.mkdir(parents=True, exist_ok=True)
-    content = read(run) | {stage: {"key": key, "done": done}}
-    files.write_text(run / ".stages.json", json.dumps(content, indent=1) + "\n")
+    with locked(run / ".lock-stages", "record of a stage"):
+        content = read(run) | {stage: {"key": key, "done": done}}
+        files.write_text(run / ".stages.json", json.dumps(content, indent=1) + "\n")

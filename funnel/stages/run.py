@@ -6,13 +6,16 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from features.errors import FunnelError
+from features.files import resolved
+from features.locks import locked
 from funnel.config.config import Config
 from funnel.console import load_tensorflow
 from funnel.stages import record
-from funnel.stages.stage import Outcome, inform
+from funnel.stages.stage import Outcome, inform, warn
 from funnel.stages.table import STAGES, with_defaults_of_the_data
 from funnel.stages.train import train
 from model.training.workers import worker, workers
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
     from model.training.progress import Callback
 
 
-def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = False) -> None:
+def run_all(
+    config: Config, beam_args: Sequence[str] = (), *, force: bool = False, wait: bool = True
+) -> None:
     """Runs every stage whose inputs or configuration have changed since it was last done; with
-    `force`, every stage.
+    `force`, every stage. Without `wait` another job in the run's directory is an error.
     """
     if workers() > 1:
         raise FunnelError(
@@ -34,17 +39,23 @@ def run_all(config: Config, beam_args: Sequence[str] = (), *, force: bool = Fals
     config.check()
     load_tensorflow()
     _connect(beam_args)
-    config.save()
-    for name in STAGES if config.simulate else list(STAGES)[1:]:
-        key, recorded = stage_key(config, name), record.read(config.run).get(name, {})
-        done = recorded == {"key": key, "done": True} and STAGES[name].output(config).exists()
-        if done and not force:
-            inform(f"{name:<10}  unchanged")
-            if name == "train":  # otherwise the stage itself writes what suits the data
-                config.save(with_defaults_of_the_data(config))
-            continue
-        restart = force or recorded.get("key", [None])[0] != key[0]
-        run_stage(config, name, beam_args, from_scratch=restart)
+    with _alone(config, "run", wait=wait):
+        config.save()
+        for name in STAGES if config.simulate else list(STAGES)[1:]:
+            with _alone(config, name, wait=wait):
+                _run_if_changed(config, name, beam_args, force=force)
+
+
+def _run_if_changed(config: Config, name: str, beam_args: Sequence[str], *, force: bool) -> None:
+    key, recorded = stage_key(config, name), record.read(config.run).get(name, {})
+    done = recorded == {"key": key, "done": True} and STAGES[name].output(config).exists()
+    if done and not force:
+        inform(f"{name:<10}  unchanged")
+        if name == "train":  # otherwise the stage itself writes what suits the data
+            config.save(with_defaults_of_the_data(config))
+        return
+    restart = force or recorded.get("key", [None])[0] != key[0]
+    _run_alone(config, name, beam_args, from_scratch=restart)
 
 
 def run_stage(
@@ -54,6 +65,7 @@ def run_stage(
     *,
     from_scratch: bool = False,
     callbacks: Sequence[Callback] = (),
+    wait: bool = True,
 ) -> Outcome:
     """Runs one stage and records what it was done with. All workers train; only worker 0 runs the
     other stages.
@@ -61,15 +73,32 @@ def run_stage(
     Args:
         from_scratch: Whether training starts over, where it would resume.
         callbacks: Called at each report of a training.
+        wait: Whether to wait for another process that runs the stage in the run's directory.
 
     Returns:
         What the stage came to; an empty one where it is left to worker 0.
+
+    Raises:
+        FunnelError: Another process runs the stage there, and `wait` is false.
     """
     if name != "train" and worker():
         inform(f"{name:<10}  left to worker 0")
         return Outcome()
     if name != "simulate":  # which reads a file of [simulate] alone, too
         config.check()
+    with _alone(config, name, wait=wait):
+        return _run_alone(config, name, beam_args, from_scratch=from_scratch, callbacks=callbacks)
+
+
+def _run_alone(
+    config: Config,
+    name: str,
+    beam_args: Sequence[str],
+    *,
+    from_scratch: bool,
+    callbacks: Sequence[Callback] = (),
+) -> Outcome:
+    """As `run_stage`, for a process that holds the stage's lock."""
     if name == "preprocess":
         _connect(beam_args)
     key = functools.cache(lambda: stage_key(config, name))  # of what exists before the stage runs
@@ -101,6 +130,19 @@ def stage_key(config: Config, name: str) -> list[str]:
         hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
         for content in contents
     ]
+
+
+def _alone(config: Config, name: str, *, wait: bool) -> AbstractContextManager[None]:
+    """Holds the lock of a stage, or of a `run` of all stages, in the run's directory. That of a
+    simulation is beside its logs, which several runs may share. Only worker 0 holds any.
+    """
+    if worker():
+        return nullcontext()
+    path = config.run / f".lock-{name}"
+    if name == "simulate":
+        logs = resolved(config.logs)
+        path = logs.with_name(f".lock-simulate-{logs.name}")
+    return locked(path, name, wait=wait, on_wait=warn)
 
 
 def _connect(beam_args: Sequence[str]) -> None:

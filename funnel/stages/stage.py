@@ -40,7 +40,6 @@ def timed(config: Config, name: str) -> Iterator[Outcome]:
     started, outcome = time.perf_counter(), Outcome()
     yield outcome
     outcome.seconds = time.perf_counter() - started
-    config.run.mkdir(parents=True, exist_ok=True)
     summary.update(config.run, name, outcome.seconds, **outcome.sections)
     listener().done(name, outcome.seconds, outcome.line)
 

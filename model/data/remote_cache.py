@@ -22,6 +22,7 @@ import tensorflow as tf
 from pyarrow import fs
 
 from features.errors import FunnelError
+from features.files import flush, write_text
 
 SMALL = (
     "manifest.json",
@@ -126,6 +127,7 @@ class RemoteDirectory:
                     f"{self.uri}/{file}: its sha256 is {digest.hexdigest()}, its manifest says "
                     f"{sha256}; upload it again"
                 )
+            flush(beside)  # else a power cut leaves zeros beside a checksum
             beside.rename(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
@@ -142,7 +144,7 @@ class RemoteDirectory:
         finally:
             beside.unlink(missing_ok=True)
         if sha256:
-            path.with_name(f"{path.name}.sha256").write_text(sha256)
+            write_text(path.with_name(f"{path.name}.sha256"), sha256)
 
     def _open(self, file: str) -> IO[bytes]:
         if self.in_place:

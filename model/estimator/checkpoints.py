@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from features.errors import FunnelError
+from features.files import flush
 from model.estimator.checkpoint_files import (
     NAME,
     brief,
@@ -105,10 +106,17 @@ class Checkpoints:
         if manager is None:
             raise RuntimeError("only worker 0 writes the variables")
         try:
-            self._guarded(step, lambda: manager.save(step, check_interval=False))
+            self._guarded(step, lambda: self._write(manager, step))
             remove_unlisted(self.directory, manager.checkpoints, step)
         except Exception as error:  # in a thread: `close` raises it
             self._failed = error
+
+    def _write(self, manager: tf.train.CheckpointManager, step: int) -> None:
+        """Writes the variables, and waits until the disk holds all files of the checkpoint."""
+        manager.save(step, check_interval=False)
+        for path in [*self.directory.glob(f"{NAME}-{step}.*"), self.directory / "checkpoint"]:
+            flush(path)
+        flush(self.directory)
 
     def _guarded(self, step: int, write: Callable[[], object]) -> None:
         try:

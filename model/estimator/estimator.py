@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from features.errors import FunnelError
-from features.files import write_text
+from features.files import resolved, write_text
 from features.fitted import Fitted
 from model import calibration
 from model.calibration import CalibrationMap
@@ -178,7 +178,7 @@ class RankingEstimator:
         trainer.barrier()  # every worker is ready
         if worker() == 0:
             if self.from_scratch and self.model_dir.exists():
-                shutil.rmtree(self.model_dir)
+                shutil.rmtree(resolved(self.model_dir))
             content = config.identity | config.training_settings
             content |= {"mode": mode, "chosen": dict(config.chosen), "fitted": fitted}
             self.model_json.write(content, config.sample)

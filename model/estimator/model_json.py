@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import FunnelError
-from features.files import replacing, write_text
+from features.files import make_directory, replacing, write_text
 from features.fitted import Fitted
 from model.estimator.checkpoint_files import listed
 
@@ -75,7 +75,7 @@ class ModelJson:
 
     def write(self, content: Mapping[str, Any], sample: Path | None) -> None:
         """Writes the file unless it has that content already, and copies the sample."""
-        self.model_dir.mkdir(parents=True, exist_ok=True)
+        make_directory(self.model_dir)
         text = json.dumps(content, indent=1) + "\n"
         if not self.path.exists() or self.path.read_text() != text:
             write_text(self.path, text)

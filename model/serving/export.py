@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +17,8 @@ import tensorflow as tf
 
 from features import arrays
 from features.errors import FunnelError
-from features.files import checksums
+from features.files import checksums, flush, flush_all, make_directory
+from features.locks import locked
 from model.ranking import RankingModel
 from model.serving.check import LOADERS, Check, check_loaders
 from model.serving.graph_check import check_graph
@@ -60,33 +59,53 @@ def export(
         model: the model of a checkpoint.
         sample: a Parquet file of raw rows to check the scores with.
         export_dir: receives the version.
-        version: default: the unix time.
+        version: its number, greater than every published one; by default the unix time, or the
+            number after the greatest published one if the clock is behind that.
         on_step: called STEPS times on the way.
 
     Raises:
-        FunnelError: the version exists, its graph reads what no loader fills, or a loader fails or
-            differs from the checkpoint by more than 1e-5. Nothing is published then.
+        FunnelError: the version exists or a greater one does, its graph reads what no loader fills,
+            or a loader fails or differs from the checkpoint by more than 1e-5. Nothing is published
+            then.
     """
-    version = version or int(time.time())
+    with _exclusive(export_dir):
+        final = export_dir / str(_number(export_dir, version))
+        rows = expressible(model.spec, pq.read_table(sample))
+        expected = checkpoint_scores(model, rows)
+        on_step()
+        with _unfinished(final) as unfinished:
+            save(model, unfinished)
+            on_step()
+            check_graph(unfinished)
+            on_step()
+            check = check_loaders(unfinished, requests(model.spec, rows), expected, on_step)
+            _write_manifest(unfinished / "assets.extra", check)
+            flush_all(unfinished)
+            unfinished.rename(final)
+            flush(export_dir)
+            on_step()
+    return Export(final, int(final.name), sorted(expected), check)
+
+
+def _number(export_dir: Path, version: int | None) -> int:
+    """The number of the next version. Servers load the greatest, so it is greater than all others,
+    also after the clock went back.
+    """
+    newest = max((int(p.name) for p in export_dir.iterdir() if p.name.isdecimal()), default=0)
+    if version is None:
+        return max(int(time.time()), newest + 1)
     final = export_dir / str(version)
     if final.exists():
         raise FunnelError(
             f"{final}: exists already, and a published version is never overwritten; give another "
             "version, or remove it"
         )
-    rows = expressible(model.spec, pq.read_table(sample))
-    expected = checkpoint_scores(model, rows)
-    on_step()
-    with _unfinished(final) as unfinished:
-        save(model, unfinished)
-        on_step()
-        check_graph(unfinished)
-        on_step()
-        check = check_loaders(unfinished, requests(model.spec, rows), expected, on_step)
-        _write_manifest(unfinished / "assets.extra", check)
-        unfinished.rename(final)
-        on_step()
-    return Export(final, version, sorted(expected), check)
+    if version < newest:
+        raise FunnelError(
+            f"{final}: version {newest} is published, and servers load the greatest; give a "
+            "version above it, or remove it"
+        )
+    return version
 
 
 def checkpoint_scores(model: RankingModel, sample: pa.Table) -> dict[str, np.ndarray]:
@@ -107,35 +126,25 @@ def _write_manifest(folder: Path, check: Check) -> None:
 
 
 @contextmanager
+def _exclusive(export_dir: Path) -> Iterator[None]:
+    """One process at a time exports to a directory. So an unfinished version there was left by a
+    killed process, and is removed.
+    """
+    make_directory(export_dir)
+    with locked(export_dir / ".lock-export", "export"):
+        for left in export_dir.glob(".*.unfinished"):
+            if left.name.split(".")[1].isdecimal():
+                shutil.rmtree(left)
+        yield
+
+
+@contextmanager
 def _unfinished(final: Path) -> Iterator[Path]:
     """The directory in which a version is made. Its name is not an integer, so that TF Serving does
     not see it.
-
-    One process at a time exports to `final.parent`. So an unfinished version there was left by a
-    killed process, and is removed.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    unfinished, directory = (
-        final.with_name(f".{final.name}.unfinished"),
-        os.open(final.parent, os.O_RDONLY),
-    )
+    unfinished = final.with_name(f".{final.name}.unfinished")
     try:
-        if _locked(directory):
-            for left in final.parent.glob(".*.unfinished"):
-                if left.name.split(".")[1].isdecimal():
-                    shutil.rmtree(left)
         yield unfinished
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        os.close(directory)
-
-
-def _locked(directory: int) -> bool:
-    """Waits for the lock of the directory; False on a file system that cannot lock directories,
-    where two processes may export at once.
-    """
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True

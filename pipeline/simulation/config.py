@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 
-from features.settings import Duration, Settings
+from features.settings import Duration, PathText, Settings
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -34,7 +34,7 @@ class Compression(Settings):
 class LogConfig(Settings):
     """The files' half of a simulation. Rates are per true row."""
 
-    out: str = Field("", description="the directory of the logs")
+    out: PathText = Field("", description="the directory of the logs")
     impressions: PositiveInt = Field(200_000, description="in total, spread evenly over the days")
     days: PositiveInt = Field(7, description="with impressions")
     start: date = Field(date(2026, 11, 1), description="the first day, UTC")
