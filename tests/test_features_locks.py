@@ -77,20 +77,20 @@ def test_a_lock_is_held_once_and_leaves_nothing(path, flock):
     assert not path.parent.exists()  # it was made for the lock
 
 
-def test_other_kinds_of_work_go_on(path, flock):
+def test_other_kinds_of_work_do_not_wait(path, flock):
     with locked(path, "train"):
         assert take(path.with_name(".lock-report"), wait=False) == "taken"
 
 
 def test_a_waiting_job_names_the_owner_and_takes_over(path, flock):
-    told = []
+    lines = []
     with ThreadPoolExecutor(1) as pool:
         with locked(path, "train"):
-            waiting = pool.submit(take, path, on_wait=told.append)
+            waiting = pool.submit(take, path, on_wait=lines.append)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.5)
         assert waiting.result(timeout=5) == "taken"
-    (line,) = told
+    (line,) = lines
     assert f"this train waits for another train: process {os.getpid()} on {HOST}, since " in line
 
 
