@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from pipeline_logs import write_jsonl, write_logs
+from pipeline_logs import write_logs
 
 from funnel.cli import main as cli
 from funnel.cli.arguments import COMMANDS, overrides, parser
@@ -182,13 +182,12 @@ def test_help_holds_an_example(capsys, command):
 
 
 def test_errors_of_beams_workers_come_bare(folder, capsys):
-    write_jsonl(
-        folder / "impressions-2.jsonl", [{"id": "b", "ts": T0}]
-    )  # only the first file is looked at before the job starts
-    err = fails(
-        capsys, "impressions-2.jsonl: has no column 'user': known: id, ts", "preprocess", "my.toml"
-    )
-    assert err == "error: impressions-2.jsonl: has no column 'user': known: id, ts\n"
+    # Of files with a header only the first is looked at before the job starts.
+    (folder / "impressions-2.csv").write_text(f"id,ts\nb,{T0}\n")
+    files = 'logs.impressions.files=["impressions*.jsonl", "impressions-2.csv"]'
+    message = "impressions-2.csv: has no column 'user': known: id, ts"
+    err = fails(capsys, message, "preprocess", "my.toml", "--set", files)
+    assert err == f"error: {message}\n"
     assert [p.name for p in (folder / "run").iterdir() if "data" in p.name] == []
 
 
