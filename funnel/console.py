@@ -28,7 +28,7 @@ from funnel.listener import listener
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-EVERY = 30.0  # seconds between lines of progress where there is no terminal
+EVERY = 30.0  # seconds between lines of progress without a terminal
 
 
 def is_live(screen: Console) -> bool:
@@ -49,7 +49,7 @@ class Rate(ProgressColumn):
 
 
 class Lines:
-    """Progress where there is no terminal: a line about every EVERY seconds."""
+    """Progress without a terminal: a line every 30 seconds or so (EVERY)."""
 
     def __init__(self, screen: Console) -> None:
         self.screen, self.started = screen, time.monotonic()
