@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -39,6 +38,9 @@ from pipeline.steps import (
     cut_source,
     write_rejects,
 )
+from pipeline.typed_json import read_all, write_all
+
+T = TypeVar("T")
 
 
 def preprocess(
@@ -69,7 +71,9 @@ def preprocess(
     with staging(out) as beside:
         with ProgressMonitor(beside, len(plan.sources) + plan.shards, on_progress):
             _in_a_thread(lambda: _run(plan, beside, beam_args))
-        return finish(plan, _load(beside, COUNTS), _load(beside, RESULTS), beside)
+        counts = _take(beside, COUNTS, StreamCounts)
+        results = _take(beside, RESULTS, PartitionResult)
+        return finish(plan, counts, results, beside)
 
 
 def finish(
@@ -119,8 +123,8 @@ def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
             WritePartition(config, files, plan.shards, out), beam.pvalue.AsSingleton(calendar)
         ).with_outputs(REJECTS, main=RESULTS)
     )
-    _keep(encoded[COUNTS], COUNTS, out)
-    _keep(written[RESULTS], RESULTS, out)
+    _keep(encoded[COUNTS], COUNTS, StreamCounts, out)
+    _keep(written[RESULTS], RESULTS, PartitionResult, out)
     (
         (encoded[REJECTS], written[REJECTS])
         | "All rejects" >> beam.Flatten()
@@ -189,21 +193,20 @@ def _check_options(beam_args: list[str]) -> None:
         )
 
 
-def _keep(results: PCollection[Any], name: str, out: Path) -> None:
+def _keep(results: PCollection[Any], name: str, kind: type, out: Path) -> None:
     """Writes all elements of a small collection to one file of the staging directory."""
     (
         results
         | f"{name}: key" >> beam.Map(lambda result: (0, result))
         | f"{name}: gather" >> beam.GroupByKey()
         | f"{name}: keep"
-        >> beam.MapTuple(
-            lambda _, all_: (out / f"{name}.pickle").write_bytes(pickle.dumps(list(all_)))
-        )
+        >> beam.MapTuple(lambda _, all_: write_all(out / f"{name}.json", kind, list(all_)))
     )
 
 
-def _load(out: Path, name: str) -> list[Any]:
-    path = out / f"{name}.pickle"
-    kept: list[Any] = pickle.loads(path.read_bytes())
+def _take(out: Path, name: str, kind: type[T]) -> list[T]:
+    """Reads and removes what `_keep` wrote."""
+    path = out / f"{name}.json"
+    kept = read_all(path, kind)
     path.unlink()
     return kept

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config import PreprocessConfig
+from pipeline.typed_json import Array
 
 HOUR = 3_600_000_000  # µs
 
@@ -23,7 +24,7 @@ class Spans:
     """
 
     gap: int
-    table: np.ndarray
+    table: Array
 
 
 def longest_gap(config: PreprocessConfig) -> int:

@@ -8,20 +8,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import BeforeValidator
 
 from features import arrays
 from features.spec import Spec
 from pipeline.statistics.moments import Moments
 from pipeline.statistics.sample import SplitRows, fold_samples, sample_partition
 from pipeline.statistics.sketches import missing
+from pipeline.typed_json import Array, from_key
 
 DAY = 86_400_000_000  # µs
 POSITIVE, NEGATIVE, UNKNOWN, WEIGHT, WEIGHTED, TOTAL = range(6)  # columns of `label_sums`
+States = Annotated[tuple[int, ...], BeforeValidator(from_key)]
 # By the states of all labels (−1 unknown, 0, 1): rows, Σ weight, and by label Σ weight·value over
 # the rows that know it.
-Outcomes = dict[tuple[int, ...], np.ndarray]
+Outcomes = dict[States, Array]
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,12 @@ class PartitionStatistics:
         sample: a sample of the rows.
     """
 
-    labels: dict[str, np.ndarray]
-    days: dict[int, np.ndarray]
+    labels: dict[str, Array]
+    days: dict[int, Array]
     missing: dict[str, int]
     raw: dict[str, Moments]
     transformed: dict[str, Moments]
-    counts: dict[str, tuple[np.ndarray, np.ndarray]]
+    counts: dict[str, tuple[Array, Array]]
     outcomes: Outcomes
     sample: SplitRows
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from features import hashing
 from pipeline.statistics.smallest import smallest
+from pipeline.typed_json import Array
 
 SAMPLED = 50_000  # training rows
 
@@ -28,12 +29,12 @@ class SplitRows:
         weights: [n] example weights, or None.
     """
 
-    ids: np.ndarray
-    dense: np.ndarray
-    labels: Mapping[str, np.ndarray]
-    times: np.ndarray
-    hashes: np.ndarray
-    weights: np.ndarray | None = None
+    ids: Array
+    dense: Array
+    labels: Mapping[str, Array]
+    times: Array
+    hashes: Array
+    weights: Array | None = None
 
     def __len__(self) -> int:
         return len(self.hashes)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from features import hashing
 from features.hashing import Hashed
 from pipeline.statistics.smallest import smallest
+from pipeline.typed_json import Array
 
 KEPT = 2048  # smallest fingerprints: a standard error of 1 / √(KEPT − 2) = 2.2 %
 TOP_OF_BATCH = 64
@@ -33,7 +34,7 @@ class Profile:
 
     rows: int = 0
     missing: int = 0
-    smallest: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
+    smallest: Array = field(default_factory=lambda: np.zeros(0, np.uint64))
     top: dict[str, int] = field(default_factory=dict)
 
     @property
