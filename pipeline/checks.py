@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from features.errors import FunnelError, nearest
-from pipeline.config import ROWS, PreprocessConfig
+from pipeline.config import ROWS, PreprocessConfig, Stream
 from pipeline.sources.formats import FORMATS
 
 
@@ -57,9 +57,8 @@ def _check_known(key: str, format_: str | None, known: list[str]) -> None:
 
 def _check_rows(config: PreprocessConfig) -> None:
     rows = config.logs[config.rows]
-    given = [k for k in ("key", "via") if getattr(rows, k) is not None] + ["touch"] * (
-        rows.touch != "first"
-    )
+    of_events = ("key", "via", "touch", "slack")
+    given = [key for key in of_events if getattr(rows, key) != Stream.model_fields[key].default]
     if given:
         raise FunnelError(
             f"logs.{config.rows}.{given[0]} is for event streams: rows have an id of their own; "

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_serializer, model_validator
+from pydantic import AfterValidator, Field, model_serializer, model_validator
 
 from features.labels import EventLabel, Valued
 from features.layouts import known_layout
 from features.settings import Duration, PathTexts, Settings, microseconds
 from features.spec import Spec
+from pipeline.labeling.config import Sampling, Split
 
 # The streams whose rows become examples. Every other stream holds events.
 ROWS = ("impressions", "table")
@@ -69,6 +70,8 @@ class Stream(Settings):
         key: the column of keys by which events of another stream name an event of this one.
         via: the stream whose events this stream's ids name, as a conversion names its click.
         touch: which event leads to an event of this stream, where several could.
+        slack: how long before its window opens an event still counts, as where its time was cut
+            to a whole second or day.
     """
 
     files: PathTexts
@@ -87,6 +90,7 @@ class Stream(Settings):
     key: str | None = None
     via: str | None = None
     touch: Literal["first", "last"] = "first"
+    slack: Duration = timedelta(0)
 
     @model_validator(mode="after")
     def _check_chars(self) -> Self:
@@ -96,68 +100,6 @@ class Stream(Settings):
                 'give two characters, or quote = "" for none'
             )
         return self
-
-
-class Eval(Settings):
-    """The rows to evaluate on. One of last, fraction and files is given.
-
-    Attributes:
-        last: the last period of mature rows.
-        fraction: a fraction of the rows, by a hash of the id.
-        files: files of their own.
-        by: the column whose values are split instead of the ids, so that all rows of a user are on
-            one side. Rows without a value are split by id.
-    """
-
-    last: Duration | None = None
-    fraction: float | None = Field(None, gt=0, lt=1)
-    files: PathTexts | None = None
-    by: str | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        given = [name for name in ("last", "fraction", "files") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"give one of last, fraction and files (given: {', '.join(given) or 'none'})"
-            )
-        if self.by is not None and self.fraction is None:
-            raise ValueError(
-                f"by = '{self.by}' needs a fraction to split by: give fraction, or remove by"
-            )
-        return self
-
-
-class Split(Settings):
-    """Training and evaluation rows.
-
-    Attributes:
-        eval: the rows to evaluate on; they are always mature.
-        immature: what to do with training rows whose windows were still open when the logs ended.
-            `drop` leaves them out. `keep` trains on those with a known label: fresher, but an open
-            window shows its positives first, so rates are biased upwards.
-        logs_end: when the logs end; by default the latest plausible time (docs/labels.md).
-    """
-
-    eval: Eval = Eval(fraction=0.1)
-    immature: Literal["drop", "keep"] = "drop"
-    logs_end: datetime | None = None
-
-    @field_validator("logs_end")
-    @classmethod
-    def _utc(cls, value: datetime | None) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-
-
-class Sampling(Settings):
-    """Downsampling of the training rows.
-
-    Attributes:
-        negatives: the share kept of the rows whose labels are all 0, by a hash of the id. A kept
-            row carries the weight 1/share.
-    """
-
-    negatives: float = Field(default=1.0, gt=0, le=1)
 
 
 class Output(Settings):
@@ -261,12 +203,18 @@ class PreprocessConfig(Settings):
     def longest_window(self) -> int:
         return max(map(self.window, self.event_labels), default=0)
 
+    def slack(self, stream: str) -> int:
+        """How long, in µs, before its window opens an event of the stream still counts."""
+        return microseconds(self.logs[stream].slack)
+
     def lookback(self, stream: str) -> int:
         """How long, in µs, a touch may precede an event of the stream: the longest window of the
-        stream's labels.
+        stream's labels. One that opens at the impression may follow the touch by the touch's slack.
         """
         labels = {n: label for n, label in self.event_labels.items() if label.event == stream}
+        via = self.vias.get(stream)
+        before = self.slack(via) if via is not None else 0
         return max(
-            microseconds(v.window) if self.counting(v) == "touched" else self.window(n)
+            microseconds(v.window) if self.counting(v) == "touched" else self.window(n) + before
             for n, v in labels.items()
         )

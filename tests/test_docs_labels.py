@@ -53,6 +53,7 @@ EXPECTED = {
         (-1, -1, 0),
         (0, 0, 1),
     ],
+    "click": [1, 0, 1, 0],
     "click, convert via click_id": [(1, 1), (0, 0), (1, 0), (0, 0)],
     "click, convert via user_id": [(1, 1), (0, 0), (1, 0), (0, 0)],
 }

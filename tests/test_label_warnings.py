@@ -10,7 +10,7 @@ from pipeline_logs import make_config, write_jsonl
 
 from features.fitted import Outcome
 from pipeline.job import preprocess
-from pipeline.labeling.labels import Early
+from pipeline.labeling.labels import CUTS, Early
 from pipeline.output.label_warnings import fold_early, label_warnings, task_warnings
 from pipeline.output.rate_warnings import rate_warnings
 from pipeline.output.results import PartitionResult
@@ -19,12 +19,19 @@ from pipeline.statistics.label_texts import LabelTexts, fold_texts, label_texts,
 from pipeline.statistics.streams import StreamCounts
 
 CUT = (
-    "events that were cut to a coarser unit look like this; log both times in the same unit, or "
-    "cut those of the impressions, too"
+    'events that were cut to a coarser unit look like this; set logs.clicks.slack = "1s", or log '
+    "both times in the same unit"
 )
 NEITHER = {"positive": 0, "negative": 40, "unknown": 0}
 BOTH = {"positive": 20, "negative": 20, "unknown": 0}
 KINDS = ("matched", "duplicate", "too_early", "late", "missing", "without_parent", "orphan")
+
+
+def early_of(longest, *cut):
+    """The longest time, and the number of events cut to a second, a minute, an hour and a day; the
+    last number goes for all longer units.
+    """
+    return Early(longest, dict(zip(CUTS, [*cut, *[cut[-1]] * 3][:4], strict=True)))
 
 
 def lines(label, counts=NEITHER, events=(), early=(0, 0), texts=None):
@@ -35,7 +42,7 @@ def lines(label, counts=NEITHER, events=(), early=(0, 0), texts=None):
         label_warnings(
             config,
             {"click": dict.fromkeys(KINDS, 0) | dict(events)},
-            {"click": Early(*early)},
+            {"click": early_of(*early)},
             {"impressions": rows},
             {"train": {"click": counts}},
         )
@@ -50,6 +57,12 @@ NONE = "labels.click: no row of the training split is positive (40 negative): "
     ("events", "early", "cause"),
     [
         ({}, (0, 0), "logs.clicks has no event that could be read"),
+        (
+            {"too_early": 7, "orphan": 1},
+            (36_000_000_000, 0, 0, 0, 7),
+            "none of the 8 events of logs.clicks matched, 7 too_early (by 10 h at most), 1 orphan; "
+            + CUT.replace("1s", "1d"),
+        ),
         (
             {"too_early": 20},
             (456, 20),
@@ -124,14 +137,20 @@ def test_events_that_are_cut_to_a_coarser_unit():
     ]
     assert lines(CLICK, BOTH, some, (900_000_000, 2)) == []  # most are earlier than that
     assert lines(CLICK, BOTH, {"matched": 997, "too_early": 3}, (9, 3)) == []  # below 1 %
+    assert lines(CLICK, BOTH, some, (80_000_000_000, 0, 0, 2, 5)) == [
+        "labels.click: 5 of the 100 events of logs.clicks are too_early by less than a day, at "
+        "whole days: " + CUT.replace("1s", "1d")
+    ]
+    assert lines(CLICK, BOTH, some, (3_000_000_000, 0, 2, 3))[0].count('slack = "1h"') == 1
+    assert "less than an hour, at whole hours: " in lines(CLICK, BOTH, some, (9, 0, 2, 3))[0]
 
 
 def test_how_early_events_are_is_folded_over_partitions():
     parts = [
-        PartitionResult(n, {}, {"click": Early(*early)}, {}, None, [])
-        for n, early in enumerate([(5, 1), (900, 2), (0, 0)])
+        PartitionResult(n, {}, {"click": early_of(*early)}, {}, None, [])
+        for n, early in enumerate([(5, 1, 2, 3, 4), (900, 2, 2, 2, 2), (0, 0)])
     ]
-    assert fold_early(parts) == {"click": Early(900, 3)}
+    assert fold_early(parts) == {"click": early_of(900, 3, 4, 5, 6)}
 
 
 def test_the_texts_of_a_column():

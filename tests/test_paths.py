@@ -82,7 +82,8 @@ SECTIONS = {
 def test_every_path_of_a_configuration(home):
     config = funnel.load_config(SECTIONS)
     sections = config.sections
-    from pipeline.config import Split, Stream
+    from pipeline.config import Stream
+    from pipeline.labeling.config import Split
 
     rows = Stream.parse(sections.logs["impressions"])
     assert config.run == Path(home, "run")

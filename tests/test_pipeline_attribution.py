@@ -42,9 +42,9 @@ def conversions(*rows):
     )
 
 
-def led(bought, seen, touch="first", lookback=10):
+def led(bought, seen, touch="first", lookback=10, slack=0):
     """(impression, touched) of each conversion; the rest of the row is as it was."""
-    result = attribute(bought, seen, touch, lookback)
+    result = attribute(bought, seen, touch, lookback, slack)
     assert result["value:v"].equals(bought["value:v"])
     assert result["time"].equals(bought["time"])
     known = [id_ is not None for id_ in result["id"].to_pylist()]
@@ -91,6 +91,22 @@ def test_first_and_last_touch_of_a_user(touch, time, expected):
     assert led(conversions(("u", time)), seen, touch) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("touch", "slack", "time", "expected"),
+    [
+        ("last", 2, 10, ("i3", 12)),
+        ("last", 1, 10, ("i2", 8)),
+        ("first", 2, 10, ("i1", 5)),
+        ("first", 2, 3, ("i1", 5)),
+        ("first", 1, 3, ("i1", 5)),  # which is too early
+        ("first", 2, 16, ("i2", 8)),  # the slack does not lengthen the windows
+    ],
+)
+def test_a_touch_may_be_up_to_the_slack_after_the_event(touch, slack, time, expected):
+    seen = clicks(("u", "i3", 12), ("u", "i1", 5), ("u", "i2", 8))
+    assert led(conversions(("u", time)), seen, touch, slack=slack) == [expected]
+
+
 def test_touches_of_one_time_are_told_apart_by_their_impression_not_by_their_order():
     seen = [("u", f"i{n}", 5) for n in range(6)]
     for touch in ("first", "last"):
@@ -115,14 +131,16 @@ TOUCHES = st.lists(
     TOUCHES,
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), max_size=8),
     st.sampled_from(["first", "last"]),
+    st.integers(0, 3),
 )
 @settings(deadline=None, max_examples=300)
-def test_attribution_equals_a_slow_search(seen, bought, touch):
+def test_attribution_equals_a_slow_search(seen, bought, touch, slack):
     for (key, time), (impression, touched) in zip(
-        bought, led(conversions(*bought), clicks(*seen), touch, 4), strict=True
+        bought, led(conversions(*bought), clicks(*seen), touch, 4, slack), strict=True
     ):
         own = [t for k, _, t in seen if k == key]
-        earlier, near = [t for t in own if t <= time], [t for t in own if time - 4 <= t <= time]
+        earlier = [t for t in own if t <= time + slack]
+        near = [t for t in earlier if time - 4 <= t]
         if not own:
             assert impression is None
             continue

@@ -126,6 +126,15 @@ def test_a_stream_that_only_leads_elsewhere_needs_no_label():
     assert config.lookback("conversions") == config.window("buy") == 86_400_000_000
 
 
+def test_a_slack_is_of_events_and_lengthens_the_search_for_touches_of_impressions():
+    with pytest.raises(FunnelError, match=r"logs\.impressions\.slack is for event streams"):
+        check_config(config_of(streams(impressions={"slack": "1s"}), {"click": CLICK}))
+    buy = {"buy": {"event": "conversions", "within": "1d"}}
+    config = check_config(config_of(streams(clicks=KEY | {"slack": "2s"}, conversions=VIA), buy))
+    assert (config.slack("clicks"), config.slack("conversions")) == (2_000_000, 0)
+    assert config.lookback("conversions") == 86_402_000_000
+
+
 def test_what_the_sections_say_together():
     labels = {
         "click": CLICK,

@@ -354,6 +354,45 @@ def test_a_number_of_the_impression_itself():
     assert value_label(ValueLabel(value="v", clip=(1, 2)), numbers).tolist() == [1, 2, -1]
 
 
+def test_events_up_to_the_slack_before_their_window_count():
+    shown, clicks = [100] * 4, events_of((0, 98), (1, 97), (2, 98), (2, 99), (2, 100), (3, 110))
+    click = outcome(CLICK, shown, clicks, slack=2 * SECOND)
+    assert click.value.tolist() == [1, 0, 1, 1]
+    assert click.time[[0, 2]].tolist() == [98 * SECOND, 98 * SECOND]  # their own times
+    assert counts(click) == {"matched": 3, "too_early": 1, "duplicate": 2}
+    assert click.early.cut == {"1s": 0, "1m": 0, "1h": 0, "1d": 0}  # by 3 s, at no whole minute
+    convert = outcome(CONVERT, shown, events_of((0, 97), (0, 118), (2, 119)), parent=click)
+    assert convert.value.tolist() == [1, 0, 0, 0]  # 20 s from the click's own time
+    assert counts(convert) == {"matched": 1, "late": 1, "too_early": 1}
+
+
+def test_the_last_click_before_an_event_may_be_up_to_the_slack_after_it():
+    click = outcome(CLICK, [100], TWICE)
+    bought = events_of((0, 107), (0, 106))
+    convert = outcome(
+        CONVERT, [100], bought, parent=click, counting="last", slack=SECOND
+    )  # 107 counts from 108, 106 from 101
+    assert counts(convert) == {"matched": 1, "duplicate": 1}
+    short = label_of(event="conversions", within="2s", after="click")
+    assert counts(outcome(short, [100], bought, parent=click, counting="last", slack=SECOND)) == {
+        "matched": 1,
+        "late": 1,
+    }
+
+
+def test_events_that_look_cut_to_a_coarser_unit():
+    day = 86_400
+    times = np.array([2 * day + 7200, 2 * day + 50, 60], np.int64) * SECOND
+    events = Events(
+        np.array([0, 1, 1, 2]),
+        np.array([2 * day * SECOND, (2 * day + 49) * SECOND + 1, 2 * day * SECOND, 60 * SECOND]),
+    )
+    click = label_one(CLICK, times, events, 9 * day * SECOND)
+    assert counts(click) == {"too_early": 3, "matched": 1}
+    assert click.early.longest == 7200 * SECOND
+    assert click.early.cut == {"1s": 1, "1m": 1, "1h": 1, "1d": 2}
+
+
 # The slow reference: one impression and one label at a time, as docs/labels.md words it.
 
 TIMES = st.integers(0, 12)
@@ -381,13 +420,13 @@ def number_of(label, value, of):
     return value if not label.of else value / of if of else 0.0
 
 
-def judged(label, shown, events, parent, counting, vias):
+def judged(label, shown, events, parent, counting, vias, slack):
     """(kind, time, number) of each event of one impression; "inside" for those that may count."""
     for time, value, of, touched in events:
         start = shown
         if parent is not None:
             start = parent["time"]
-            earlier = [t for t in parent["valid"] if t <= time]
+            earlier = [t for t in parent["valid"] if t <= time + slack]
             if counting == "last" and earlier:
                 start = max(earlier)
             if counting == "touched":
@@ -395,7 +434,7 @@ def judged(label, shown, events, parent, counting, vias):
         number = number_of(label, value, of)
         if start is None:
             kind = "without_parent"
-        elif time < start or (vias and time < touched):
+        elif time + slack < start or (vias and time + slack < touched):
             kind = "too_early"
         elif time > start + label.window.seconds:
             kind = "late"
@@ -404,8 +443,8 @@ def judged(label, shown, events, parent, counting, vias):
         yield kind, time, number
 
 
-def reference(label, shown, events, end, parent=None, counting="first", vias=False):
-    dispositions = list(judged(label, shown, events, parent, counting, vias))
+def reference(label, shown, events, end, parent=None, counting="first", vias=False, slack=0):
+    dispositions = list(judged(label, shown, events, parent, counting, vias, slack))
     within = [(time, number) for kind, time, number in dispositions if kind == "inside"]
     inside = sorted(set(within))
     if parent is None:
@@ -451,10 +490,13 @@ def reference(label, shown, events, end, parent=None, counting="first", vias=Fal
     st.lists(EVENT, max_size=15),
     st.sampled_from(["first", "last", "touched"]),
     TIMES,
+    st.tuples(st.integers(0, 3), st.integers(0, 3)),
 )
 @settings(deadline=None, max_examples=300)
-def test_labels_equal_a_slow_reference(shown, declared, clicks, conversions, counting, end):
-    click = outcome(declared[0], shown, events_of(*[e[:4] for e in clicks]), end)
+def test_labels_equal_a_slow_reference(shown, declared, clicks, conversions, counting, end, slack):
+    click = outcome(
+        declared[0], shown, events_of(*[e[:4] for e in clicks]), end, slack=slack[0] * SECOND
+    )
     touched = [e[4] for e in conversions] if counting == "touched" else None
     convert = outcome(
         declared[1],
@@ -463,16 +505,19 @@ def test_labels_equal_a_slow_reference(shown, declared, clicks, conversions, cou
         end,
         parent=click,
         counting=counting,
+        slack=slack[1] * SECOND,
     )
     expected = [
         Counter(orphan=sum(e[0] == -1 for e in clicks)),
         Counter(orphan=sum(e[0] == -1 for e in conversions)),
     ]
     for row in range(3):
-        first = reference(declared[0], shown[row], [e[1:] for e in clicks if e[0] == row], end)
+        first = reference(
+            declared[0], shown[row], [e[1:] for e in clicks if e[0] == row], end, slack=slack[0]
+        )
         own = [e[1:] for e in conversions if e[0] == row]
         second = reference(
-            declared[1], shown[row], own, end, first, counting, counting == "touched"
+            declared[1], shown[row], own, end, first, counting, counting == "touched", slack[1]
         )
         for got, wanted, kinds in zip((click, convert), (first, second), expected, strict=True):
             assert got.value[row] == pytest.approx(wanted["value"])

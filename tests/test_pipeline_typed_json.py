@@ -76,7 +76,7 @@ def test_results_are_read_as_they_were_written(tmp_path):
     result = PartitionResult(
         number=3,
         counts={"duplicates": 1, "events": {"click": {"matched": 2}}},
-        early={"click": Early(5, 1)},
+        early={"click": Early(5, {"1s": 1, "1d": 2})},
         shards={"train": {"file": "train/a", "rows": 2, "bytes": 9, "sha256": "ab"}},
         statistics=statistics,
         duplicates=[(0, 7, None, "id"), (1, None, 8, "id")],

@@ -18,7 +18,8 @@ from model.settings.rules import RULE_PARAMS
 from model.settings.sharing import SHARING_PARAMS
 from model.settings.weighting import WEIGHTING_PARAMS
 from model.training.config import RunConfig, TrainConfig
-from pipeline.config import Output, Sampling, Split, Stream
+from pipeline.config import Output, Stream
+from pipeline.labeling.config import Sampling, Split
 from pipeline.simulation.config import SimulateConfig
 
 SECTIONS: dict[str, list[type[Settings]]] = {

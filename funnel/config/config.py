@@ -22,7 +22,8 @@ from model.config import ModelConfig, needs_tensorflow
 from model.evaluation.conditions import Condition, TaskMetric
 from model.training.config import RunConfig, TrainConfig
 from pipeline.checks import check_config
-from pipeline.config import Dates, Output, PreprocessConfig, Sampling, Split, Stream
+from pipeline.config import Dates, Output, PreprocessConfig, Stream
+from pipeline.labeling.config import Sampling, Split
 from pipeline.simulation.config import SimulateConfig
 
 

@@ -48,19 +48,23 @@ def touches_of(events: pa.Table) -> pa.Table:
 
 
 def attribute(
-    events: pa.Table, touches: pa.Table, touch: Literal["first", "last"], lookback: int
+    events: pa.Table,
+    touches: pa.Table,
+    touch: Literal["first", "last"],
+    lookback: int,
+    slack: int = 0,
 ) -> pa.Table:
     """Replaces the events' keys by impressions.
 
-    The touch of an event is the first or the last one with its key that is at or before the event
-    and not more than `lookback` µs before it. Where there is none, it is the last one before that,
-    else the first one afterwards; the event then counts as late or too early.
+    The touch of an event is the first or the last one with its key that is at most `slack` µs after
+    the event and at most `lookback` µs before it. Where there is none, it is the last one before
+    that, else the first one afterwards; the event then counts as late or too early.
 
     Args:
         events: events whose id is the key of a touch.
         touches: touches, as `touches_of` gives them.
         touch: which of several touches led to the event.
-        lookback: in µs.
+        lookback, slack: in µs.
 
     Returns:
         The events with the impression of their touch as `id`, its fingerprint as `hash`, and the
@@ -78,7 +82,9 @@ def attribute(
     targets = hashing.fingerprint64(flat(touches["impression"]))
     order = np.lexsort((targets, touches["time"].to_numpy(), theirs))
     times = touches["time"].to_numpy()[order]
-    chosen = _choose(theirs[order], times, own, events["time"].to_numpy(), touch, lookback)
+    at = events["time"].to_numpy()
+    earliest = at - lookback if touch == "first" else None
+    chosen = _choose(theirs[order], times, own, at + slack, earliest)
     none = chosen < 0
     rows = pa.array(
         np.where(none, 0, order[chosen]) if len(order) else np.zeros(len(none), np.int64), mask=none
@@ -100,18 +106,18 @@ def _choose(
     keys: np.ndarray,
     times: np.ndarray,
     of_keys: np.ndarray,
-    at: np.ndarray,
-    touch: Literal["first", "last"],
-    lookback: int,
+    until: np.ndarray,
+    since: np.ndarray | None,
 ) -> np.ndarray:
-    """[m] rows of the events' touches among [n] touches sorted by (key, time); −1 where none has
-    the key.
+    """[m] rows of the events' touches among [n] touches sorted by (key, time): the last ones at or
+    before `until`, or the first ones of those that are not before `since`; −1 where none has the
+    key.
     """
     start, end = (np.searchsorted(keys, of_keys, side) for side in ("left", "right"))
-    latest = searchsorted_pairs(keys, times, of_keys, at, "right") - 1
+    latest = searchsorted_pairs(keys, times, of_keys, until, "right") - 1
     chosen = np.where(latest < start, start, latest)
-    if touch == "first":
-        earliest = searchsorted_pairs(keys, times, of_keys, at - lookback, "left")
+    if since is not None:
+        earliest = searchsorted_pairs(keys, times, of_keys, since, "left")
         chosen = np.where(earliest <= latest, earliest, chosen)
     return np.where(start < end, chosen, -1)
 
@@ -178,9 +184,12 @@ def attribute_partition(
     for stream, via in config.vias.items():
         if stream in tables:
             touches = tables.get(via) or [pa.schema(TOUCHES).empty_table()]
-            events, lookback = pa.concat_tables(tables[stream]), config.lookback(stream)
             attributed = attribute(
-                events, pa.concat_tables(touches), config.logs[stream].touch, lookback
+                pa.concat_tables(tables[stream]),
+                pa.concat_tables(touches),
+                config.logs[stream].touch,
+                config.lookback(stream),
+                config.slack(stream),
             )
             for number, rows in cut(attributed, partitions):
                 yield number, (stream, to_ipc(rows))

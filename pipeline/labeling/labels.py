@@ -23,7 +23,8 @@ from pipeline.labeling.values import ratio, running, shape
 # (missing), it repeats an event or comes after the only one that counts (duplicate), it counts
 # (matched).
 DISPOSITIONS = ("matched", "duplicate", "too_early", "late", "missing", "without_parent", "orphan")
-SECOND = 1_000_000  # µs
+# µs by which events that were cut to a coarser unit are too early at most, by the slack that helps.
+CUTS = {"1s": 1_000_000, "1m": 60_000_000, "1h": 3_600_000_000, "1d": 86_400_000_000}
 MATCHED, DUPLICATE, TOO_EARLY, LATE, MISSING, WITHOUT_PARENT, ORPHAN = range(len(DISPOSITIONS))
 
 
@@ -41,11 +42,11 @@ class Early:
 
     Attributes:
         longest: the longest time until it opens, in µs.
-        below_second: the number of events that are less than a second before it.
+        cut: by slack of CUTS, the number of events that look cut to that unit.
     """
 
     longest: int
-    below_second: int
+    cut: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def label_events(
             logs_end,
             parent=parent,
             counting=config.counting(label),
+            slack=config.slack(label.event),
         )
     return outcomes
 
@@ -104,6 +106,7 @@ def label_one(
     *,
     parent: Outcome | None = None,
     counting: Counting = "first",
+    slack: int = 0,
 ) -> Outcome:
     """Computes one label.
 
@@ -114,12 +117,13 @@ def label_one(
         logs_end: when the logs end.
         parent: the label `after` which its window starts; None where it starts at the impression.
         counting: which event of the parent the window counts from.
+        slack: how long before its window opens an event still counts, in µs.
 
     Returns:
         The label of each impression; every event has one of DISPOSITIONS.
     """
     within = microseconds(label.window)
-    dispositions, leads = _judge(times, events, within, parent, counting)
+    dispositions, leads = _judge(times, events, within, parent, counting, slack)
     numbers = _numbers(label, events)
     dispositions[(dispositions == MATCHED) & np.isnan(numbers)] = MISSING
     inside = np.flatnonzero(dispositions == MATCHED)
@@ -144,12 +148,29 @@ def label_one(
     valid = CountedEvents(counted.rows[since], counted.times[since])
     counts = np.bincount(dispositions, minlength=len(DISPOSITIONS)).tolist()
     named = dict(zip(DISPOSITIONS, counts, strict=True))
-    early = Early(int(leads.max(initial=0)), int(np.count_nonzero(leads[leads < SECOND])))
-    return Outcome(value, happened, time, closed, valid, named, early)
+    return Outcome(value, happened, time, closed, valid, named, _early(events.times, leads))
+
+
+def _early(times: np.ndarray, leads: np.ndarray) -> Early:
+    """How early events are from their times and the µs by which they are too early, else 0. Below a
+    second any time counts as cut, above it those of whole units alone.
+    """
+    early = np.flatnonzero(leads)
+    times, leads = times[early], leads[early]
+    cut = {
+        slack: int(np.sum((leads < unit) & ((slack == "1s") | (times % unit == 0))))
+        for slack, unit in CUTS.items()
+    }
+    return Early(int(leads.max(initial=0)), cut)
 
 
 def _judge(
-    times: np.ndarray, events: Events, within: int, parent: Outcome | None, counting: Counting
+    times: np.ndarray,
+    events: Events,
+    within: int,
+    parent: Outcome | None,
+    counting: Counting,
+    slack: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """[m] int8 dispositions of events by their times alone: MATCHED for all inside the window; and
     [m] µs by which they are too early, else 0.
@@ -162,7 +183,7 @@ def _judge(
     if parent is not None:
         began, start = parent.happened[rows], parent.time[rows]
     if parent is not None and counting != "first":
-        until = at if touched is None or counting == "last" else touched
+        until = at + slack if touched is None or counting == "last" else touched
         valid = parent.valid
         nearest = searchsorted_pairs(valid.rows, valid.times, rows, until, "right") - 1
         own = (nearest >= 0) & began
@@ -174,10 +195,10 @@ def _judge(
     dispositions[found] = np.where(
         ~began,
         WITHOUT_PARENT,
-        np.where(lead > 0, TOO_EARLY, np.where(at - start > within, LATE, MATCHED)),
+        np.where(lead > slack, TOO_EARLY, np.where(at - start > within, LATE, MATCHED)),
     )
     leads = np.zeros(len(events.rows), np.int64)
-    leads[found] = np.where(began, np.maximum(lead, 0), 0)
+    leads[found] = np.where(began & (lead > slack), lead, 0)
     return dispositions, leads
 
 

@@ -11,7 +11,7 @@ from features.settings import format_duration
 from features.spec import Spec
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.clocks import FAR, FEW, judge_clocks
-from pipeline.labeling.labels import Early
+from pipeline.labeling.labels import CUTS, Early
 from pipeline.output.results import PartitionResult
 from pipeline.spans import Spans, longest_gap
 from pipeline.statistics.label_texts import shown
@@ -19,7 +19,7 @@ from pipeline.statistics.streams import StreamCounts
 
 Counts = Mapping[str, int]
 ENOUGH = 20  # positive rows, below which a metric of the evaluation split says little
-COARSE = 0.01  # of a stream's events, less than a second before their window
+COARSE = 0.01  # of a stream's events, too early and cut to a coarser unit
 UNITS = {"d": 86_400e6, "h": 3_600e6, "min": 60e6, "s": 1e6, "ms": 1e3}  # µs, longest first
 ADVICE = {
     "orphan": "compare the id columns of both logs",
@@ -28,10 +28,7 @@ ADVICE = {
     "without_parent": "check the label that it is `after`",
     "missing": "check the column of its number",
 }
-CUT = (
-    "events that were cut to a coarser unit look like this; log both times in the same unit, or "
-    "cut those of the impressions, too"
-)
+UNIT_NAMES = {"1s": "second", "1m": "minute", "1h": "hour", "1d": "day"}  # of a slack
 
 
 def clock_warnings(config: PreprocessConfig, spans: Mapping[str, Spans | None]) -> Iterator[str]:
@@ -57,8 +54,9 @@ def fold_early(results: Iterable[PartitionResult]) -> dict[str, Early]:
     whole: dict[str, Early] = {}
     for result in results:
         for name, own in result.early.items():
-            one = whole.get(name, Early(0, 0))
-            whole[name] = Early(max(one.longest, own.longest), one.below_second + own.below_second)
+            one = whole.get(name, Early(0, dict.fromkeys(CUTS, 0)))
+            cut = {slack: one.cut[slack] + own.cut[slack] for slack in CUTS}
+            whole[name] = Early(max(one.longest, own.longest), cut)
     return whole
 
 
@@ -95,11 +93,14 @@ def label_warnings(
                 "learned from it; check its declaration and that the log has all impressions"
             )
         if isinstance(label, EventLabel) and events[name]["matched"]:
-            below, total = early[name].below_second, sum(events[name].values())
-            if below >= max(COARSE * total, 2) and 2 * below > events[name]["too_early"]:
+            total, slack = sum(events[name].values()), _slack(early[name], events[name])
+            if slack is not None and early[name].cut[slack] >= max(COARSE * total, 2):
+                unit = UNIT_NAMES[slack]
+                whole = "" if unit == "second" else f", at whole {unit}s"
                 yield (
-                    f"labels.{name}: {below:,} of the {total:,} events of logs.{label.event} are "
-                    f"too_early by less than a second: {CUT}"
+                    f"labels.{name}: {early[name].cut[slack]:,} of the {total:,} events of "
+                    f"logs.{label.event} are too_early by less than a{'n' * (unit == 'hour')} "
+                    f"{unit}{whole}: {_cut(label.event, slack)}"
                 )
 
 
@@ -147,14 +148,29 @@ def _cause_of_events(label: EventLabel, counts: Counts, early: Early) -> str:
     if not counts["matched"]:
         leading = max(ADVICE, key=lambda disposition: counts[disposition])
         advice = ADVICE[leading]
-        if leading == "too_early" and early.longest < UNITS["s"]:
-            advice = CUT
+        slack = _slack(early, counts)
+        if leading == "too_early" and slack is not None:
+            advice = _cut(label.event, slack)
         by = f" (by {_duration(early.longest)} at most)" if counts["too_early"] else ""
         named = _listed(counts, *counts).replace(" too_early", f" too_early{by}")
         return f"none of the {total:,} events of {stream} matched, {named}; {advice}"
     if label.at_least is not None:
         return f"no number of its events reaches at_least = {label.at_least:g}"
     return f"the rows of the {counts['matched']:,} events that matched are not in that split"
+
+
+def _slack(early: Early, counts: Counts) -> str | None:
+    """The shortest slack by which most of the events that are too early would count, if they look
+    cut to a coarser unit.
+    """
+    return next((slack for slack in CUTS if 2 * early.cut[slack] > counts["too_early"]), None)
+
+
+def _cut(stream: str, slack: str) -> str:
+    return (
+        "events that were cut to a coarser unit look like this; set "
+        f'logs.{stream}.slack = "{slack}", or log both times in the same unit'
+    )
 
 
 def _cause_of_column(name: str, label: Label, rows: StreamCounts) -> str:
