@@ -76,10 +76,9 @@ def read_examples(data: Path) -> dict[str, dict]:
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     found = {}
     for split in ("train", "eval"):
-        for path in sorted((data / split).glob("*.tfrecord")):
-            for row in (
-                decoder.DecodeBatch(records(path)).to_pylist() if path.stat().st_size else []
-            ):
+        for path in sorted((data / split).glob("*.tfrecord*")):
+            held = records(path)
+            for row in decoder.DecodeBatch(held).to_pylist() if held else []:
                 values = {k: v[0] if k not in ("ids", "dense") else v for k, v in row.items()}
                 key = values.pop("id").decode()
                 assert key not in found, f"{key} occurs twice"
@@ -90,6 +89,7 @@ def read_examples(data: Path) -> dict[str, dict]:
 def records(path: Path) -> list[bytes]:
     """The records of a TFRecord file, by its framing."""
     data, at, result = path.read_bytes(), 0, []
+    data = gzip.decompress(data) if path.suffix == ".gz" else data
     while at < len(data):
         (length,) = struct.unpack_from("<Q", data, at)
         result.append(data[at + 12 : at + 12 + length])

@@ -165,7 +165,7 @@ def test_rejects_on_disk_are_readable(tmp_path):
         "id is not a text",
         "id is missing",
         "id is missing",
-        "ts is not a number",
+        "ts is not a time",
         "not a JSON object",
         "duplicate",
     ]
@@ -182,7 +182,7 @@ def test_rejects_on_disk_are_readable(tmp_path):
     )
     assert [(line, reason) for _, line, reason in rejects(tmp_path / "data", "clicks")] == [
         (2, "ts is missing"),
-        (3, "ts is not a number"),
+        (3, "ts is not a time"),
     ]
     assert manifest["rows"]["rejected"] == 6
     assert set(rows) == {str(i) for i in range(20)}

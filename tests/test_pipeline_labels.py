@@ -1,5 +1,5 @@
-"""pipeline.labeling.labels: literal rows for every rule of docs/labels.md, and a slow reference
-that looks at one impression at a time.
+"""pipeline.labeling.labels: literal rows for every rule of docs/labels.md, and any events against
+tests/naive_labels.py, which looks at one impression at a time.
 """
 
 from collections import Counter
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_labels import event_label
+from random_logs import LABEL
 
 from features.labels import EventLabel, ValueLabel
 from pipeline.labeling.join import Events
@@ -393,8 +395,6 @@ def test_events_that_look_cut_to_a_coarser_unit():
     assert click.early.cut == {"1s": 1, "1m": 1, "1h": 1, "1d": 2}
 
 
-# The slow reference: one impression and one label at a time, as docs/labels.md words it.
-
 TIMES = st.integers(0, 12)
 NUMBERS = st.none() | st.integers(0, 4).map(float)
 EVENT = st.tuples(
@@ -412,75 +412,16 @@ def labels(draw, **keys):
     return label_of(**keys)
 
 
-def number_of(label, value, of):
-    if label.value is None:
-        return 1.0
-    if value is None or (label.of and of is None):
-        return None
-    return value if not label.of else value / of if of else 0.0
+def plain(label, slack):
+    """A label as tests/naive_labels.py takes it, in seconds."""
+    keys = {"within": label.window.seconds, "at_least": label.at_least or 0, "slack": slack}
+    return LABEL | {key: getattr(label, key) for key in ("value", "of", "take")} | keys
 
 
-def judged(label, shown, events, parent, counting, vias, slack):
-    """(kind, time, number) of each event of one impression; "inside" for those that may count."""
-    for time, value, of, touched in events:
-        start = shown
-        if parent is not None:
-            start = parent["time"]
-            earlier = [t for t in parent["valid"] if t <= time + slack]
-            if counting == "last" and earlier:
-                start = max(earlier)
-            if counting == "touched":
-                start = touched if touched in parent["valid"] else None
-        number = number_of(label, value, of)
-        if start is None:
-            kind = "without_parent"
-        elif time + slack < start or (vias and time + slack < touched):
-            kind = "too_early"
-        elif time > start + label.window.seconds:
-            kind = "late"
-        else:
-            kind = "inside" if number is not None else "missing"
-        yield kind, time, number
-
-
-def reference(label, shown, events, end, parent=None, counting="first", vias=False, slack=0):
-    dispositions = list(judged(label, shown, events, parent, counting, vias, slack))
-    within = [(time, number) for kind, time, number in dispositions if kind == "inside"]
-    inside = sorted(set(within))
-    if parent is None:
-        closed = shown + label.window.seconds <= end
-    elif parent["time"] is None:
-        closed = parent["value"] >= 0
-    elif counting == "first":
-        closed = parent["time"] + label.window.seconds <= end
-    else:
-        closed = parent["closed"] and max(parent["valid"]) + label.window.seconds <= end
-    steps = {"first": lambda some: some[0], "last": lambda some: some[-1], "sum": sum, "max": max}
-    so_far = [steps[label.take]([n for _, n in inside[: i + 1]]) for i in range(len(inside))]
-    missing = any(kind == "missing" for kind, _, _ in dispositions)
-    value = -1 if not closed or (missing and not inside) else 0
-    if inside and (closed or label.take == "first"):
-        value = so_far[-1] if label.is_number else 0
-    reached = [
-        t
-        for (t, _), n in zip(inside, so_far, strict=True)
-        if label.at_least is None or n >= label.at_least
-    ]
-    if label.at_least is not None and label.take == "last":
-        reached = [inside[-1][0]] if inside and closed and inside[-1][1] >= label.at_least else []
-    if not label.is_number and reached:
-        value = 1
-    kinds = Counter(kind for kind, _, _ in dispositions if kind != "inside")
-    kinds["matched"] = min(1, len(inside)) if label.take == "first" else len(inside)
-    kinds["duplicate"] = len(within) - kinds["matched"]
-    time = reached[0] if reached else None
-    return {
-        "value": value,
-        "time": time,
-        "closed": closed,
-        "kinds": kinds,
-        "valid": [t for t, _ in inside if time is not None and t >= time],
-    }
+def events_at(row, events, touched):
+    """The events of an impression as tests/naive_labels.py takes them."""
+    names = ("ts", "v", "of", "touched")[: 3 + touched]
+    return [dict(zip(names, event[1:], strict=False)) for event in events if event[0] == row]
 
 
 @given(
@@ -512,13 +453,11 @@ def test_labels_equal_a_slow_reference(shown, declared, clicks, conversions, cou
         Counter(orphan=sum(e[0] == -1 for e in conversions)),
     ]
     for row in range(3):
-        first = reference(
-            declared[0], shown[row], [e[1:] for e in clicks if e[0] == row], end, slack=slack[0]
+        first = event_label(
+            plain(declared[0], slack[0]), shown[row], events_at(row, clicks, False), end
         )
-        own = [e[1:] for e in conversions if e[0] == row]
-        second = reference(
-            declared[1], shown[row], own, end, first, counting, counting == "touched", slack[1]
-        )
+        own = events_at(row, conversions, counting == "touched")
+        second = event_label(plain(declared[1], slack[1]), shown[row], own, end, first, counting)
         for got, wanted, kinds in zip((click, convert), (first, second), expected, strict=True):
             assert got.value[row] == pytest.approx(wanted["value"])
             assert got.happened[row] == (wanted["time"] is not None)

@@ -30,6 +30,7 @@ from pipeline.sources.formats.lines import LineReader, TextFile, not_blank, pars
 
 PEEK_LINES = 1000  # from which the types of the columns are inferred
 BLANK = b" \t\r"
+# Of columns of texts, by the type that their first lines have.
 TYPE_NOUNS = {ARROW_TYPES[raw_type]: NOUNS[raw_type] for raw_type in ("text", "integer", "number")}
 TYPE_NOUNS |= {pa.bool_(): "true or false", pa.uint64(): NOUNS["integer"]}
 LONG = re.compile(rb"\d{19}")  # perhaps beyond int64
@@ -76,9 +77,7 @@ class JsonlFile(TextFile):
                 or TYPES[columns[column]]
                 for column, kind in known.items()
             }
-            texts = {column for column in columns if columns[column] in ("text", "texts")}
-            schema = pa.schema(types.items())
-            yield _parse(positions, lines, schema, texts)
+            yield _parse(positions, lines, pa.schema(types.items()), columns)
 
     @cached_property
     def _first_rows(self) -> list[dict[str, Any]]:
@@ -106,30 +105,34 @@ def _with_key(column: str, lines: list[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _parse(
-    positions: np.ndarray, lines: list[bytes], schema: pa.Schema, texts: Collection[str]
+    positions: np.ndarray, lines: list[bytes], schema: pa.Schema, columns: Mapping[str, str]
 ) -> ParsedRows:
     try:
         return ParsedRows(_objects(lines, schema), positions)
     except (ValueError, pa.ArrowException):
         if any(map(LONG.search, lines)):
-            schema = replaced(schema, texts, UNSIGNED)
-        parsed = parse_lines(positions, lines, partial(_rows, schema=schema, texts=texts))
-        return _with_mixed(parsed, positions, lines, texts)
+            schema = replaced(schema, _texts(columns), UNSIGNED)
+        parsed = parse_lines(positions, lines, partial(_rows, schema=schema, columns=columns))
+        return _with_mixed(parsed, positions, lines, columns)
+
+
+def _texts(columns: Mapping[str, str]) -> set[str]:
+    return {column for column, raw_type in columns.items() if raw_type in ("text", "texts")}
 
 
 def _with_mixed(
-    parsed: ParsedRows, positions: np.ndarray, lines: list[bytes], texts: Collection[str]
+    parsed: ParsedRows, positions: np.ndarray, lines: list[bytes], columns: Mapping[str, str]
 ) -> ParsedRows:
     """The parsed rows, and those of the malformed lines that hold valid texts: whole numbers of any
     size and texts in one column.
     """
-    schema = replaced(parsed.table.schema, texts, AS_TEXTS)
+    schema = replaced(parsed.table.schema, _texts(columns), AS_TEXTS)
     if not parsed.malformed or schema == parsed.table.schema:
         return parsed
     tables, added, malformed = [parsed.table.cast(schema)], [], []
     for bad in parsed.malformed:
         try:
-            tables.append(_row(lines[int(np.searchsorted(positions, bad[0]))], schema, texts))
+            tables.append(_row(lines[int(np.searchsorted(positions, bad[0]))], schema, columns))
             added.append(bad[0])
         except ValueError:
             malformed.append(bad)
@@ -140,14 +143,14 @@ def _with_mixed(
     return ParsedRows(pa.concat_tables(tables).take(pa.array(order)), at[order], malformed)
 
 
-def _rows(lines: list[bytes], *, schema: pa.Schema, texts: Collection[str]) -> pa.Table:
+def _rows(lines: list[bytes], *, schema: pa.Schema, columns: Mapping[str, str]) -> pa.Table:
     """Raises ValueError unless each line is one object of the columns' types."""
     try:
         return _objects(lines, schema) if lines else schema.empty_table()
     except (ValueError, pa.ArrowException):
         if len(lines) > 1:
             raise
-        return _row(lines[0], schema, texts)
+        return _row(lines[0], schema, columns)
 
 
 def _objects(lines: list[bytes], schema: pa.Schema) -> pa.Table:
@@ -167,9 +170,9 @@ def _objects(lines: list[bytes], schema: pa.Schema) -> pa.Table:
     return table
 
 
-def _row(line: bytes, schema: pa.Schema, texts: Collection[str]) -> pa.Table:
+def _row(line: bytes, schema: pa.Schema, columns: Mapping[str, str]) -> pa.Table:
     """One line by itself. Its types may differ from those of the first lines: whole numbers are
-    read as text, and texts as numbers, but not in the columns `texts`.
+    read as text, and texts as numbers, but not in columns of texts.
     """
     try:
         row = json.loads(line.decode("utf-8-sig", "surrogateescape"))
@@ -177,15 +180,15 @@ def _row(line: bytes, schema: pa.Schema, texts: Collection[str]) -> pa.Table:
         row = None
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")
-    arrays = []
+    arrays, texts = [], _texts(columns)
     for column in schema:
         try:
             value = _fit(row.get(column.name), column.type, numbers=column.name not in texts)
             arrays.append(pa.array([value], column.type))
         except (ValueError, OverflowError, pa.ArrowException):
-            raise ValueError(
-                f"{column.name} is not {TYPE_NOUNS.get(column.type, 'a list of one type')}"
-            ) from None
+            held = TYPE_NOUNS.get(column.type, "a list of one type")
+            noun = held if column.name in texts else NOUNS[columns[column.name]]
+            raise ValueError(f"{column.name} is not {noun}") from None
     return pa.table(arrays, schema)
 
 
