@@ -5,9 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from features.printable import printable
+
 
 class FunnelError(ValueError):
-    """An error the user can fix. The message gives the key, its value, the rule and the fix."""
+    """An error the user can fix. The message gives the key, its value, the rule and the fix. What
+    it quotes is made printable, and credentials are hidden.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def nearest(name: str, known: Iterable[str], *, listed: bool = False) -> str:

@@ -7,12 +7,14 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from features.errors import FunnelError
+from features.printable import hide_credentials
 
 VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{\w+\})", re.ASCII)
 
@@ -22,7 +24,7 @@ def expand_path(text: str) -> str:
     of the environment ($NAME, ${NAME}) replaced.
 
     Raises:
-        FunnelError: There is no such user or variable.
+        FunnelError: There is no such user or variable, or a URI holds credentials.
 
     Example:
         >>> os.environ["DAY"] = "2026-11-01"
@@ -36,6 +38,11 @@ def expand_path(text: str) -> str:
     if expanded.startswith("~"):
         user = expanded.partition("/")[0]
         raise FunnelError(f"{user} is not the home directory of a user; of a file, give ./{user}")
+    if hide_credentials(expanded) != expanded:
+        raise FunnelError(
+            f"{expanded}: holds credentials, which config.toml and the manifest would repeat; "
+            "remove them, and give them to the storage's client (docs/features.md)"
+        )
     return expanded
 
 
@@ -116,10 +123,11 @@ def staging(out: Path) -> Iterator[Path]:
     unfinished = re.compile(rf"\.{re.escape(out.name)}\.([0-9a-f]{{8}}\.)?unfinished")
     for leftover in [*filter(lambda p: unfinished.fullmatch(p.name), out.parent.iterdir()), old]:
         _remove(leftover)
-    beside.mkdir()
+    mode = make_private(beside)
     try:
         yield beside
         flush_all(beside)
+        beside.chmod(mode)
         if out.exists():
             out.rename(old)
         beside.rename(out)
@@ -127,6 +135,16 @@ def staging(out: Path) -> Iterator[Path]:
         _remove(old)
     finally:
         _remove(beside)
+
+
+def make_private(folder: Path) -> int:
+    """Makes a directory that only its owner can enter. Returns the mode that the user's umask gives
+    it, which it gets when it is published.
+    """
+    folder.mkdir()
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    folder.chmod(mode & ~0o077)
+    return mode
 
 
 def _check_replaceable(out: Path) -> None:

@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from rich.console import Console, JustifyMethod
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,14 +20,32 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
+from features.printable import one_line, printable
 from funnel.layout import blocks, total
 from funnel.listener import listener
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class Screen(Console):
+    """A console on which no text acts: control characters are escaped, credentials hidden, and
+    ":name:" stays what it is.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, soft_wrap=True, emoji=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+console = Screen()
+errors = Screen(stderr=True)
 
 EVERY = 30.0  # seconds between lines of progress without a terminal
 
@@ -116,22 +135,31 @@ def minutes(seconds: float) -> str:
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table. Numbers are shown to four digits, None as a dash.
+    """Prints a table. Numbers are shown to four digits, None as a dash, rich's Text in its style.
 
     On a terminal too narrow for all columns they follow below each other; elsewhere a table is as
     wide as its texts.
     """
-    cells = [[text(value) for value in row] for row in rows]
+    cells = [[literal(value) for value in row] for row in rows]
     limit = console.width if console.is_terminal else None
-    console.print(Text.from_markup(title, style="bold"), soft_wrap=limit is None)
-    for block in blocks(header, cells, limit):
+    console.print(literal(title, style="bold"), soft_wrap=limit is None)
+    header = [one_line(name) for name in header]
+    for block in blocks(header, [[cell.plain for cell in row] for row in cells], limit):
         shown = Table(width=total([width for _, width in block]))
         for column, width in block:
             justify: JustifyMethod = "right" if column else "left"
-            shown.add_column(header[column], justify=justify, overflow="fold", width=width)
+            name = literal(header[column])
+            shown.add_column(name, justify=justify, overflow="fold", width=width)
         for row in cells:
             shown.add_row(*(row[column] for column, _ in block))
         console.print(shown, crop=False)
+
+
+def literal(value: object, style: str = "") -> Text:
+    """A value as rich's Text: brackets are not markup, and unseen characters are escaped, so that
+    its width is known.
+    """
+    return value if isinstance(value, Text) else Text(printable(text(value)), style)
 
 
 def text(value: object) -> str:

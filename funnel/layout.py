@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.cells import cell_len
-from rich.text import Text
 
 Block = list[tuple[int, int]]  # (column, its width in characters)
 BETWEEN = 3  # characters from one text to the next: padding and border
@@ -20,7 +19,7 @@ def blocks(
 
     Args:
         header: The columns' names, which may wrap between words.
-        rows: Cells in rich's markup; a cell may have several lines.
+        rows: Cells; one may have several lines.
         limit: The width of the screen in characters; None for no limit.
 
     Returns:
@@ -54,5 +53,4 @@ def total(widths: Sequence[int]) -> int:
 
 
 def _width(cell: str) -> int:
-    lines = Text.from_markup(cell).plain.splitlines()
-    return max(map(cell_len, lines), default=0)
+    return max(map(cell_len, cell.splitlines()), default=0)

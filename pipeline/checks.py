@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from features.errors import FunnelError, nearest
+from features.printable import one_line
 from pipeline.config import ROWS, PreprocessConfig, Stream
 from pipeline.sources.formats import FORMATS
+
+LONGEST = 100  # characters of a name: file systems allow 255 bytes, endings included
+NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{LONGEST - 1}}}")
 
 
 def check_config(config: PreprocessConfig) -> PreprocessConfig:
@@ -13,7 +19,9 @@ def check_config(config: PreprocessConfig) -> PreprocessConfig:
         raise FunnelError(
             f"logs holds {', '.join(config.logs) or 'nothing'}: declare either impressions or table"
         )
-    for name in config.logs:
+    for name, stream in config.logs.items():
+        for known in (name, *stream.lookups):
+            _check_name(name, known)
         _check_format(config, name)
     _check_rows(config)
     for name in config.event_labels:
@@ -27,6 +35,16 @@ def check_config(config: PreprocessConfig) -> PreprocessConfig:
             "give a fraction"
         )
     return config
+
+
+def _check_name(stream: str, name: str) -> None:
+    """A stream's name is that of a file, too: rejects/<stream>.jsonl."""
+    if not NAME.fullmatch(name):
+        where = "logs" if name == stream else f"logs.{stream}.lookups"
+        raise FunnelError(
+            f"{where}: '{one_line(name)}' is not a name: a letter, then letters, digits and _ "
+            f"(at most {LONGEST} characters); rename it"
+        )
 
 
 def _check_format(config: PreprocessConfig, name: str) -> None:

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from features.printable import one_line
 from funnel import console
 from funnel.init import init, sections
 from funnel.init.toml import key
@@ -67,13 +68,13 @@ def _show(proposed: sections.Proposed) -> None:
     names = [key(name) for name in features.left_out]
     left = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
     console.console.print(
-        f"{len(features.lines)} features; left out: {left or 'nothing'}", markup=False
+        one_line(f"{len(features.lines)} features; left out: {left or 'nothing'}"), markup=False
     )
     for stream in proposed.streams:
         for note in stream.notes:
-            console.console.print(f"{stream.name}: {note}", markup=False)
+            console.console.print(one_line(f"{stream.name}: {note}"), markup=False)
     for name, why in features.suspects.items():
-        console.console.print(f"{name}: {why}", markup=False)
+        console.console.print(one_line(f"{name}: {why}"), markup=False)
 
 
 def _found(proposed: sections.Proposed) -> dict[str, Any]:

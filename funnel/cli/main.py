@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from features.errors import FunnelError
+from features.printable import one_line
 from funnel import extras
 from funnel.cli import huge_pages
 from funnel.cli.arguments import parser, split
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with terminable(), lines_to(with_json=with_json, quiet=options.quiet):
             first = first_line(options)
             if first:  # before the imports, which take a while
-                emit(f"· {first}")
+                emit(f"· {one_line(first)}")
             from funnel.cli.terminal import Terminal
 
             with reporting_to(Terminal()):

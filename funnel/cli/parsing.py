@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from features.errors import FunnelError, nearest
 from features.files import expand_path
+from features.printable import printable
 from funnel.cli.exit_codes import ExitCode
 
 CHOICE = re.compile(r"argument command: (invalid choice: '([^']*)')")
@@ -67,7 +68,7 @@ class Parser(argparse.ArgumentParser):
         choice = CHOICE.match(message)
         if choice:
             message = f"{choice[1]}: {nearest(choice[2], self.commands)}"
-        print(f"error: {message} (see `{self.prog} --help`)", file=sys.stderr)
+        print(printable(f"error: {message} (see `{self.prog} --help`)"), file=sys.stderr)
         sys.exit(ExitCode.USER_ERROR)
 
 

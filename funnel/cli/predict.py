@@ -14,6 +14,7 @@ from rich.markup import escape
 from features import files
 from features.errors import FunnelError
 from features.locks import locked
+from features.printable import one_line
 from funnel.config.config import Config
 from funnel.console import console, progress_bar
 from funnel.scoring.rows import of_files
@@ -105,10 +106,10 @@ def _predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Scor
 
 def _report(scored: Scored) -> None:
     rejects = scored.rejects
-    console.print(f"[green]✓[/green] {scored.rows:,} rows scored → {escape(str(scored.output))}")
+    line = f"{scored.rows:,} rows scored → {scored.output}"
+    console.print(f"[green]✓[/green] {escape(one_line(line))}")
     for reject in rejects[:LISTED]:
-        console.print(
-            f"  not scored: {reject.file}, {reject.position}: {reject.reason}", markup=False
-        )
+        where = one_line(f"{reject.file}, {reject.position}")
+        console.print(f"  not scored: {where}: {one_line(reject.reason)}", markup=False)
     if len(rejects) > LISTED:
         console.print(f"  … and {len(rejects) - LISTED:,} more rows not scored")

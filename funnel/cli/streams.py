@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, TextIO
 
+from features.printable import UNSEEN, printable
 from funnel.cli.exit_codes import ExitCode
 
 # The characters of our own lines, for screens and files whose encoding lacks them.
@@ -91,7 +92,7 @@ def document(content: Any) -> None:
     if stream is not None:
         plain = not (stream.encoding or "utf-8").lower().startswith("utf")
         options: dict[str, Any] = {"indent": 1, "ensure_ascii": plain, "allow_nan": False}
-        emit(json.dumps(_finite(content), **options, default=str), stream)
+        emit(_escaped(json.dumps(_finite(content), **options, default=str)), stream)
 
 
 def emit(text: str, stream: TextIO | None = None) -> None:
@@ -99,10 +100,15 @@ def emit(text: str, stream: TextIO | None = None) -> None:
     after `funnel inspect runs/demo | head -1`.
     """
     try:
-        print(text, file=stream, flush=True)
+        print(printable(text), file=stream, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
         sys.exit(ExitCode.FAULT)
+
+
+def _escaped(document: str) -> str:
+    """The same JSON, with escapes for the characters that `printable` would replace."""
+    return UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], document)
 
 
 def _finite(value: Any) -> Any:

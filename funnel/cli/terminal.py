@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from features.printable import one_line
 from funnel.console import console, is_live, progress_bar
 from funnel.listener import Listener, Update
 
@@ -18,13 +19,13 @@ class Terminal(Listener):
     """Prints a line for each stage, warning and note, and shows bars while a stage works."""
 
     def done(self, stage: str, seconds: float, line: str) -> None:
-        console.print(f"[green]✓[/green] {stage:<10} {seconds:6.1f} s  {escape(line)}")
+        console.print(f"[green]✓[/green] {stage:<10} {seconds:6.1f} s  {_shown(line)}")
 
     def warn(self, line: str) -> None:
-        console.print(f"[yellow]warning:[/yellow] {escape(line)}")
+        console.print(f"[yellow]warning:[/yellow] {_shown(line)}")
 
     def inform(self, line: str) -> None:
-        console.print(f"[dim]· {escape(line)}[/dim]")
+        console.print(f"[dim]· {_shown(line)}[/dim]")
 
     def waiting(self, title: str) -> AbstractContextManager[object]:
         return console.status(title, spinner="line") if is_live(console) else nullcontext()
@@ -36,3 +37,7 @@ class Terminal(Listener):
         from funnel.stages.training_bar import training_bar
 
         return training_bar()
+
+
+def _shown(line: str) -> str:
+    return escape(one_line(line))

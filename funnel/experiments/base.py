@@ -21,6 +21,7 @@ from scipy.stats import t as student
 
 from features import files
 from features.errors import FunnelError, nearest
+from features.printable import one_line
 from funnel.console import console, progress_bar
 
 Metrics = dict[str, float]
@@ -171,8 +172,9 @@ def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary
             for setting, metrics in experiment.measure(settings, seed):
                 results.add(setting, seed, metrics)
                 console.print(
-                    f"· seed {seed}  {escape(setting)}: "
-                    + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+                    f"· seed {seed}  {setting}: "
+                    + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()),
+                    markup=False,
                 )
                 progress(next(done), total)
     summary = results.summary()
@@ -181,9 +183,8 @@ def run(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> Summary
     with files.replacing(experiment.out / "plot.png") as temporary:
         experiment.draw(results).savefig(temporary, format="png")
     experiment.show(results)
-    console.print(
-        f"[green]✓[/green] {escape(str(experiment.out))}: results.jsonl, summary.json, plot.png"
-    )
+    line = f"{experiment.out}: results.jsonl, summary.json, plot.png"
+    console.print(f"[green]✓[/green] {escape(one_line(line))}")
     return summary
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from features.printable import UNSEEN
+
 BARE = re.compile(r"[A-Za-z0-9_-]+")
-# Not allowed in a comment, or not seen in one: control characters and line separators.
-UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 KEYS = 28  # characters to which keys are padded
 VALUES = 64  # characters to which values are padded
 FOLDED = 88  # characters beyond which a list takes several lines
@@ -110,12 +110,12 @@ def _long(content: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """A basic string. JSON escapes as TOML does, but for DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A basic string. JSON escapes as TOML does, but fewer characters."""
+    return UNSEEN.sub(lambda m: f"\\U{ord(m[0]):08x}", json.dumps(text, ensure_ascii=False))
 
 
 def _comment(text: str) -> str:
-    return f"# {UNSEEN.sub(' ', text)}".rstrip()
+    return f"# {' '.join(UNSEEN.sub(' ', text).splitlines())}".rstrip()
 
 
 def _after(comment: str) -> str:

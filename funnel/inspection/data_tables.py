@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 
-from funnel.console import console
+from features.printable import one_line
+from funnel.console import console, literal
 from funnel.inspection.tables import grid
 from funnel.reports import run_tables, statistics_tables
 
@@ -77,4 +78,4 @@ def several(count: int, noun: str) -> str:
 
 def warn(warning: str) -> None:
     """A line that the user should act on."""
-    console.print("[yellow]warning:[/yellow]", escape(warning))
+    console.print(Text("warning:", "yellow"), literal(one_line(warning)))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 
-from funnel.console import console
+from features.printable import one_line
+from funnel.console import console, literal
 from funnel.inspection.data_tables import data_facts, data_tables, several, warn
 from funnel.inspection.kinds import TITLES
 from funnel.inspection.tables import facts, grid, rows_table
@@ -20,11 +21,15 @@ LISTED = 60  # files of a check
 
 def show(document: Document) -> None:
     """Prints a document of `funnel.inspection.inspect`."""
-    console.print(f"[bold]{escape(document['path'])}[/bold]: {TITLES[document['kind']]}")
+    _heading(document["path"], TITLES[document["kind"]])
     if document["kind"] in ("run", "data") and "first_rows" in document:
         rows_table(EXAMPLES, document["columns"], document["first_rows"])
     else:
         SHOW[document["kind"]](document)
+
+
+def _heading(name: str, what: str) -> None:
+    console.print(Text.assemble((one_line(name), "bold"), f": {what}"))
 
 
 def show_run(run: Document) -> None:
@@ -102,9 +107,10 @@ def show_logs(logs: Document) -> None:
         zipped = "" if stream["compression"] == "none" else f", {stream['compression']}"
         files = several(stream["files"], "file")
         size = f"{stream['format']}{zipped}, {files}, {stream['bytes']:,} bytes{counted}"
-        console.print(f"\n[bold]{escape(stream['name'])}[/bold]: {size}")
+        console.print()
+        _heading(stream["name"], size)
         for note in stream["notes"]:
-            console.print(f"[yellow]note:[/yellow] {escape(note)}")
+            console.print(Text("note:", "yellow"), literal(one_line(note)))
         if stream["columns"]:
             rows_table(stream["first_file"], stream["columns"], stream["first_rows"])
 

@@ -6,10 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rich.markup import escape
+from rich.console import JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
-from funnel.console import console, text
+from features.printable import one_line, printable
+from funnel.console import console, literal, text
 
 NAME_WIDTH, TYPE_WIDTH = 26, 16  # at most, of a transposed table
 VALUE_WIDTH = 13  # at least
@@ -27,19 +29,20 @@ def facts(pairs: Sequence[tuple[str, Any]]) -> None:
     shown.add_column(overflow="fold")
     for name, value in pairs:
         if value not in (None, "", [], {}):
-            shown.add_row(name, escape(str(value)))
+            shown.add_row(name, literal(str(value)))
     console.print(shown)
 
 
 def grid(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table of texts, to the left, and of numbers, to the right. Long values are folded."""
-    shown = Table(title=escape(title), title_justify="left", title_style="bold")
+    shown = Table(title=literal(title), title_justify="left", title_style="bold")
     for number, name in enumerate(header):
         values = [row[number] for row in rows]
         numbers = any(isinstance(value, int | float) for value in values)
-        shown.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        justify: JustifyMethod = "right" if numbers else "left"
+        shown.add_column(literal(name), justify=justify, overflow="fold")
     for row in rows:
-        shown.add_row(*("" if value is None else escape(text(value)) for value in row))
+        shown.add_row(*("" if value is None else literal(value) for value in row))
     console.print(shown)
 
 
@@ -54,12 +57,14 @@ def rows_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, A
     """
     hidden, columns = len(columns) - LISTED, columns[:LISTED]
     lines = [[cell(row.get(column["name"])) for column in columns] for row in rows]
-    headers = [(column["name"], column["type"]) for column in columns]
+    headers = [(one_line(column["name"]), one_line(column["type"])) for column in columns]
     widths = [
         max(map(len, [*header, *(line[n] for line in lines)])) for n, header in enumerate(headers)
     ]
     if sum(widths) + BORDER * len(widths) + 1 <= console.width:
-        _print(title, [f"{escape(name)}\n[dim]{type_}[/dim]" for name, type_ in headers], lines)
+        _print(
+            title, [Text.assemble(f"{name}\n", (type_, "dim")) for name, type_ in headers], lines
+        )
         return
     name_width = min(NAME_WIDTH, max(len(name) for name, _ in headers))
     type_width = min(TYPE_WIDTH, max(len(type_) for _, type_ in headers))
@@ -77,7 +82,8 @@ def rows_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, A
             ]
             for n, (name, type_) in enumerate(headers)
         ]
-        _print("" if start else title, ["column", "type", *numbers], transposed)
+        above = [Text(name) for name in ("column", "type", *numbers)]
+        _print("" if start else title, above, transposed)
         if hidden > 0:
             console.print(f"… {hidden:,} more columns (--json has all)")
 
@@ -94,18 +100,18 @@ def cell(value: Any) -> str:
     if isinstance(value, tuple):
         return " × ".join(map(cell, value))
     if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return printable(json.dumps(value, ensure_ascii=False, default=str))
     if isinstance(value, int):  # an id
         return str(value)
-    return " ".join(text(value).split())
+    return printable(" ".join(text(value).split()))
 
 
-def _print(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    shown = Table(title=escape(title) or None, title_justify="left", title_style="bold")
+def _print(title: str, header: Sequence[Text], lines: Sequence[Sequence[str]]) -> None:
+    shown = Table(title=literal(title) if title else None, title_justify="left", title_style="bold")
     for name in header:
         shown.add_column(name, overflow="fold")
     for line in lines:
-        shown.add_row(*map(escape, line))
+        shown.add_row(*map(literal, line))
     console.print(shown)
 
 

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # no pyplot: it would look for a screen
 
 from features import files
+from features.printable import printable
 from funnel.console import text
 from funnel.reports import summary
 from model.metrics import METRICS
@@ -28,6 +29,7 @@ def write_report(run: Path, data: Path) -> Path:
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_printable,
     )
     environment.filters["text"] = text
     page = environment.get_template("report.html").render(
@@ -42,6 +44,11 @@ def write_report(run: Path, data: Path) -> Path:
     )
     files.write_text(run / "report.html", page)
     return run / "report.html"
+
+
+def _printable(value: Any) -> Any:
+    """What a page shows of a value; Markup and numbers are left as they are."""
+    return printable(value) if type(value) is str else value
 
 
 def _metric_columns(evaluation: dict[str, dict[str, float | None]]) -> dict[str, str]:

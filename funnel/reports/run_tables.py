@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 
+from features.printable import one_line
 from funnel.console import console, table
 from funnel.reports import summary
 from model.metrics import METRICS
@@ -78,15 +79,14 @@ def show_outcome(run: Path, config: Path) -> None:
         ["report", run / "report.html"],
         ["summary", run / "summary.json"],
     ]
-    table("Where", ["", "path"], [[name, escape(str(path))] for name, path in paths])
+    table("Where", ["", "path"], paths)
     funnel = "funnel" if shutil.which("funnel") else os.path.relpath(sys.argv[0])
     if not funnel.endswith("funnel"):
         funnel = "python -m funnel"
-    console.print(
-        f"Next: [bold]{funnel} inspect {escape(str(run))}[/bold], "
-        f"or [bold]{funnel} run {escape(str(config))} --set model.sharing=ple[/bold]"
-    )
+    inspect = f"{funnel} inspect {one_line(str(run))}"
+    another = f"{funnel} run {one_line(str(config))} --set model.sharing=ple"
+    console.print(Text.assemble("Next: ", (inspect, "bold"), ", or ", (another, "bold")))
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return "\n".join(f"{escape(reason)}: {count:,}" for reason, count in counts.items()) or "0"
+    return "\n".join(f"{one_line(reason)}: {count:,}" for reason, count in counts.items()) or "0"

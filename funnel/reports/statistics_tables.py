@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 
+from features.printable import one_line
 from funnel.console import table
 from pipeline.statistics.relevance import TOO_GOOD
 
@@ -127,7 +128,7 @@ def show_features(features: dict[str, Any]) -> None:
 def show_groups(groups: dict[str, list[Any]]) -> None:
     """The frequent values that share a bucket."""
     lines = [
-        [name, *(escape(_cut(v)) + f" {_share(share)}" for v, share in group["values"][:TOP])]
+        [name, *(_cut(v) + f" {_share(share)}" for v, share in group["values"][:TOP])]
         for name, some in groups.items()
         for group in some[:TOP]
     ]
@@ -155,10 +156,10 @@ def show_relevance(statistics: dict[str, Any]) -> None:
     )
 
 
-def _auc(value: float | None) -> str | None:
+def _auc(value: float | None) -> Text | None:
     if value is None:
         return None
-    return f"[bold red]{value:.3f}[/bold red]" if value > TOO_GOOD else f"{value:.3f}"
+    return Text(f"{value:.3f}", "bold red" if value > TOO_GOOD else "")
 
 
 def _distinct(one: dict[str, Any]) -> str:
@@ -167,14 +168,12 @@ def _distinct(one: dict[str, Any]) -> str:
 
 def _top(one: dict[str, Any]) -> list[str | None]:
     """The most frequent values and their shares of the rows, as many as there are columns."""
-    shown = [
-        f"{escape(_cut(text))} {_share(count / one['rows'])}" for text, count in one["top"][:TOP]
-    ]
+    shown = [f"{_cut(text)} {_share(count / one['rows'])}" for text, count in one["top"][:TOP]]
     return [*shown, *[None] * (TOP - len(shown))]
 
 
 def _cut(text: str) -> str:
-    text = text.replace("\n", " ")
+    text = one_line(text)
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
 
 

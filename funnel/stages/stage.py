@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from features.printable import one_line
 from funnel.config.config import Config
 from funnel.listener import listener
 from funnel.reports import summary
@@ -41,14 +42,14 @@ def timed(config: Config, name: str) -> Iterator[Outcome]:
     yield outcome
     outcome.seconds = time.perf_counter() - started
     summary.update(config.run, name, outcome.seconds, **outcome.sections)
-    listener().done(name, outcome.seconds, outcome.line)
+    listener().done(name, outcome.seconds, one_line(outcome.line))
 
 
 def warn(line: str) -> None:
     """A line that the user should act on."""
-    listener().warn(line)
+    listener().warn(one_line(line))
 
 
 def inform(line: str) -> None:
     """A line that the user may want to know."""
-    listener().inform(line)
+    listener().inform(one_line(line))

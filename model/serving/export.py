@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from features import arrays
 from features.errors import FunnelError
-from features.files import checksums, flush, flush_all, make_directory
+from features.files import checksums, flush, flush_all, make_directory, make_private
 from features.locks import locked
 from model.ranking import RankingModel
 from model.serving.check import LOADERS, Check, check_loaders
@@ -74,6 +74,7 @@ def export(
         expected = checkpoint_scores(model, rows)
         on_step()
         with _unfinished(final) as unfinished:
+            mode = make_private(unfinished)
             save(model, unfinished)
             on_step()
             check_graph(unfinished)
@@ -81,6 +82,7 @@ def export(
             check = check_loaders(unfinished, requests(model.spec, rows), expected, on_step)
             _write_manifest(unfinished / "assets.extra", check)
             flush_all(unfinished)
+            unfinished.chmod(mode)
             unfinished.rename(final)
             flush(export_dir)
             on_step()

@@ -1,0 +1,71 @@
+"""Texts of logs, paths and addresses as a terminal or a page may show them: without characters that
+act on the terminal or turn the direction of the text, and without credentials.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Control characters, marks of direction, invisible characters, separators of lines, surrogates.
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+BYTES = range(0xDC80, 0xDD00)  # by which Python names the bytes of a file name that is not UTF-8
+SECRETS = (
+    # user:password@ before a host. A password may hold "/"; digits before a "/" are a port.
+    (re.compile(r"://[^\s/@:'\"]*:(?!\d+(?:[/'\"\s]|$))[^\s@'\"]*@"), "://***@"),
+    # A key alone. In other addresses a name before a host is no secret: abfss://container@account.
+    (re.compile(r"(?i)\b(https?|s3|gs)://[^\s/@:'\"]+@"), r"\1://***@"),
+    # Of a signed address.
+    (
+        re.compile(
+            r"(?i)([?&](?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|"
+            r"Signature|sig|(?:access_)?token|api_?key|password|secret)=)[^&\s'\"]+"
+        ),
+        r"\1***",
+    ),
+)
+
+
+def printable(text: str) -> str:
+    """The text with its unseen characters, save tabs and newlines, as Python escapes them, and with
+    its credentials hidden.
+
+    Example:
+        >>> print(printable("a\\x1b[31m \\u202eb of s3://key:secret@logs/a.csv"))
+        a\\x1b[31m \\u202eb of s3://***@logs/a.csv
+    """
+    return hide_credentials(UNSEEN.sub(_escaped, text))
+
+
+def one_line(text: str) -> str:
+    """As `printable`, with newlines and tabs escaped, too.
+
+    Example:
+        >>> print(one_line("a\\nb"))
+        a\\nb
+    """
+    return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def hide_credentials(text: str) -> str:
+    """The text without passwords, keys and signatures in the addresses that it holds.
+
+    Example:
+        >>> hide_credentials("https://logs/a.csv?X-Amz-Signature=5f&v=1")
+        'https://logs/a.csv?X-Amz-Signature=***&v=1'
+    """
+    if "://" not in text:
+        return text
+    for secret, hidden in SECRETS:
+        text = secret.sub(hidden, text)
+    return text
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code in BYTES:
+        return f"\\x{code - 0xDC00:02x}"
+    escaped = f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return escaped if code < 0x10000 else f"\\U{code:08x}"
