@@ -90,3 +90,16 @@ def test_the_four_uses_are_independent():
     _, _, split, sample = uses
     both = ((split < 0.1) & (sample < 0.1)).mean()
     assert both == pytest.approx(0.01, abs=0.004)  # 0.1 if they were one
+
+
+def test_each_use_has_a_constant_of_its_own():
+    uses = (hashing.PARTITION, hashing.ORDER, hashing.SPLIT, hashing.SAMPLE, hashing.NEGATIVES)
+    assert [f"{use:016x}" for use in map(int, uses)] == [
+        "9e3779b97f4a7c15",
+        "3c6ef372fe94f82a",
+        "daa66d2c7ddf743f",
+        "78dde6e5fd29f054",
+        "1715609f7c746c69",
+    ]
+    drawn = [hashing.fractions(np.array([FINGERPRINTS["a"]], np.uint64), use)[0] for use in uses]
+    assert np.round(drawn, 6).tolist() == [0.933383, 0.880804, 0.905171, 0.533211, 0.066766]

@@ -77,6 +77,24 @@ def test_distinct_is_estimated_where_many(values):
     )  # 4.5 standard errors
 
 
+def test_a_sketch_holds_2048_fingerprints():
+    smallest = np.arange(1, 2049, dtype=np.uint64) * np.uint64(2**50)  # the last is 2⁶⁴ / 8
+    assert sketches.Profile(smallest=smallest).distinct == 8 * 2047
+    assert sketches.Profile(smallest=smallest[:-1]).distinct == 2047
+    texts = [f"v{n}" for n in range(5000)]
+    fingerprints = np.sort(hashing.fingerprint64(pa.array(texts)))
+    one, other = profile_of(texts), profile_of(texts[:3000])
+    assert np.array_equal(one.smallest, fingerprints[:2048])
+    assert np.array_equal(sketches.fold_profiles([other, one]).smallest, fingerprints[:2048])
+
+
+def test_a_sketch_holds_64_texts_of_a_batch_and_1024_of_all():
+    batch = [f"v{n:02}" for n in range(66) for _ in range(100 - n)]
+    assert list(profile_of(batch).top) == [f"v{n:02}" for n in range(64)]
+    parts = [sketches.Profile(top={f"v{n:04}": 1 + (n < 1000)}) for n in range(1100)]
+    assert list(sketches.fold_profiles(parts).top) == [f"v{n:04}" for n in range(1024)]
+
+
 def test_profiles_fold_alike_in_any_order_and_grouping():
     rng = np.random.default_rng(0)
     batches = [profile_of([f"v{n}" for n in rng.zipf(1.5, 6000) % 5000]) for _ in range(4)]

@@ -20,6 +20,7 @@ from random_files import configuration, without_faults, write_files
 from random_logs import make_case, shrunk
 
 from features.errors import FunnelError
+from pipeline.job import preprocess
 
 FAST = 100  # seeds in `make test`
 
@@ -124,3 +125,22 @@ def test_the_job_equals_the_reference(seed):
     if difference(case):
         small = shrunk(case, differs)
         pytest.fail(f"{difference(small)}\n\n{pprint.pformat(small, width=100, sort_dicts=False)}")
+
+
+def test_the_steps_in_a_row_write_what_the_beam_job_writes(tmp_path):
+    case = next(case for case in map(make_case, range(100)) if is_rich(case))
+    write_files(case, tmp_path)
+    config = configuration(case, tmp_path)
+    manifests = (
+        preprocess(config, tmp_path / "beam"),
+        preprocess_directly(config, tmp_path / "data"),
+    )
+    assert manifests[0] == manifests[1]
+
+
+def is_rich(case: dict[str, Any]) -> bool:
+    """Whether a case has several partitions, rejects, and events that go via others."""
+    via = any(stream["via"] for stream in case["logs"].values())
+    right = wanted(case)
+    rejected = any(held["rejected"] for held in right.get("inputs", {}).values())
+    return via and rejected and case["output"]["shards"] > 1
