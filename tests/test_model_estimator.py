@@ -11,6 +11,7 @@ from features.errors import FunnelError
 from model.estimator.estimator import RankingEstimator
 from model.estimator.session import Trained
 from model.training import precision
+from model.training.progress import Windows
 
 
 class Killed(Exception):
@@ -98,6 +99,43 @@ def test_reports_and_metrics(folder):
         "cvr",
         "ctcvr",
     }
+
+
+def test_losses_are_means_over_windows_of_steps():
+    windows = Windows()
+    reports = [(4, 40.0), (2, 10.0), (1, 6.0), (1, 8.0), (4, 12.0), (1, 1.0)]
+    means = [windows.mean(np.array([sums]), steps, every=4)[0] for steps, sums in reports]
+    assert means == [
+        40 / 4,
+        (10 + 40) / 6,  # 2 steps are fewer than 4, so the 4 before them count too
+        (6 + 10 + 40) / 7,
+        (8 + 6 + 10) / 4,  # the last three reports are 4 steps
+        12 / 4,
+        (1 + 12) / 5,
+    ]
+    assert Windows().mean(np.array([6.0]), 2, every=4).tolist() == [3.0]  # all that there are
+
+
+@pytest.mark.parametrize("stops", [[6], [5, 6]])
+def test_the_last_report_covers_a_full_window(folder, stops):
+    """With a report every 4 steps, 6 are a window and a half; an evaluation cuts it once more."""
+    (folder / "each").mkdir()
+    (folder / "each/data").symlink_to(folder / "data")
+    options = {"model": make_model("shared_bottom"), "steps": 6}
+    each, seen = [], []
+    make_estimator(folder / "each", log_every=1, **options).train(
+        lambda report: each.append(list(report.losses.values()))
+    )
+    estimator = make_estimator(folder, log_every=4, **options)
+    for stop in stops:
+        trained = RankingEstimator.train(
+            estimator, estimator.train_input, max_steps=stop, callbacks=[seen.append]
+        )
+    assert [report.step for report in seen] == [4, *stops]
+    for report in seen:
+        expected = np.mean(each[: report.step], axis=0)  # each goes back to the first step
+        np.testing.assert_allclose(list(report.losses.values()), expected, rtol=1e-5)
+    assert trained.report.losses == seen[-1].losses
 
 
 def sample_space_rows(estimator) -> dict[str, int]:

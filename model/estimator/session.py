@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -18,7 +18,7 @@ from model.estimator.ranking_config import RankingConfig
 from model.training.collectives import check_agreement, min_over_workers
 from model.training.config import RunConfig
 from model.training.interrupts import Interrupts
-from model.training.progress import Callback, Progress, Reporter
+from model.training.progress import Callback, Progress, Reporter, Windows
 from model.training.trainer import Trainer
 
 Ended = Literal["steps", "callback", "data", "signal"]
@@ -32,7 +32,7 @@ class Trained:
     Args:
         step: the step reached.
         ended: "steps" where it reached the last one, "callback" where a callback ended it, "data"
-            where the input was exhausted, "signal" on SIGTERM.
+            where the input was exhausted, "signal" on SIGTERM or SIGHUP.
         report: the last report; of no steps where there was nothing left to train.
     """
 
@@ -52,6 +52,7 @@ class Session:
     trainer: Trainer
     batches: Any
     checkpoints: Checkpoints
+    windows: Windows = field(default_factory=Windows)
 
     def run(
         self, steps: int | None, max_steps: int | None, callbacks: Sequence[Callback]
@@ -74,7 +75,7 @@ class Session:
         step = saved = trainer.reached
         saved_at = time.monotonic()
         ended: Ended = "steps"
-        reporter = Reporter(trainer, total, run.log_every)
+        reporter = Reporter(trainer, total, run.log_every, self.windows)
         cuts = sorted({cut for callback in callbacks for cut in getattr(callback, "cuts", ())})
         with Interrupts() as interrupts:
             while step < total and ended == "steps":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,19 +51,42 @@ Callback = Callable[[Progress], bool | None]
 UNTIMED = 10  # steps of the first run of steps, when their pace is unknown
 
 
+class Windows:
+    """The sums of losses between the reports of a training, as far back as `every` steps."""
+
+    def __init__(self) -> None:
+        self._past: deque[tuple[np.ndarray, int]] = deque()  # (sum over the steps, their number)
+
+    def mean(self, sums: np.ndarray, steps: int, every: int) -> np.ndarray:
+        """The mean losses at a report that follows `steps` steps with these sums. Where these are
+        fewer than `every`, as before an evaluation or the end, it goes back over whole windows
+        until they are as many.
+        """
+        self._past.append((sums, steps))
+        total, counted, used = np.zeros_like(sums), 0, 0
+        for past, number in reversed(self._past):
+            total, counted, used = total + past, counted + number, used + 1
+            if counted >= every:
+                break
+        while len(self._past) > used:
+            self._past.popleft()
+        return total / counted
+
+
 class Reporter:
     """Adds up the results of runs of steps until the next report, due `every` so many steps.
 
-    A report of fewer steps gives the mean losses over the window before as well.
+    `windows` continues those of an earlier run of the same training.
     """
 
-    def __init__(self, trainer: Trainer, total: int, every: int = 1) -> None:
+    def __init__(
+        self, trainer: Trainer, total: int, every: int = 1, windows: Windows | None = None
+    ) -> None:
         self.trainer, self.total, self.every, self.step = trainer, total, every, trainer.reached
+        self.windows = windows or Windows()
         self.losses: dict[str, float] = {}
         self._pace: float | None = None  # seconds a step, in the last run
         self._batch: Any = None
-        # Of the window before: the sum of the losses over its steps, and their number.
-        self._before = (np.zeros(len(trainer.objectives)), 0)
         self._clear()
         self.last = self._progress(
             rows_per_second=0.0, waiting=0.0, seconds_left=None, touched={}, entropies={}
@@ -95,11 +119,8 @@ class Reporter:
         if not self._counted:
             return False
         trainer, seconds = self.trainer, time.perf_counter() - self._begun
-        sums, steps = self._sums, self._counted
-        if steps < self.every:  # the last window, or one that a checkpoint or an evaluation cut off
-            sums, steps = sums + self._before[0], steps + self._before[1]
-        self.losses = dict(zip(trainer.objectives, (sums / steps).tolist(), strict=True))
-        self._before = self._sums, self._counted
+        means = self.windows.mean(self._sums, self._counted, self.every)
+        self.losses = dict(zip(trainer.objectives, means.tolist(), strict=True))
         pace = seconds / (self.step - self._since)
         touched, entropies = trainer.observe(self._batch)
         self.last = self._progress(
