@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -75,6 +76,19 @@ def write_text(path: Path, text: str) -> None:
     """Replaces the file `path` by one that holds `text` in UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file, one a line, up to the first that a killed process left incomplete; []
+    if it does not exist.
+    """
+    found: list[dict[str, Any]] = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(text))
+        except ValueError:
+            break
+    return found
 
 
 def checksum(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from features import files
 from features.printable import printable
 from funnel.console import text
 from funnel.reports import summary
+from model.evaluation.constants import beside
 from model.metrics import METRICS
 
 
@@ -53,8 +54,12 @@ def _printable(value: Any) -> Any:
 
 def _metric_columns(evaluation: dict[str, dict[str, float | None]]) -> dict[str, str]:
     """{title: key} of the evaluation's table; metrics that no task has are left out."""
-    titles = {metric.title: name for name, metric in METRICS.items()}
-    columns = {"rows": "rows"} | titles | {"threshold": "threshold"}
+    titles = {
+        METRICS[metric].title + (" of the constant" if key != metric else ""): key
+        for metric in METRICS
+        for key in beside(metric)
+    }
+    columns = {"rows": "rows"} | titles | {"threshold": "threshold", "constant": "constant"}
     return {
         title: key
         for title, key in columns.items()
@@ -62,12 +67,13 @@ def _metric_columns(evaluation: dict[str, dict[str, float | None]]) -> dict[str,
     }
 
 
-def _losses_plot(path: Path) -> str:
-    """Each objective's mean loss since the previous point, by step."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    points = [line for line in lines if "loss" in line]
+def _losses_plot(path: Path) -> str | None:
+    """Each objective's mean loss by step; None for a training that wrote no log."""
+    points = [line for line in files.read_json_lines(path) if "loss" in line]
+    if not points:
+        return None
     figure, axes = _figure(1)
-    for name in points[-1]["loss"] if points else []:
+    for name in points[-1]["loss"]:
         axes[0].plot(
             [p["step"] for p in points], [p["loss"][name] for p in points], marker=".", label=name
         )

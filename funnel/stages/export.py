@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 
-from features.errors import FunnelError
 from funnel.config.config import Config
 from funnel.console import load_tensorflow
 from funnel.listener import listener
-from funnel.reports import summary
-from funnel.stages.stage import Outcome, timed, warn
+from funnel.stages.requirements import data_of
+from funnel.stages.stage import Outcome, inform, timed, warn
 
 
 def export(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
@@ -30,6 +28,7 @@ def export(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
             )
         check = result.check
         made = {"path": str(result.path), "version": result.version, "outputs": result.outputs}
+        made |= {name: result.evaluation[name] for name in ("step", "warnings")}
         ran = ", ".join(name for name, loader in check.loaders.items() if loader.not_run is None)
         difference = f"{check.max_abs_difference:.1g}"
         line = f"{ran}: equal to the checkpoint within {difference} → {result.path}"
@@ -37,23 +36,21 @@ def export(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
     for name, loader in check.loaders.items():
         if loader.not_run is not None:
             warn(f"the loader {name} was not run: {loader.not_run}")
+    for line in result.evaluation["warnings"]:
+        warn(line)
+    if result.evaluation["evaluation"] is None:
+        inform(
+            f"step {result.evaluation['step']:,} was not evaluated, so the export has no metrics "
+            "in its manifest; run `funnel evaluate` before `funnel export`"
+        )
     return done
 
 
 def report(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
     """summary.json, statistics and metrics → report.html. Its result is the path."""
-    if "evaluation" not in summary.read(config.run):
-        raise FunnelError(f"{config.run}: has no evaluation to report; run `funnel evaluate` first")
-    data = Path(config.source) if Path(config.source).exists() else config.data
-    for file in ("manifest.json", "statistics.json"):
-        if not (data / file).exists():
-            raise FunnelError(
-                f"{data / file}: is missing, and the report shows what it holds; copy it from the "
-                "preprocessed directory"
-            )
     from funnel.reports.report import write_report
 
     with timed(config, "report") as done:
-        page = write_report(config.run, data)
+        page = write_report(config.run, data_of(config))
         done(f"→ {page}", page, report=str(page))
     return done

@@ -99,6 +99,7 @@ def _run_alone(
     callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """As `run_stage`, for a process that holds the stage's lock."""
+    STAGES[name].requires(config)
     if name == "preprocess":
         _connect(beam_args)
     key = functools.cache(lambda: stage_key(config, name))  # of what exists before the stage runs

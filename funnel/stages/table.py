@@ -14,6 +14,11 @@ from funnel.reports import summary
 from funnel.stages.evaluate import evaluate
 from funnel.stages.export import export, report
 from funnel.stages.logs import preprocess, simulate
+from funnel.stages.requirements import (
+    require_data_and_model,
+    require_evaluation,
+    require_model,
+)
 from funnel.stages.stage import Outcome
 from funnel.stages.train import train
 
@@ -33,12 +38,14 @@ class Stage:
         inputs: What it depends on besides the stages before it. A change starts it over.
         output: The file that shows that it was done.
         resumes_with: What it depends on too, but a change of which lets it resume.
+        requires: Raises FunnelError where the stages before it have not left what it needs.
     """
 
     run: Callable[..., Outcome]
     inputs: Callable[[Config], Any]
     output: Callable[[Config], Path]
     resumes_with: Callable[[Config], Any] = lambda config: None
+    requires: Callable[[Config], None] = lambda config: None
 
 
 def with_defaults_of_the_data(config: Config) -> TrainConfig:
@@ -105,7 +112,10 @@ STAGES = {
         evaluate,
         lambda c: c.evaluation.model_dump(mode="json"),
         lambda c: c.model_dir / "reliability.json",
+        requires=require_data_and_model,
     ),
-    "export": Stage(export, lambda c: None, _exported),
-    "report": Stage(report, lambda c: None, lambda c: c.run / "report.html"),
+    "export": Stage(export, lambda c: None, _exported, requires=require_model),
+    "report": Stage(
+        report, lambda c: None, lambda c: c.run / "report.html", requires=require_evaluation
+    ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model.estimator.callbacks.metrics_log import read_lines
+from features.files import read_json_lines
 from model.evaluation.conditions import Metrics, TaskMetric
 from model.training.progress import Progress
 
@@ -49,6 +49,6 @@ class EarlyStopping:
 
     def resume(self, log: Path) -> None:
         """Counts the evaluations in a MetricsLog's file, so that a resumed training continues."""
-        for line in read_lines(log):
+        for line in read_json_lines(log):
             if "evaluation" in line:
                 self._note(line["step"], line["evaluation"])

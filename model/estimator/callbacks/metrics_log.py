@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from features.files import write_text
+from features.files import read_json_lines, write_text
 from model.training.progress import Progress
 
 
@@ -46,20 +46,9 @@ class MetricsLog:
         """Drops the lines of later steps, which a resumed training takes again."""
         if not self.path.exists():
             return
-        kept = [line for line in read_lines(self.path) if line["step"] <= step]
+        kept = [line for line in read_json_lines(self.path) if line["step"] <= step]
         self._evaluated = {line["step"] for line in kept if "evaluation" in line}
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
-
-
-def read_lines(path: Path) -> list[dict]:
-    """The lines of a log, up to the first one that a killed process left incomplete."""
-    found: list[dict] = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            found.append(json.loads(text))
-        except ValueError:
-            break
-    return found
 
 
 def last_fall(path: Path, every: int) -> tuple[int, float, float] | None:
@@ -73,7 +62,8 @@ def last_fall(path: Path, every: int) -> tuple[int, float, float] | None:
         (step, loss over the window before the last, loss over the last); None where there are not
         two windows with finite losses.
     """
-    reports = [line for line in read_lines(path) if "loss" in line and line["step"] % every == 0]
+    lines = read_json_lines(path)
+    reports = [line for line in lines if "loss" in line and line["step"] % every == 0]
     if len(reports) < 2 or None in (*reports[-1]["loss"].values(), *reports[-2]["loss"].values()):
         return None
     before, last = (
