@@ -115,7 +115,7 @@ def train(
     Raises:
         FunnelError: There is no data, the checkpoints belong to another model, or a loss is not
             finite.
-        Interrupted: After SIGTERM, with a checkpoint to resume from.
+        Interrupted: After SIGTERM or SIGHUP, with a checkpoint to resume from.
 
     Example:
         trained = funnel.train("my.toml", callbacks=[lambda progress: progress.step >= 1000])

@@ -1,6 +1,8 @@
 """Exit codes, and what a signal leaves behind."""
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from test_funnel_cli import END, GOOD, TOML, run
 from features.errors import FunnelError
 from funnel.cli import main as cli
 from funnel.cli.exit_codes import MEANINGS, ExitCode
+from funnel.examples import EXAMPLES
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +35,8 @@ def raising(error):
     return call
 
 
-def terminated(options, beam_args):
-    os.kill(os.getpid(), signal.SIGTERM)
+def ended_by(number):
+    return lambda options, beam_args: os.kill(os.getpid(), number)
 
 
 @pytest.mark.parametrize(
@@ -43,25 +46,62 @@ def terminated(options, beam_args):
         (raising(RuntimeError("odd")), ExitCode.FAULT, "error: RuntimeError: odd (--debug shows"),
         (raising(FunnelError("x = 1: must be 2")), ExitCode.USER_ERROR, "error: x = 1: must be 2"),
         (raising(KeyboardInterrupt()), ExitCode.INTERRUPTED, "error: interrupted; the same comm"),
-        (terminated, ExitCode.TERMINATED, "error: ended by SIGTERM; the same command resumes"),
+        (ended_by(signal.SIGINT), ExitCode.INTERRUPTED, "error: interrupted; the same command"),
+        (ended_by(signal.SIGTERM), ExitCode.TERMINATED, "error: ended by SIGTERM; the same comm"),
+        (ended_by(signal.SIGHUP), ExitCode.HUNG_UP, "error: ended by SIGHUP; the same command re"),
     ],
 )
 def test_exit_codes(monkeypatch, capsys, handler, code, message):
-    before = signal.getsignal(signal.SIGTERM)
+    before = handlers()
     monkeypatch.setitem(cli.HANDLERS, "report", handler)
     got, _, err = run(capsys, "report", "my.toml")
     assert got == code
     assert err.startswith(message)
     assert err.count("\n") == bool(message)
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert handlers() == before
+
+
+def handlers():
+    return [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
 
 
 def test_the_codes_are_those_of_shells():
-    assert (ExitCode.INTERRUPTED, ExitCode.TERMINATED) == (
+    assert (ExitCode.HUNG_UP, ExitCode.INTERRUPTED, ExitCode.TERMINATED) == (
+        128 + signal.SIGHUP,
         128 + signal.SIGINT,
         128 + signal.SIGTERM,
     )
     assert set(MEANINGS) == set(ExitCode)
+
+
+def test_a_signal_that_is_ignored_has_no_effect(monkeypatch, capsys):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        monkeypatch.setitem(cli.HANDLERS, "report", ended_by(signal.SIGHUP))
+        assert run(capsys, "report", "my.toml")[::2] == (ExitCode.OK, "")
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_training_exits_with_zero_where_that_is_asked_for(monkeypatch, capsys, number):
+    before = handlers()
+    monkeypatch.setitem(cli.HANDLERS, "train", ended_by(number))
+    code, out, err = run(capsys, "train", "my.toml", "--exit-zero-on-signal")
+    by = "SIGHUP" if number == signal.SIGHUP else "SIGTERM"
+    assert (code, err) == (ExitCode.OK, "")
+    assert out.splitlines()[-1] == (
+        f"· ended by {by}; the same command resumes from the last checkpoint or finished stage"
+    )
+    assert handlers() == before
+
+
+def test_only_a_training_has_the_option(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", "my.toml", "--exit-zero-on-signal"])
+    assert ended.value.code == ExitCode.USER_ERROR
+    assert "unrecognized arguments: --exit-zero-on-signal" in capsys.readouterr().err
 
 
 def test_sigterm_during_a_simulation_removes_what_it_wrote(folder):
@@ -110,3 +150,34 @@ def test_a_signal_ends_a_beam_job_at_once_and_leaves_nothing(folder, number, cod
     assert err.count("\n") == 1, err
     assert err.startswith("error: ")
     assert [path.name for path in (folder / "run").iterdir()] == [".stages.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_a_run_in_its_training(folder, number):
+    """Nothing that follows the training is done, and the run's directory says so."""
+    (folder / "demo.toml").write_text((EXAMPLES / "demo.toml").read_text())
+    sizes = ["simulate.impressions=20_000", "train.steps=1_000_000", "train.log_every=5"]
+    changes = [part for change in sizes for part in ("--set", change)]
+    command = [sys.executable, "-m", "funnel", "run", "demo.toml", *changes]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run, log = folder / "runs/demo", folder / "runs/demo/model/metrics.jsonl"
+    while process.poll() is None and not log.exists():
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    (line,) = err.splitlines()
+    stages = json.loads((run / ".stages.json").read_text())
+    assert {name: stage["done"] for name, stage in stages.items()} == {
+        "simulate": True,
+        "preprocess": True,
+        "train": False,
+    }
+    assert [path.name for path in run.iterdir() if "lock" in path.name] == []
+    if number == signal.SIGINT:
+        assert line.startswith("error: interrupted; the same command resumes from the last check")
+    else:
+        step = line.split("error: training was ended at step ")[1].split()[0]
+        assert line.endswith(f" by a signal; to resume: {shlex.join(['funnel', *command[3:]])}")
+        assert (run / f"model/checkpoints/ckpt-{step}.index").exists()

@@ -4,6 +4,7 @@ and what a signal leaves behind.
 
 import json
 import os
+import pty
 import shlex
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from model_data import FEATURES, LABELS, TASKS, lines, write_data
 
 from funnel.cli import main as cli
 from funnel.config.config import load
+from funnel.console import text
 from funnel.stages import run as stages
 from funnel.stages.training import Run
 from model.estimator.estimator import RankingEstimator
@@ -109,6 +111,14 @@ def test_a_training_from_scratch_keeps_its_own_events_alone(folder):
     assert not first & second
     assert "loss/ctr" in tags(folder / "run/model/tensorboard")
     assert [line["step"] for line in lines(folder / "run/model/metrics.jsonl")] == [2, 4, 6, 8]
+
+
+def test_the_command_prints_the_last_line_of_the_log(folder, capsys):
+    assert cli.main(["train", "my.toml", *sets("train.log_every=3")]) == 0
+    last = lines(folder / "run/model/metrics.jsonl")[-1]
+    assert last["step"] == 8  # two steps after the last full window
+    shown = ", ".join(f"{name} {text(loss)}" for name, loss in last["loss"].items())
+    assert f"  loss {shown} → run/model\n" in capsys.readouterr().out
 
 
 def test_one_that_is_refused_leaves_the_log(folder, capsys):
@@ -210,6 +220,53 @@ def test_sigterm_before_the_first_step_changes_nothing(folder, monkeypatch, caps
     assert tf.train.latest_checkpoint("run/model/checkpoints").endswith("-8")
     assert (folder / "run/.stages.json").read_text() == before
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+@pytest.mark.parametrize("option", [[], ["--exit-zero-on-signal"]])
+def test_a_signal_in_a_training(folder, monkeypatch, capsys, number, code, option):
+    real = Session._take_steps
+
+    def steps(session, count, reporter):
+        reached = real(session, count, reporter)
+        if reached == 4:
+            os.kill(os.getpid(), number)
+        return reached
+
+    arguments = ["train", "my.toml", *option]
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "_take_steps", steps)
+        assert cli.main([*arguments, "--json"]) == (0 if option else code)
+    out, err = capsys.readouterr()
+    ended = f"at step 4 by a signal; to resume: {shlex.join(['funnel', *arguments])} --json"
+    if number == signal.SIGINT and not option:
+        assert err.splitlines()[-1].startswith("error: interrupted; the same command resumes")
+        assert tf.train.latest_checkpoint("run/model/checkpoints") is None
+    else:
+        start = "· " if option else "error: "
+        assert err.splitlines()[-1] == f"{start}training was ended {ended}"
+        assert tf.train.latest_checkpoint("run/model/checkpoints").endswith("-4")
+    document = {"stage": "train", "ended": "signal", "step": 4}
+    assert (json.loads(out) if out else None) == (document if option else None)
+
+
+@pytest.mark.slow
+def test_a_terminal_that_closes_ends_a_training_with_a_checkpoint(folder):
+    path = os.pathsep.join(p for p in sys.path if p)
+    env = os.environ | {"PYTHONPATH": path}
+    command = [sys.executable, "-m", "funnel", "train", "my.toml", *sets("train.steps=1000000")]
+    process, terminal = pty.fork()
+    if not process:
+        os.execve(sys.executable, command, env)
+    log, shown = folder / "run/model/metrics.jsonl", b""
+    while not log.exists():
+        shown += os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 129, shown
+    last = int(tf.train.latest_checkpoint("run/model/checkpoints").rpartition("-")[2])
+    assert last == lines(log)[-1]["step"]
 
 
 @pytest.mark.slow

@@ -50,17 +50,11 @@ COMMANDS = {  # in the order of use: (what it does, an example)
         "funnel completion bash >> ~/.bashrc",
     ),
 }
+STAGES = ("simulate", "preprocess", "train", "evaluate", "export", "report")
 GROUPS = {
     "a configuration": ("init",),
     "every stage": ("run",),
-    "one stage, in this order": (
-        "simulate",
-        "preprocess",
-        "train",
-        "evaluate",
-        "export",
-        "report",
-    ),
+    "one stage, in this order": STAGES,
     "results": ("inspect", "predict"),
     "claims put to the test": ("experiment",),
     "shell": ("completion",),
@@ -241,6 +235,12 @@ def _add_stage(command: argparse.ArgumentParser, name: str) -> None:
             "--refresh-statistics",
             action="store_true",
             help="with --warm-start: recompute moments and vocabularies from the new rows",
+        )
+    if name == "train":
+        command.add_argument(
+            "--exit-zero-on-signal",
+            action="store_true",
+            help="exit with 0 when a signal ends the training, Ctrl-C too; it writes a checkpoint",
         )
     if name in ("run", "preprocess"):
         command.add_argument(

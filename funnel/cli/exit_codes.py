@@ -11,6 +11,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAULT = 1
     USER_ERROR = 2
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -19,6 +20,7 @@ MEANINGS = {
     ExitCode.OK: "the command did what was asked",
     ExitCode.FAULT: "a fault of funnel or of its surroundings; --debug shows the traceback",
     ExitCode.USER_ERROR: "an error that the user can fix: arguments, configuration or data",
+    ExitCode.HUNG_UP: "SIGHUP, as when a terminal closes; a training has written a checkpoint",
     ExitCode.INTERRUPTED: "Ctrl-C (SIGINT)",
     ExitCode.TERMINATED: "SIGTERM; a training has written a checkpoint",
 }

@@ -1,34 +1,47 @@
-"""SIGTERM as an exception, so that files that are being written are removed on the way out."""
+"""Signals as exceptions, so that files that are being written are removed on the way out."""
 
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from model.training.interrupts import handled, leave_lost_terminal
+
 
 class Terminated(BaseException):
-    """SIGTERM ended the work. It is not an Exception: no handler of errors may catch it."""
+    """SIGTERM or SIGHUP, the signal `number`, ended the work. It is not an Exception: no handler of
+    errors may catch it.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Raises Terminated where the first SIGTERM arrives in the block; a second one ends the process
-    at once. A training takes the signal itself, since it ends between two steps. No-op outside the
-    main thread, where Python takes no signals.
+def terminable(*, ctrl_c: bool = False) -> Iterator[None]:
+    """Raises Terminated where the first SIGTERM or SIGHUP arrives in the block; a second one ends
+    the process at once. A training takes these signals itself, since it ends between two steps.
+    With `ctrl_c`, SIGINT counts as SIGTERM. No-op outside the main thread, where Python takes no
+    signals, and for a signal that the process ignores, as SIGHUP under nohup.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.signal(number, _terminate) for number in handled()}
+    if ctrl_c and before and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, _as_sigterm)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    raise Terminated
+    signal.signal(number, signal.SIG_DFL)
+    leave_lost_terminal()
+    raise Terminated(number)
+
+
+def _as_sigterm(number: int, frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGTERM)

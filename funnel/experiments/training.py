@@ -14,6 +14,7 @@ from funnel.config.config import Config
 from funnel.stages.interrupted import Interrupted
 from funnel.stages.training import Run
 from model.training.defaults import RULE
+from model.training.interrupts import Interrupts
 
 # Otherwise the machine decides, and results of two machines differ.
 SAME_NUMBERS = ["train.precision=float32", "train.xla=false"]
@@ -24,14 +25,15 @@ def train(config: Config, data: Path) -> dict[str, np.ndarray]:
     training on `data`.
 
     Raises:
-        Interrupted: SIGTERM came.
+        Interrupted: SIGTERM or SIGHUP came.
     """
     keras.backend.clear_session()  # frees the graphs of earlier trainings
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config, data, Path(folder))
-        trained = run.estimator.train(run.train_input, max_steps=run.max_steps)
-        if trained.ended == "signal":  # half a training measures nothing
-            raise Interrupted(trained.step)
+        with Interrupts() as interrupts:
+            trained = run.estimator.train(run.train_input, max_steps=run.max_steps)
+            if trained.ended == "signal":  # half a training measures nothing
+                raise Interrupted(trained.step, interrupts.number)
         return run.estimator.predict(run.eval_input)
 
 

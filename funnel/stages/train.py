@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,10 @@ def train(
         begun: Called when all is ready for the first step.
 
     Raises:
-        Interrupted: After SIGTERM: at once before the first step, with a checkpoint afterwards.
+        Interrupted: After SIGTERM or SIGHUP: at once before the first step, afterwards with a
+            checkpoint.
     """
-    with Interrupts(at_once=Interrupted(None)) as interrupts:
+    with Interrupts(at_once=functools.partial(Interrupted, None)) as interrupts:
         load_tensorflow()
         from funnel.stages.training import Run
 
@@ -59,7 +61,7 @@ def train(
                 training={"step": trained.step, "ended": trained.ended, "losses": losses},
             )
         if interrupts.requested or trained.ended == "signal":  # here, or at another worker
-            raise Interrupted(trained.step)
+            raise Interrupted(trained.step, interrupts.number)
     if falling:
         inform(falling)
     if trained.ended in ENDED_EARLY:
