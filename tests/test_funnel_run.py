@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from funnel.cli.main import main
+from funnel.console import text
+from model.evaluation.constants import no_better
 
 CONFIG = """
 run = "{folder}/run"
@@ -90,6 +92,7 @@ def test_summary_accounts_for_every_row(done):
 def test_summary_holds_metrics_parity_and_seconds(done):
     result = summary(done)
     keys = {"auc", "logloss", "calibration", "precision", "recall", "accuracy", "rows", "threshold"}
+    keys |= {"constant", "constant_logloss"}
     assert {task: set(metrics) for task, metrics in result["evaluation"].items()} == {
         "ctr": keys,
         "cvr": keys | {"auc_entire_space"},
@@ -235,6 +238,44 @@ def test_a_warning_is_a_line_on_the_screen_and_in_the_report(done, monkeypatch, 
     assert f'<p class="warning">{line}</p>' in (done / "run" / "report.html").read_text()
 
 
+def test_constants_are_in_the_manifest_the_tables_and_the_report(done, capsys):
+    evaluation = summary(done)["evaluation"]
+    path = Path(summary(done)["export"]["path"]) / "assets.extra/manifest.json"
+    manifest = json.loads(path.read_text())
+    entire = {"auc_entire_space"}  # measured against a simulation's truth alone
+    assert manifest["evaluation"] == {
+        task: {key: own[key] for key in own if key not in entire}
+        for task, own in evaluation.items()
+    }
+    assert manifest["warnings"] == summary(done)["evaluation_warnings"] == no_better(evaluation)
+    page = (done / "run" / "report.html").read_text()
+    assert "<th>log loss</th><th>log loss of the constant</th>" in page
+    assert f"<td>{text(evaluation['ctr']['constant_logloss'])}</td>" in page
+    for path in (done / "run", done / "run" / "export"):
+        assert main(["inspect", str(path)]) == 0
+        shown = capsys.readouterr().out
+        assert "constant logloss" in shown
+        assert text(evaluation["ctr"]["constant_logloss"]) in shown
+
+
+def test_a_model_worse_than_a_constant_is_warned_of_everywhere(done, monkeypatch, capsys):
+    def perfect(constant, label, metric):
+        return {"constant": constant, f"constant_{metric}": 0.0}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("model.evaluation.metrics.measure_constant", perfect)
+        for stage in ("evaluate", "export", "report"):
+            assert main([stage, str(done / "small.toml")]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "not better" in line]
+    page = (done / "run" / "report.html").read_text()
+    for stage in ("evaluate", "export", "report"):  # what the other tests expect
+        assert main([stage, str(done / "small.toml")]) == 0
+    assert all(line.startswith("warning: '") for line in lines)
+    assert [line.split("'")[1] for line in lines] == ["ctr", "cvr", "ctcvr"] * 2  # export repeats
+    for task in ("ctr", "cvr", "ctcvr"):
+        assert f'<p class="warning">&#39;{task}&#39; is not better than a constant: ' in page
+
+
 def test_a_warning_about_the_data_is_in_the_report(done, tmp_path):
     from funnel.reports.report import write_report
 
@@ -275,7 +316,8 @@ def numbers(done):
 @pytest.mark.slow
 def test_a_task_on_a_number_goes_the_whole_way(numbers, capsys):
     result = summary(numbers)
-    assert set(result["evaluation"]["spent"]) == {"mse", "mae", "calibration", "rows"}
+    measured = {"mse", "mae", "calibration", "rows", "constant", "constant_mse"}
+    assert set(result["evaluation"]["spent"]) == measured
     assert result["evaluation"]["spent"]["rows"] == result["evaluation"]["cvr"]["rows"]
     assert "auc_entire_space" in result["evaluation"]["cvr"]
     assert result["export"]["outputs"] == ["p_ctcvr", "p_ctr", "p_cvr", "y_spent"]
@@ -306,6 +348,13 @@ def test_a_number_is_scored_offline_too(numbers):
             "AUC ctr 0.7, cvr –; mse dwell 1.5",
         ),
         ({"dwell": {"mse": 1.5}}, "mse dwell 1.5"),
+        (
+            {
+                "ctr": {"auc": 0.7, "logloss": 0.25, "constant_logloss": 0.5},
+                "dwell": {"mse": 1.5, "constant_mse": 2.0},
+            },
+            "AUC ctr 0.7; log loss ctr 0.25 (constant 0.5); mse dwell 1.5 (constant 2)",
+        ),
     ],
 )
 def test_the_line_of_an_evaluation(results, line):

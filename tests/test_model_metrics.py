@@ -76,6 +76,18 @@ def test_on_paper():
     assert (found["precision"], found["recall"], found["accuracy"]) == (1 / 2, 1 / 2, 2 / 4)
 
 
+def test_a_probability_at_the_threshold_is_a_positive():
+    found = measure(np.array([0.5, 0.5, 0.5, 0.4]), np.array([1, 1, 0, 0]), 0.5)
+    assert (found["precision"], found["recall"], found["accuracy"]) == (2 / 3, 2 / 2, 3 / 4)
+
+
+def test_a_tie_is_half_in_order():
+    # of the pairs (positive, negative) (.5, .2), (.8, .2) and (.8, .5) are in order
+    found = measure(np.array([0.2, 0.5, 0.5, 0.8]), np.array([0, 0, 1, 1]), 0.5)
+    assert found["auc"] == 3.5 / 4
+    assert measure(np.array([0.3, 0.3]), np.array([1, 0]), 0.5)["auc"] == 1 / 2
+
+
 @pytest.mark.parametrize(
     ("p", "label", "undefined"),
     [

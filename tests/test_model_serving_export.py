@@ -25,6 +25,7 @@ from features.errors import FunnelError
 from features.files import checksums
 from features.fitted import Fitted
 from features.spec import Spec
+from model.evaluation.constants import no_better
 from model.ranking import RankingModel
 from model.serving import check
 from model.serving import export as export_module
@@ -98,6 +99,20 @@ def test_the_manifest_says_with_what_it_was_checked(exported):
     assert all(
         set(loader) == {"max_abs_difference", "seconds"} for loader in manifest["loaders"].values()
     )
+
+
+def test_the_manifest_has_the_evaluation_of_its_step(exported, estimator, unchecked, tmp_path):
+    def about(version):
+        manifest = json.loads((version.path / "assets.extra/manifest.json").read_text())
+        return {name: manifest[name] for name in ("step", "evaluation", "warnings")}
+
+    assert about(exported) == {"step": 3, "evaluation": None, "warnings": []}  # not evaluated yet
+    results = estimator.evaluate()
+    warnings = no_better(results)
+    version = estimator.export_saved_model(tmp_path)
+    assert about(version) == {"step": 3, "evaluation": results, "warnings": warnings}
+    assert version.evaluation == about(version)
+    assert {"logloss", "constant_logloss", "constant"} < set(results["ctcvr"])
 
 
 def test_the_manifest_has_the_checksum_of_every_other_file(exported):

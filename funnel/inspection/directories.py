@@ -59,7 +59,8 @@ def describe_run(run: Path) -> Document:
         "model": describe_model(run / "model") if (run / "model").exists() else None,
         "exports": [describe_version(path) for path in versions_of_run(run)],
         "evaluation": summary.get("evaluation", {}),
-        "warnings": summary.get("health", {}).get("warnings", []),
+        "warnings": summary.get("evaluation_warnings", [])
+        + summary.get("health", {}).get("warnings", []),
     }
 
 
@@ -141,7 +142,9 @@ def describe_export(export: Path) -> Document:
 
 
 def describe_version(version: Path) -> Document:
-    """One exported version: its signatures, size, and how it was compared with the checkpoint."""
+    """One exported version: its signatures, size, how it was compared with the checkpoint, and how
+    that was evaluated.
+    """
     found = read_signatures(version)
     checked = read_json(version / "assets.extra" / "manifest.json")
     number = int(version.name) if version.name.isdecimal() else None
@@ -155,6 +158,9 @@ def describe_version(version: Path) -> Document:
         "compared_rows": checked.get("rows"),
         "max_abs_difference": checked.get("max_abs_difference"),
         "loaders": list(checked.get("loaders", {})),
+        "step": checked.get("step"),
+        "evaluation": checked.get("evaluation"),
+        "warnings": checked.get("warnings", []),
     }
 
 

@@ -76,18 +76,25 @@ def show_checkpoints(document: Document) -> None:
 
 
 def show_export(export: Document) -> None:
-    """Each version, and the signatures of the latest."""
+    """Each version, and the signatures and evaluation of the latest."""
     best = export["best"]
     chosen = best and f"{best['metric']} = {best['value']:.4f} at step {best['step']}"
     facts([("best", chosen), *(("version", _version_line(one)) for one in export["exports"])])
     if export["exports"]:
-        _signatures(export["exports"][-1])
+        _show_latest(export["exports"][-1])
 
 
 def show_version(version: Document) -> None:
-    """How one version was checked, and its signatures."""
+    """How one version was checked and evaluated, and its signatures."""
     facts([("version", _version_line(version))])
+    _show_latest(version)
+
+
+def _show_latest(version: Document) -> None:
     _signatures(version)
+    for line in version["warnings"]:
+        warn(line)
+    run_tables.show_evaluation(version["evaluation"] or {})
 
 
 def show_simulation(simulation: Document) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 from features.printable import one_line
 from funnel.console import console, table
 from funnel.reports import summary
+from model.evaluation.constants import beside
 from model.metrics import METRICS
 
 ROW_KEYS = ("impressions_read", "examples_written", "rejected", "dropped_immature", "sampled_out")
@@ -52,10 +53,12 @@ def show_rows(manifest: dict[str, Any]) -> None:
 
 
 def show_evaluation(evaluation: dict[str, Any]) -> None:
-    """The metrics, with a column for each task and joint."""
-    metrics = list(METRICS)
+    """The metrics, with a column for each task and joint. `constant` is the training split's rate,
+    or mean.
+    """
+    metrics = [key for metric in METRICS for key in beside(metric)]
     metrics.insert(metrics.index("auc") + 1, "auc_entire_space")
-    keys = ["rows", *metrics, "threshold"]
+    keys = ["rows", *metrics, "threshold", "constant"]
     keys = [k for k in keys if any(k in result for result in evaluation.values())]
     if evaluation:
         table(

@@ -19,6 +19,7 @@ def evaluate(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
     """The latest checkpoint on the eval split → summary.json. Its result is METRICS by task."""
     load_tensorflow()
     from funnel.stages.training import Run
+    from model.evaluation.constants import no_better
 
     with timed(config, "evaluate") as done:
         run = Run(config)
@@ -30,26 +31,39 @@ def evaluate(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
             if config.evaluation.truth is not None:
                 _add_truth(config, config.evaluation.truth, predictions, results)
             health = estimator.health(run.eval_input, lambda n: progress(rows + n, 2 * rows))
-        done(describe(results), results, evaluation=results, health=health)
+        done(
+            describe(results),
+            results,
+            evaluation=results,
+            evaluation_warnings=no_better(results),
+            health=health,
+        )
     for line in health["warnings"]:
         warn(line)
     return done
 
 
 def describe(results: dict[str, dict[str, Any]]) -> str:
-    """AUC of probabilities, the mean squared error of numbers.
+    """AUC and log loss of probabilities, the mean squared error of numbers; in brackets what the
+    training split's constant has.
 
     Example:
-        >>> describe({"ctr": {"auc": 0.7123456}, "dwell": {"mse": 1.5}})
-        'AUC ctr 0.7123; mse dwell 1.5'
+        >>> describe({"ctr": {"auc": 0.7123456}, "dwell": {"mse": 1.5, "constant_mse": 2.0}})
+        'AUC ctr 0.7123; mse dwell 1.5 (constant 2)'
     """
     parts = []
-    for key, title in (("auc", "AUC"), ("mse", "mse")):
+    for key, title in (("auc", "AUC"), ("logloss", "log loss"), ("mse", "mse")):
         found = ", ".join(
-            f"{name} {text(result[key])}" for name, result in results.items() if key in result
+            f"{name} {text(result[key])}{_constant(result.get(f'constant_{key}'))}"
+            for name, result in results.items()
+            if key in result
         )
         parts += [f"{title} {found}"] if found else []
     return "; ".join(parts)
+
+
+def _constant(value: float | None) -> str:
+    return "" if value is None else f" (constant {text(value)})"
 
 
 def _add_truth(

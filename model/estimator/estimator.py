@@ -20,11 +20,11 @@ from model.data.id_check import checked
 from model.data.input import InputFn
 from model.estimator.checkpoint_files import first_readable, listed, read_into, step_of
 from model.estimator.checkpoints import Checkpoints
+from model.estimator.evaluations import evaluation_of, measure
 from model.estimator.model_json import ModelJson
 from model.estimator.ranking_config import RankingConfig
 from model.estimator.session import Session, Trained
 from model.estimator.warm_start import WarmStart
-from model.evaluation import metrics
 from model.evaluation.conditions import Metrics
 from model.evaluation.health import measure_health
 from model.evaluation.scores import score
@@ -91,6 +91,7 @@ class RankingEstimator:
         self.held_out_input = held_out_input
         self.model_json = ModelJson(self.model_dir)
         self._session: Session | None = None
+        self._loaded: int | None = None  # the step of the checkpoint that was loaded last
         if warm_start is not None and warm_start.model_dir.resolve() == self.model_dir.resolve():
             raise FunnelError(
                 f"{self.model_dir}: is both trained and started from; give another run directory, "
@@ -121,8 +122,8 @@ class RankingEstimator:
 
         A checkpoint holds the model, the optimizers, the step and the position in the input, so a
         killed and resumed training ends with the same weights as an uninterrupted one. Training
-        ends early where a callback returns True, where the input is exhausted, or on SIGTERM; each
-        time it writes a checkpoint.
+        ends early where a callback returns True, where the input is exhausted, or on SIGTERM or
+        SIGHUP; each time it writes a checkpoint.
 
         Args:
             input_fn: makes the batches of this process.
@@ -220,9 +221,10 @@ class RankingEstimator:
             raise FunnelError(
                 f"{self.checkpoint_dir}: holds no checkpoint; run `funnel train` first"
             )
+        self._loaded = step_of(found)
         calibrated = [task for task, d in self.config.spec.tasks.items() if d.calibrate]
         if calibrated:
-            model.calibration = self._calibration(model, step_of(found), calibrated[0])
+            model.calibration = self._calibration(model, self._loaded, calibrated[0])
         return model
 
     def _calibration(self, model: RankingModel, step: int, task: str) -> dict[str, CalibrationMap]:
@@ -274,12 +276,15 @@ class RankingEstimator:
         return self.measure(self.predict(input_fn))
 
     def measure(self, predictions: dict[str, np.ndarray]) -> Metrics:
-        """METRICS of what `predict` returned; writes the calibration curves to reliability.json."""
-        results = metrics.evaluate(self.config.spec, predictions, predictions)
-        curves = metrics.reliability(self.config.spec, predictions, predictions)
-        if worker() == 0:
-            write_text(self.model_dir / "reliability.json", json.dumps(curves) + "\n")
-        return results
+        """METRICS of what `predict` returned, beside those of the training split's constants; warns
+        of scores that are not better. See model.estimator.evaluations.measure.
+        """
+        found = measure(
+            self.model_dir, self._loaded, self.config.spec, self.fitted.outcomes, predictions
+        )
+        for line in found[1] if worker() == 0 else ():
+            self.warn(line)
+        return found[0]
 
     def health(self, input_fn: InputFn, on_rows: OnRows | None = None) -> dict[str, Any]:
         """What model.evaluation.health.measure_health finds for the latest checkpoint on the
@@ -298,15 +303,9 @@ class RankingEstimator:
     ) -> Export:
         """Writes the latest checkpoint as a SavedModel to export_dir/<version>.
 
-        It is checked with the raw rows of the configuration or else of the model directory. See
-        model.serving.export.export.
+        It is checked with the raw rows of the configuration or else of the model directory, and
+        carries the checkpoint's evaluation. See model.serving.export.export.
         """
-        own, sample = self.model_json.sample, self.config.sample
-        if sample is None or not sample.exists():
-            sample = own if own.exists() else None
-        if sample is None:
-            raise FunnelError(
-                f"{own}: is missing, the raw rows that an export is checked with; copy "
-                "sample.parquet of the preprocessed directory there, or train again"
-            )
-        return export(self.load(), sample, Path(export_dir), version, on_step)
+        sample, model = self.model_json.checked_sample(self.config.sample), self.load()
+        evaluation = evaluation_of(self.model_dir, self._loaded)
+        return export(model, sample, Path(export_dir), version, on_step, evaluation)

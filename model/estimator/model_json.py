@@ -83,6 +83,18 @@ class ModelJson:
             with replacing(self.sample) as temporary:
                 shutil.copyfile(sample, temporary)
 
+    def checked_sample(self, configured: Path | None) -> Path:
+        """The raw rows that an export is checked with: those of the configuration where they exist,
+        else those beside the file. Raises FunnelError without either.
+        """
+        found = next((p for p in (configured, self.sample) if p is not None and p.exists()), None)
+        if found is None:
+            raise FunnelError(
+                f"{self.sample}: is missing, the raw rows that an export is checked with; copy "
+                "sample.parquet of the preprocessed directory there, or train again"
+            )
+        return found
+
     def _compare(self, known: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
         for part, value in mine.items():
             # As text, since order counts: another order of features or tasks moves rows and columns

@@ -11,6 +11,7 @@ import pyarrow as pa
 from features.errors import FunnelError
 from features.spec import Spec
 from model.evaluation.conditions import Metrics
+from model.evaluation.constants import measure_constant
 from model.metrics import METRICS
 from model.metrics.base import Sample
 from model.metrics.ranking import auc
@@ -67,7 +68,10 @@ def check_finite(scores: np.ndarray) -> None:
 
 
 def evaluate(
-    spec: Spec, scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
+    spec: Spec,
+    scores: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    constants: Mapping[str, float] | None = None,
 ) -> Metrics:
     """Metrics by task and joint.
 
@@ -77,6 +81,8 @@ def evaluate(
     Args:
         scores: {"p_<name>" of probabilities, "y_<name>" of numbers: [n]}.
         labels: {name: [n]}, -1 where unknown.
+        constants: BaseRates.constants, whose log loss or mean squared error on the same rows is
+            added: `constant`, `constant_logloss` and `constant_mse`.
     """
     thresholds = {task: declared.threshold for task, declared in spec.tasks.items()}
     thresholds |= {
@@ -84,12 +90,16 @@ def evaluate(
         for task, declared in spec.tasks.items()
         if declared.joint
     }
-    return {
-        name: measure_number(score, label)
-        if predicts_number(spec, name)
-        else measure(score, label, thresholds[name])
-        for name, score, label in sample_spaces(spec, scores, labels)
-    }
+    results: Metrics = {}
+    for name, score, label in sample_spaces(spec, scores, labels):
+        number = predicts_number(spec, name)
+        results[name] = (
+            measure_number(score, label) if number else measure(score, label, thresholds[name])
+        )
+        if constants:
+            compared = "mse" if number else "logloss"
+            results[name] |= measure_constant(constants[name], label, compared)
+    return results
 
 
 def reliability(

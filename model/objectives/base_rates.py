@@ -56,6 +56,20 @@ class BaseRates:
         is_number = self.spec.labels[self.spec.tasks[task].label].is_number
         return self.mean(task) if is_number else log_odds(self.own(task))
 
+    def constants(self) -> dict[str, float]:
+        """The best constant score of each task and joint on its sample space: the rate, with
+        `positive_weight` undone as in scores, or the mean of a number. {} without outcomes.
+        """
+        found: dict[str, float] = {}
+        for task, declared in self.spec.tasks.items() if self.outcomes else ():
+            if self.spec.labels[declared.label].is_number:
+                found[task] = self.mean(task)
+                continue
+            found[task] = _unweighted(self.own(task), declared.positive_weight)
+            if declared.joint:
+                found[declared.joint] = _unweighted(self.joint(task), declared.positive_weight)
+        return found
+
     def positives(self, task: str) -> int:
         """The rows of label 1 in a task's own sample space, each counted once."""
         label, mask = own_space(self.spec, task, self._states)
@@ -99,6 +113,11 @@ class BaseRates:
         negative = self._weights[mask & (label == 0)].sum()
         more = 0.0 if positive and negative else 0.5
         return float((positive + more) / (positive + negative + 2 * more))
+
+
+def _unweighted(p: float, positive_weight: float) -> float:
+    """The rate whose positives count once, from that whose positives have a weight."""
+    return p / (p + positive_weight * (1 - p))
 
 
 def log_odds(p: float) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,12 +36,15 @@ class Export:
         version: its number.
         outputs: the names of its outputs.
         check: the results of the loaders.
+        evaluation: {step, evaluation, warnings} of the checkpoint; the metrics are None where it
+            was not evaluated.
     """
 
     path: Path
     version: int
     outputs: list[str]
     check: Check
+    evaluation: Mapping[str, Any]
 
 
 STEPS = 5 + len(LOADERS)  # of an export, as on_step counts them
@@ -52,6 +56,7 @@ def export(
     export_dir: Path,
     version: int | None = None,
     on_step: Callable[[], None] = lambda: None,
+    evaluation: Mapping[str, Any] | None = None,
 ) -> Export:
     """Writes export_dir/<version>/, once its scores are checked.
 
@@ -62,12 +67,14 @@ def export(
         version: its number, greater than every published one; by default the unix time, or the
             number after the greatest published one if the clock is behind that.
         on_step: called STEPS times on the way.
+        evaluation: {step, evaluation, warnings} of the checkpoint, for the version's manifest.
 
     Raises:
         FunnelError: the version exists or a greater one does, its graph reads what no loader fills,
             or a loader fails or differs from the checkpoint by more than 1e-5. Nothing is published
             then.
     """
+    about = {"step": None, "evaluation": None, "warnings": []} | dict(evaluation or {})
     with _exclusive(export_dir):
         final = export_dir / str(_number(export_dir, version))
         rows = expressible(model.spec, pq.read_table(sample))
@@ -80,13 +87,13 @@ def export(
             check_graph(unfinished)
             on_step()
             check = check_loaders(unfinished, requests(model.spec, rows), expected, on_step)
-            _write_manifest(unfinished / "assets.extra", check)
+            _write_manifest(unfinished / "assets.extra", check.summary() | about)
             flush_all(unfinished)
             unfinished.chmod(mode)
             unfinished.rename(final)
             flush(export_dir)
             on_step()
-    return Export(final, int(final.name), sorted(expected), check)
+    return Export(final, int(final.name), sorted(expected), check, about)
 
 
 def _number(export_dir: Path, version: int | None) -> int:
@@ -118,11 +125,11 @@ def checkpoint_scores(model: RankingModel, sample: pa.Table) -> dict[str, np.nda
     return {name: p.numpy() for name, p in scores.items()}
 
 
-def _write_manifest(folder: Path, check: Check) -> None:
-    """Writes assets.extra/manifest.json, which servers ignore: how the version was checked, and the
-    checksums of its files.
+def _write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes assets.extra/manifest.json, which servers ignore: how the version was checked, how its
+    checkpoint was evaluated, and the checksums of its files.
     """
-    content = check.summary() | {"files": checksums(folder.parent)}
+    content = {**content, "files": checksums(folder.parent)}
     folder.mkdir()
     (folder / "manifest.json").write_text(json.dumps(content, indent=1) + "\n")
 
