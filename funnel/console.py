@@ -24,7 +24,7 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from features.printable import one_line, printable
+from features.errors import one_line, printable
 from funnel.layout import blocks, total
 from funnel.listener import listener
 

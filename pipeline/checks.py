@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from features.errors import FunnelError, nearest
-from features.printable import one_line
+from features.errors import FunnelError, nearest, one_line
 from pipeline.config import ROWS, PreprocessConfig, Stream
 from pipeline.sources.formats import FORMATS
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +41,7 @@ from pipeline.steps import (
     write_rejects,
 )
 from pipeline.typed_json import read_all, write_all
+from pipeline.workers.driver import workers
 
 T = TypeVar("T")
 
@@ -143,17 +146,26 @@ def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
         # Named, since the plain DirectRunner tries to download another engine first.
         runner = FnApiRunner()
     try:
-        with beam.Pipeline(runner=runner, options=PipelineOptions(beam_args)) as pipeline:
+        with _pipeline(runner, beam_args, out) as pipeline:
             build(pipeline, plan, out)
-    except Exception as error:
+    except Exception:
         raised = out / ERROR
         if raised.exists():
-            raise FunnelError(json.loads(raised.read_text())) from error
+            raise FunnelError(json.loads(raised.read_text())) from None
         raise
 
 
+def _pipeline(runner: FnApiRunner | None, beam_args: list[str], out: Path) -> beam.Pipeline:
+    """A pipeline whose temporary directory is not in TMPDIR, where a killed job would leave it."""
+    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(beam_args))
+    shutil.rmtree(pipeline.local_tempdir)
+    pipeline.local_tempdir = str(out / ".beam")
+    return pipeline
+
+
 def _in_a_thread(work: Callable[[], None]) -> None:
-    """Does the work in a thread of its own and waits for it.
+    """Does the work in a thread of its own and waits for it, or for the death of a worker process.
+    Worker processes end with it.
 
     Beam calls our code in the thread that starts a pipeline: it takes an exception that a signal
     raises there for an error of ours, and a job of several processes never ends. Raised here it
@@ -161,20 +173,20 @@ def _in_a_thread(work: Callable[[], None]) -> None:
     """
     done: Future[None] = Future()
 
+    def ended(error: BaseException | None = None) -> None:
+        with suppress(InvalidStateError):  # a worker's death comes before the runner's own error
+            done.set_exception(error) if error else done.set_result(None)
+
     def call() -> None:
         try:
             work()
-            done.set_result(None)
+            ended()
         except BaseException as error:
-            done.set_exception(error)
+            ended(error)
 
-    threading.Thread(target=call, daemon=True).start()
-    try:
+    with workers(on_death=ended):
+        threading.Thread(target=call, daemon=True).start()
         done.result()
-    except BaseException as error:
-        if not isinstance(error, Exception):  # the job works on, but its files are removed
-            logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-        raise
 
 
 def _check_options(beam_args: list[str]) -> None:

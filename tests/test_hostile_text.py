@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from features.errors import FunnelError
+from features.errors import UNSEEN, FunnelError, hide_credentials, one_line, printable
 from features.files import expand_path
-from features.printable import UNSEEN, hide_credentials, one_line, printable
 from funnel import console
 from funnel.cli.main import main
 from funnel.cli.streams import document, lines_to

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from features.printable import one_line
+from features.errors import one_line
 from funnel import console
 from funnel.init import init, sections
 from funnel.init.toml import key

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from features.errors import FunnelError
-from features.printable import one_line
+from features.errors import Fault, FunnelError, one_line
 from funnel import extras
 from funnel.cli import huge_pages
 from funnel.cli.arguments import parser, split
@@ -86,6 +85,8 @@ def execute(arguments: Sequence[str]) -> tuple[ExitCode, bool]:
         missing = extras.remedy(error)
         if missing:
             return _fail(error, ExitCode.USER_ERROR, missing, debug=options.debug), False
+        if isinstance(error, Fault):  # a signal ended a worker: Beam's threads are still at work
+            return _fail(error, ExitCode.FAULT, str(error), debug=options.debug), True
         last = str(error).strip().splitlines()[-1] if str(error).strip() else ""
         message = f"{type(error).__name__}: {last} (--debug shows the traceback)"
         return _fail(error, ExitCode.FAULT, message, debug=options.debug), False

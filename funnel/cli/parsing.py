@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from features.errors import FunnelError, nearest
+from features.errors import FunnelError, nearest, printable
 from features.files import expand_path
-from features.printable import printable
 from funnel.cli.exit_codes import ExitCode
 
 CHOICE = re.compile(r"argument command: (invalid choice: '([^']*)')")

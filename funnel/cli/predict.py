@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 
 from features import files
-from features.errors import FunnelError
+from features.errors import FunnelError, one_line
 from features.locks import locked
-from features.printable import one_line
 from funnel.config.config import Config
 from funnel.console import console, progress_bar
 from funnel.scoring.rows import of_files

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, TextIO
 
-from features.printable import UNSEEN, printable
+from features.errors import UNSEEN, printable
 from funnel.cli.exit_codes import ExitCode
 
 # The characters of our own lines, for screens and files whose encoding lacks them.

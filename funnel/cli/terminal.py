@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from features.printable import one_line
+from features.errors import one_line
 from funnel.console import console, is_live, progress_bar
 from funnel.listener import Listener, Update
 

@@ -20,8 +20,7 @@ from rich.markup import escape
 from scipy.stats import t as student
 
 from features import files
-from features.errors import FunnelError, nearest
-from features.printable import one_line
+from features.errors import FunnelError, nearest, one_line
 from funnel.console import console, progress_bar
 
 Metrics = dict[str, float]

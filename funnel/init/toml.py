@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.printable import UNSEEN
+from features.errors import UNSEEN
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 KEYS = 28  # characters to which keys are padded

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from features.printable import one_line
+from features.errors import one_line
 from funnel.console import console, literal
 from funnel.inspection.tables import grid
 from funnel.reports import run_tables, statistics_tables

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from features.printable import one_line
+from features.errors import one_line
 from funnel.console import console, literal
 from funnel.inspection.data_tables import data_facts, data_tables, several, warn
 from funnel.inspection.kinds import TITLES

@@ -10,7 +10,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from features.printable import one_line, printable
+from features.errors import one_line, printable
 from funnel.console import console, literal, text
 
 NAME_WIDTH, TYPE_WIDTH = 26, 16  # at most, of a transposed table

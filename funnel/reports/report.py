@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # no pyplot: it would look for a screen
 
 from features import files
-from features.printable import printable
+from features.errors import printable
 from funnel.console import text
 from funnel.reports import summary
 from model.evaluation.constants import beside

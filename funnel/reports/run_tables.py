@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from features.printable import one_line
+from features.errors import one_line
 from funnel.console import console, table
 from funnel.reports import summary
 from model.evaluation.constants import beside

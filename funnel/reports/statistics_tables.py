@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from features.printable import one_line
+from features.errors import one_line
 from funnel.console import table
 from pipeline.statistics.relevance import TOO_GOOD
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.printable import one_line
+from features.errors import one_line
 from funnel.config.config import Config
 from funnel.listener import listener
 from funnel.reports import summary
