@@ -11,6 +11,13 @@ from features.errors import FunnelError
 VERSION = 3  # of the files of a preprocessed directory
 
 
+def recorded_checksums(manifest: dict[str, Any]) -> dict[str, str]:
+    """The sha256 of each shard and of each file beside the shards, by its path in the directory."""
+    files = manifest.get("files", {})
+    shards = {shard["file"]: shard for split in manifest["shards"].values() for shard in split}
+    return {name: recorded["sha256"] for name, recorded in (shards | files).items()}
+
+
 def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of a preprocessed directory.
 

@@ -31,6 +31,8 @@ class Dataset:
 
     Args:
         source: the directory, or the configuration that trains on it.
+        verify: compare files with the manifest's checksums before `batches` or `reader` first read
+            them, as train.verify of a configuration does.
 
     Attributes:
         directory: the directory; of a remote one the local copy.
@@ -47,7 +49,8 @@ class Dataset:
             batch["user_id"], batch["click"]
     """
 
-    def __init__(self, source: Config | Path | str) -> None:
+    def __init__(self, source: Config | Path | str, *, verify: bool = False) -> None:
+        self._verify = verify or (isinstance(source, Config) and source.run_config.verify)
         self._source = source.source if isinstance(source, Config) else expand_path(str(source))
         self._remote = self._open_remote()  # keeps the local copy from being evicted
         self.directory = self._remote.directory if self._remote else Path(self._source)
@@ -112,7 +115,7 @@ class Dataset:
         load_tensorflow()
         from model.data.input import Data
 
-        return Data(self._source, self.spec, CACHE_GIB)
+        return Data(self._source, self.spec, CACHE_GIB, verify=self._verify)
 
     def batches(self, split: str, batch_size: int = 1024) -> tf.data.Dataset:
         """Every row of a split, once and in order of a hash of its id, by name.

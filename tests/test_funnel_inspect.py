@@ -4,6 +4,7 @@ layout.
 
 import json
 import shutil
+from hashlib import sha256
 
 import pyarrow as pa
 import pytest
@@ -206,24 +207,23 @@ def test_check_of_what_is_as_it_was_written(copied, capsys):
 
 def test_check_lists_all_and_names_the_first(copied, capsys):
     shard = next((copied / "train").iterdir())
-    content = bytearray(shard.read_bytes())
-    content[-1] ^= 1
-    shard.write_bytes(content)
+    content = shard.read_bytes()
+    shard.write_bytes(damaged := bytes([content[0] ^ 1]) + content[1:])
     (copied / "fitted.json").unlink()
     (copied / "spec.json").write_text((copied / "spec.json").read_text() + "\n")
     assert main(["inspect", str(copied), "--check", "--json"]) == 2
     out, error = capsys.readouterr()
-    status = {
-        file["file"].removeprefix(f"{copied}/"): file["status"]
-        for file in json.loads(out)["files"]
-        if file["status"] != "ok"
-    }
+    files = json.loads(out)["files"]
+    status = {file["file"].removeprefix(f"{copied}/"): file["status"] for file in files}
+    status = {name: found for name, found in status.items() if found != "ok"}
     assert status == {
         f"train/{shard.name}": "damaged",
         "spec.json": "damaged",
         "fitted.json": "missing",
     }
-    assert f"error: {shard}: is damaged (another sha256 than the manifest's); 3 of 9 files" in error
+    found, recorded = (sha256(held).hexdigest() for held in (damaged, content))
+    said = f"its sha256 is {found}, the manifest says {recorded}"
+    assert f"error: {shard}: is damaged ({said}); 3 of 9 files" in error
     assert main(["inspect", str(copied), "--check"]) == 2
     assert "6 of 9 files are as they were written" in capsys.readouterr().out
 

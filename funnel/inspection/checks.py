@@ -130,7 +130,8 @@ def _check_sum(path: Path, recorded: dict[str, Any] | None) -> Result:
         detail = f"{found['bytes']:,} bytes, the manifest says {recorded['bytes']:,}"
         return _result(path, found["bytes"], "damaged", detail)
     if found["sha256"] != recorded["sha256"]:
-        return _result(path, found["bytes"], "damaged", "another sha256 than the manifest's")
+        detail = f"its sha256 is {found['sha256']}, the manifest says {recorded['sha256']}"
+        return _result(path, found["bytes"], "damaged", detail)
     return _result(path, found["bytes"], "ok", "sha256")
 
 

@@ -91,14 +91,14 @@ class Run:
         *,
         from_scratch: bool = False,
     ) -> None:
-        self.config, run_config = config, config.run_config
-        self.model_dir = model_dir or config.model_dir
-        self.data = Data(data or config.source, config.spec, run_config.cache_gib)
+        self.config, run = config, config.run_config
+        self.model_dir, source = model_dir or config.model_dir, data or config.source
+        self.data = Data(source, config.spec, run.cache_gib, verify=run.verify)
         self.ranking = suited(config, self.data, self.model_dir, from_scratch=from_scratch)
         self.estimator = RankingEstimator(
             self.ranking,
             self.model_dir,
-            run_config,
+            run,
             from_scratch=from_scratch,
             warm_start=warm_start_of(config),
             held_out_input=self.held_out_input if self.ranking.held_out else None,

@@ -14,6 +14,7 @@ from features.fitted import Fitted
 from features.layouts import ArrayKey, array_keys, row_keys
 from features.manifest import read_manifest
 from features.spec import Spec
+from model.data.checksums import Verifier
 from model.data.remote_cache import RemoteDirectory, is_remote
 
 InputFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
@@ -34,20 +35,26 @@ class Data:
             model.data.remote_cache.
         spec: features, labels and tasks.
         cache_gib: how much of remote directories is kept on this machine.
+        verify: compares each file with its checksum in the manifest before it is first read.
 
     Raises:
         FunnelError: it is absent, was made with another spec, lacks bytes that its manifest lists,
-            or a split is empty.
+            has another checksum than that, or a split is empty.
 
     Example:
         data = Data("runs/mine/data", spec)
         input_fn = data.train_input(batch_size=4096, shuffle_buffer=10_000, seed=1)
     """
 
-    def __init__(self, source: Path | str, spec: Spec, cache_gib: float = 50.0) -> None:
+    def __init__(
+        self, source: Path | str, spec: Spec, cache_gib: float = 50.0, *, verify: bool = False
+    ) -> None:
         self.remote = RemoteDirectory(str(source), cache_gib) if is_remote(source) else None
         self.directory, self.spec = self.remote.directory if self.remote else Path(source), spec
         self.manifest = read_manifest(self.directory)
+        self._verifier = Verifier(self.directory, self.manifest, self.remote) if verify else None
+        if self._verifier is not None:
+            self._verifier.verify_small()
         self.fitted = Fitted.load(self.directory / "fitted.json")
         if self.manifest["fingerprint"] != spec.fingerprint:
             raise FunnelError(
@@ -162,11 +169,14 @@ class Data:
                 f"{workers} or more"
             )
         own = shards[context.input_pipeline_id :: workers]
-        return (
+        paths = (
             self.remote.stage(own)
             if self.remote
             else [str(self.directory / shard["file"]) for shard in own]
         )
+        if self._verifier is not None:
+            self._verifier.verify([shard["file"] for shard in own])
+        return paths
 
     def _records(self, files: list[str] | tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(

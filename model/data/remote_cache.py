@@ -118,7 +118,7 @@ class RemoteDirectory:
         beside, digest = path.with_name(f".{path.name}.{os.getpid()}"), hashlib.sha256()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self._open(file) as source, beside.open("wb") as target:
+            with self.open_file(file) as source, beside.open("wb") as target:
                 while chunk := source.read(CHUNK):
                     digest.update(chunk)
                     target.write(chunk)
@@ -146,7 +146,8 @@ class RemoteDirectory:
         if sha256:
             write_text(path.with_name(f"{path.name}.sha256"), sha256)
 
-    def _open(self, file: str) -> IO[bytes]:
+    def open_file(self, file: str) -> IO[bytes]:
+        """A remote file, open to be read."""
         if self.in_place:
             return tf.io.gfile.GFile(f"{self.uri}/{file}", "rb")
         filesystem, path = fs.FileSystem.from_uri(self.uri)

@@ -163,7 +163,7 @@ class RankingEstimator:
         others = {
             "mode": mode,
             "fitted": fitted,
-            "run": run.model_dump(mode="json", exclude={"cache_gib"}),
+            "run": run.model_dump(mode="json", exclude={"cache_gib", "verify"}),
         }
         check_agreement(strategy, config.identity | config.training_settings | others)
         if not self.from_scratch:

@@ -171,6 +171,7 @@ class RunConfig(Settings):
         tensorboard: writes events for TensorBoard.
         profile: [first, last], the steps to trace.
         cache_gib: how much remote data is kept on this machine.
+        verify: compares shards with the manifest's checksums before they are first read.
     """
 
     cpu_devices: int | None = Field(default=None, ge=1)
@@ -182,6 +183,7 @@ class RunConfig(Settings):
     tensorboard: bool = True
     profile: tuple[int, int] | None = None
     cache_gib: float = Field(default=50.0, gt=0)
+    verify: bool = False
 
     @model_validator(mode="after")
     def _profile_forward(self) -> Self:
