@@ -51,6 +51,7 @@ def preprocess(
     out: Path,
     beam_args: Iterable[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
+    inform: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Runs the whole job and publishes a preprocessed directory. Nothing is left behind where it
     fails.
@@ -61,6 +62,7 @@ def preprocess(
         beam_args: Beam's own options; without --runner the job runs in this process.
         on_progress: called about twice a second with (done, total), in files read and shards
             written.
+        inform: called with a line on the files of each stream before the job starts.
 
     Returns:
         The manifest.
@@ -70,7 +72,7 @@ def preprocess(
     """
     beam_args = list(beam_args)
     connect(beam_args)
-    plan = make_plan(config)
+    plan = make_plan(config, inform)
     with staging(out) as beside:
         with ProgressMonitor(beside, len(plan.sources) + plan.shards, on_progress):
             _in_a_thread(lambda: _run(plan, beside, beam_args))

@@ -63,8 +63,8 @@ def test_json_alone_goes_to_stdout(capsys):
     assert (document["run"], document["stage"]) == ("run", "preprocess")
     assert document["rows"]["examples_written"] == 20
     lines = err.splitlines()
-    assert lines[0] == "· reading my.toml"
-    assert lines[1].startswith("✓ preprocess")
+    assert (lines[0], lines[1][:19]) == ("· reading my.toml", "· logs.impressions:")
+    assert (lines[2][-20:], lines[3][:12]) == (" bytes, clicks.jsonl", "✓ preprocess")
 
 
 def test_quiet_prints_errors_alone(capsys):
@@ -160,7 +160,7 @@ def test_every_section_is_checked_before_a_training(capsys, change, message):
 def test_a_path_is_shown_as_it_is(capsys, name):
     code, out, err = run(capsys, "preprocess", "my.toml", "--set", f"run={name}/run")
     assert (code, err) == (0, "")
-    assert out.splitlines()[1].endswith(f"→ {name}/run/data")
+    assert out.splitlines()[3].endswith(f"→ {name}/run/data")
 
 
 def test_a_byte_order_mark_is_skipped(folder, capsys):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from features.errors import FunnelError
 from funnel.config.config import Config
 from funnel.listener import listener
-from funnel.stages.stage import Outcome, timed, warn
+from funnel.stages.stage import Outcome, inform, timed, warn
 
 
 def simulate(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
@@ -41,7 +41,7 @@ def preprocess(config: Config, beam_args: Sequence[str] = ()) -> Outcome:
         timed(config, "preprocess") as done,
         listener().progress("preprocessing", "files") as progress,
     ):
-        manifest = run_job(settings, config.data, beam_args, progress)
+        manifest = run_job(settings, config.data, beam_args, progress, inform)
         rows = manifest["rows"]
         done(
             f"{rows['examples_written']:,} examples of {rows['impressions_read']:,} impressions "

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from features.errors import FunnelError
 from pipeline.config import Dates, Lookup, PreprocessConfig, Stream
 from pipeline.sources import dates
 from pipeline.sources.formats import FORMATS
 from pipeline.sources.storage import COMPRESSIONS, Source, list_sources
+
+UNITS = {"TB": 1e12, "GB": 1e9, "MB": 1e6, "kB": 1e3}  # of sizes, largest first
 
 
 def find_sources(config: PreprocessConfig) -> list[Source]:
@@ -56,6 +59,31 @@ def _eval_sources(
             "a row trains or evaluates, not both"
         )
     return found
+
+
+def describe(sources: Iterable[Source]) -> Iterator[str]:
+    """A line for each stream: how many files it has, their bytes, the first and the last.
+
+    Example:
+        >>> files = [Source("clicks", f"logs/{n}.csv", f"{n}.csv", 600_000, "csv") for n in "ab"]
+        >>> list(describe(files))
+        ['logs.clicks: 2 files, 1.2 MB, logs/a.csv to logs/b.csv']
+    """
+    groups: dict[str, list[Source]] = {}
+    for source in sources:
+        name = source.stream if source.stream.startswith("logs.") else f"logs.{source.stream}"
+        key = "split.eval.files" if source.evaluate else name
+        groups.setdefault(key, []).append(source)
+    for key, own in groups.items():
+        first, last = own[0].path, own[-1].path
+        named = f"{len(own):,} files, {_size(own)}, {first} to {last}"
+        yield f"{key}: {named if len(own) > 1 else f'1 file, {_size(own)}, {first}'}"
+
+
+def _size(sources: Iterable[Source]) -> str:
+    size = sum(source.size for source in sources)
+    unit = next((unit for unit in UNITS if size >= UNITS[unit]), None)
+    return f"{size:,} bytes" if unit is None else f"{size / UNITS[unit]:,.1f} {unit}"
 
 
 def find_tables(config: PreprocessConfig) -> list[Source]:
