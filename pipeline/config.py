@@ -12,6 +12,7 @@ from features.layouts import known_layout
 from features.settings import Duration, PathTexts, Settings, microseconds
 from features.spec import Spec
 from pipeline.labeling.config import Sampling, Split
+from pipeline.output.require import Require
 
 # The streams whose rows become examples. Every other stream holds events.
 ROWS = ("impressions", "table")
@@ -112,6 +113,7 @@ class Output(Settings):
         shards: shards of each split; by default one for each `shard_input` bytes of input.
         shard_input: bytes of input.
         max_rejects: the job fails above this share of unusable rows in a stream.
+        require: kinds of warnings that are errors.
     """
 
     layout: Annotated[str, AfterValidator(known_layout)] = "packed"
@@ -119,6 +121,7 @@ class Output(Settings):
     shards: int | None = Field(default=None, ge=1)
     shard_input: int = Field(default=128 << 20, ge=1 << 20)
     max_rejects: float = Field(default=0.01, ge=0, le=1)
+    require: Require = Require()
 
 
 class Dates(Settings):

@@ -38,15 +38,14 @@ def lines(label, counts=NEITHER, events=(), early=(0, 0), texts=None):
     """The warnings about one label of clicks or of the rows."""
     config = make_config("x", labels={"click": label}, tasks={"ctr": {"label": "click"}})
     rows = StreamCounts("impressions", texts={"click": texts} if texts else {})
-    return list(
-        label_warnings(
-            config,
-            {"click": dict.fromkeys(KINDS, 0) | dict(events)},
-            {"click": early_of(*early)},
-            {"impressions": rows},
-            {"train": {"click": counts}},
-        )
+    found = label_warnings(
+        config,
+        {"click": dict.fromkeys(KINDS, 0) | dict(events)},
+        {"click": early_of(*early)},
+        {"impressions": rows},
+        {"train": {"click": counts}},
     )
+    return [one.line for one in found]
 
 
 CLICK = {"event": "clicks", "within": "30m"}
@@ -179,14 +178,14 @@ def test_tasks_without_a_sample_space_or_positives():
     )
     states = [Outcome(states={"click": 0, "convert": 0}, rows=40, weight=40)]
     states += [Outcome(states={"click": 1, "convert": -1}, rows=2, weight=2)]
-    assert list(task_warnings(spec, labels, states)) == [
+    assert [one.line for one in task_warnings(spec, labels, states)] == [
         "tasks.cvr: its sample space is empty: no row of the training split has click = 1 and a "
         "known convert",
         few,
     ]
     labels["train"] = {"click": BOTH, "convert": BOTH}
     states[1] = Outcome(states={"click": 1, "convert": 1}, rows=20, weight=20)
-    assert list(task_warnings(spec, labels, states)) == [
+    assert [one.line for one in task_warnings(spec, labels, states)] == [
         "tasks.cvr: no row of its sample space in the training split is negative (20 rows have "
         "click = 1)",
         few,

@@ -14,6 +14,7 @@ from features.fitted import Fitted
 from features.spec import Spec
 from pipeline.job import preprocess
 from pipeline.output import publish
+from pipeline.output.warnings import feature_warnings
 from pipeline.sources import vocabularies
 from pipeline.statistics import fit, moments, ranks, relevance, sample
 from pipeline.statistics.moments import Moments
@@ -344,7 +345,9 @@ def test_a_vocabulary_without_values_is_a_warning():
         "labels": {"train": {"click": {"positive": 9, "negative": 9}}},
     }
     described["features"] = {"user": {"missing": 0}}
-    leak, empty = publish.warnings(SPEC, described, Fitted(vocabularies={"user": []}))
+    found = list(feature_warnings(SPEC, described, Fitted(vocabularies={"user": []})))
+    (leak, empty), kinds = zip(*found, strict=True)
+    assert kinds == (("no_leaks",), ("vocabularies",))
     assert leak.startswith("features.user alone predicts label 'click' with an AUC of 0.990")
     assert empty.startswith(
         "features.user.min_count = 2: no value of the training split is seen so often"

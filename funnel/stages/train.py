@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from funnel.config.config import Config
 from funnel.console import load_tensorflow, text
@@ -44,6 +45,7 @@ def train(
 
         with timed(config, "train") as done:
             run = Run(config, from_scratch=from_scratch)
+            repeat_warnings(run.data.manifest, run.data.directory)
             for note in run.ranking.notes:
                 inform(note)
             run.prepare()
@@ -67,3 +69,18 @@ def train(
     if trained.ended in ENDED_EARLY:
         warn(f"training ended at step {trained.step:,}, {ENDED_EARLY[trained.ended]}")
     return done
+
+
+def repeat_warnings(manifest: dict[str, Any], directory: Path) -> None:
+    """Names the warnings of the preprocessed data, in one line."""
+    lines: list[str] = manifest.get("warnings", [])
+    if lines and worker() == 0:
+        kinds = manifest.get("warning_kinds", [[]] * len(lines))
+        named: dict[str, list[str]] = {}
+        for line, own in zip(lines, kinds, strict=True):
+            named.setdefault(line.split()[0].rstrip(":"), []).extend(own)
+        shown = [f"{name} ({', '.join(own)})" if own else name for name, own in named.items()]
+        warn(
+            f"the data were written with {len(lines)} warning{'s' * (len(lines) > 1)}: "
+            f"{', '.join(shown)}; `funnel inspect {directory}` shows them"
+        )

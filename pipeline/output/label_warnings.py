@@ -12,6 +12,7 @@ from features.spec import Spec
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.clocks import FAR, FEW, judge_clocks
 from pipeline.labeling.labels import CUTS, Early
+from pipeline.output.require import Warned
 from pipeline.output.results import PartitionResult
 from pipeline.spans import Spans, longest_gap
 from pipeline.statistics.label_texts import shown
@@ -66,7 +67,7 @@ def label_warnings(
     early: Mapping[str, Early],
     totals: Mapping[str, StreamCounts],
     labels: Mapping[str, Mapping[str, Counts]],
-) -> Iterator[str]:
+) -> Iterator[Warned]:
     """A line for each label that has one class in the training split, with the cause where it is
     known, and for event streams that look cut to a coarser unit.
 
@@ -83,30 +84,38 @@ def label_warnings(
         if not counts["positive"]:
             if isinstance(label, EventLabel):
                 cause = _cause_of_events(label, events[name], early[name])
+                other = "matched_events" if not events[name]["matched"] else None
             else:
                 cause = _cause_of_column(name, label, totals[config.rows])
+                texts = totals[config.rows].texts.get(name)
+                other = "equals" if texts is not None and not texts.equal else None
             number = "above 0" if label.is_number else "positive"
-            yield f"labels.{name}: no row of the training split is {number} {known}: {cause}"
+            yield Warned(
+                f"labels.{name}: no row of the training split is {number} {known}: {cause}",
+                ("positives", *([other] if other else [])),
+            )
         elif not counts["negative"] and not label.is_number:
-            yield (
+            yield Warned(
                 f"labels.{name}: no row of the training split is negative {known}: nothing can be "
-                "learned from it; check its declaration and that the log has all impressions"
+                "learned from it; check its declaration and that the log has all impressions",
+                ("negatives",),
             )
         if isinstance(label, EventLabel) and events[name]["matched"]:
             total, slack = sum(events[name].values()), _slack(early[name], events[name])
             if slack is not None and early[name].cut[slack] >= max(COARSE * total, 2):
                 unit = UNIT_NAMES[slack]
                 whole = "" if unit == "second" else f", at whole {unit}s"
-                yield (
+                yield Warned(
                     f"labels.{name}: {early[name].cut[slack]:,} of the {total:,} events of "
                     f"logs.{label.event} are too_early by less than a{'n' * (unit == 'hour')} "
-                    f"{unit}{whole}: {_cut(label.event, slack)}"
+                    f"{unit}{whole}: {_cut(label.event, slack)}",
+                    ("precise_times",),
                 )
 
 
 def task_warnings(
     spec: Spec, labels: Mapping[str, Mapping[str, Counts]], outcomes: Sequence[Outcome]
-) -> Iterator[str]:
+) -> Iterator[Warned]:
     """A line for each task whose sample space is empty or has one class in the training split, and
     for each with fewer than ENOUGH positive rows to evaluate on.
 
@@ -122,22 +131,25 @@ def task_warnings(
                 rows[outcome.states[task.label]] += outcome.rows
         train, number = labels["train"][task.label], spec.labels[task.label].is_number
         if task.given is not None and not rows[0] + rows[1]:
-            yield (
+            yield Warned(
                 f"tasks.{name}: its sample space is empty: no row of the training split has "
-                f"{task.given} = 1 and a known {task.label}"
+                f"{task.given} = 1 and a known {task.label}",
+                ("sample_spaces",),
             )
         elif task.given is not None and not number:
             for value, kind in ((1, "positive"), (0, "negative")):
                 if train[kind] and not rows[value]:
-                    yield (
+                    yield Warned(
                         f"tasks.{name}: no row of its sample space in the training split is "
-                        f"{kind} ({rows[0] + rows[1]:,} rows have {task.given} = 1)"
+                        f"{kind} ({rows[0] + rows[1]:,} rows have {task.given} = 1)",
+                        ("sample_spaces",),
                     )
         positive = labels["eval"][task.label]["positive"]
         if not number and positive < ENOUGH:
-            yield (
+            yield Warned(
                 f"tasks.{name}: the evaluation split has {positive} rows with {task.label} = 1, "
-                f"fewer than {ENOUGH}: its metrics are left to chance; evaluate on more rows"
+                f"fewer than {ENOUGH}: its metrics are left to chance; evaluate on more rows",
+                ("eval_positives",),
             )
 
 

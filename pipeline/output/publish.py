@@ -16,23 +16,15 @@ import pyarrow.parquet as pq
 
 from features.errors import FunnelError
 from features.files import checksum, write_text
-from features.fitted import Fitted
 from features.manifest import VERSION
-from features.spec import Spec
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.split import Calendar
-from pipeline.output.label_warnings import (
-    clock_warnings,
-    fold_early,
-    label_warnings,
-    task_warnings,
-)
-from pipeline.output.rate_warnings import rate_warnings
+from pipeline.output.require import check_required
 from pipeline.output.results import PartitionResult
 from pipeline.output.schema import schema_text
+from pipeline.output.warnings import all_warnings
 from pipeline.sources.storage import Source
-from pipeline.statistics import collisions, relevance
-from pipeline.statistics.fit import fit, unmatched
+from pipeline.statistics.fit import fit
 from pipeline.statistics.partitions import fold
 from pipeline.statistics.profiles import profiles_json
 from pipeline.statistics.statistics_json import statistics_json
@@ -68,7 +60,7 @@ def describe(
         The manifest.
 
     Raises:
-        FunnelError: too many rejects, or an empty split.
+        FunnelError: too many rejects, an empty split, or a warning that output.require excludes.
         RuntimeError: the counts of rows do not reconcile.
     """
     spec, results = config.spec, sorted(results, key=lambda result: result.number)
@@ -80,15 +72,12 @@ def describe(
     described = statistics_json(spec, whole, profiles)
     _check_reconciled(config, manifest, described)
     fitted = fit(spec, whole, vocabularies)
-    labels = described["labels"]
-    manifest["warnings"] = [
-        *clock_warnings(config, {name: total.spans for name, total in totals.items()}),
-        *label_warnings(config, manifest["events"], fold_early(results), totals, labels),
-        *task_warnings(spec, labels, fitted.outcomes),
-        *rate_warnings(spec, described["days"]),
-        *warnings(spec, described, fitted),
-        *unmatched(spec, whole.sample, fitted),
-    ]
+    found = list(
+        all_warnings(config, totals, results, manifest["events"], described, fitted, whole.sample)
+    )
+    check_required(config.output.require, found)
+    manifest["warnings"] = [one.line for one in found]
+    manifest["warning_kinds"] = [list(one.kinds) for one in found]
     write_json(out / "statistics.json", described)
     fitted.save(out / "fitted.json")
     spec.save(out / "spec.json")
@@ -153,20 +142,6 @@ def _sum(counts: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _iso(time: int | None) -> str | None:
     return datetime.fromtimestamp(time / 1e6, UTC).isoformat() if time else None
-
-
-def warnings(spec: Spec, described: dict[str, Any], fitted: Fitted) -> list[str]:
-    """Warnings to read before training: possible label leakage, empty vocabularies, frequent values
-    that share a bucket.
-    """
-    empty = [
-        f"features.{name}.min_count = {spec.vocabularies[name].min_count}: no value of the "
-        "training split is seen so often, so all share one row; lower it, or give buckets"
-        for name, ids in fitted.vocabularies.items()
-        if not ids
-    ]
-    shared = list(collisions.warnings(spec, described["features"]))
-    return relevance.suspects(described["relevance"], described["labels"]["train"]) + empty + shared
 
 
 def _check_rejects(config: PreprocessConfig, totals: dict[str, StreamCounts]) -> None:
