@@ -60,11 +60,19 @@ def folder(tmp_path, monkeypatch):
         ("a/dt=1/_SUCCESS", ["a/dt=1/_SUCCESS"]),
         ("a/dt=3/*", []),
         ("nowhere/*", []),
+        ("m/*", ["m/part-0.csv"]),
+        ("m/**", ["m/part-0.csv"]),
+        ("m/*.crc", ["m/part-0.csv.crc"]),
+        ("m/part-0.csv.crc", ["m/part-0.csv.crc"]),
     ],
 )
 def test_hidden_files_are_left_out_unless_the_pattern_names_them(folder, pattern, found):
     if "_*" in pattern:
         (folder / "a/_day=2/_x.csv").touch()
+    if pattern.startswith("m/"):
+        (folder / "m").mkdir()
+        for name in ("part-0.csv", "part-0.csv.crc", "part-1.csv._COPYING_", "dt=1_$folder$"):
+            (folder / "m" / name).touch()
     assert expand(pattern) == found
 
 
@@ -74,6 +82,18 @@ def test_remote_paths_follow_the_same_rule():
     assert skips("s3://b/a/_temporary/0/x.csv", "s3://b/a/**")
     assert not skips("s3://b/_a/x.csv", "s3://b/_a/**.csv")
     assert skips("s3://b/_a/.x.csv", "s3://b/_a/**.csv")
+    assert skips("s3://b/a/dt=1_$folder$", "s3://b/a/*")
+    assert not skips("s3://b/a/x.crc", "s3://b/a/x.crc")
+
+
+def test_a_glob_that_matches_folders_alone_names_the_one_for_their_files(folder):
+    stream = Stream.parse({"files": "a/dt=*", "format": "csv", "id": "id", "time": "ts"})
+    with pytest.raises(
+        FunnelError, match=r"'a/dt=\*': no file matches; only folders do; give 'a/d"
+    ):
+        find("logs.clicks.files", "clicks", stream, "a/dt=*")
+    with pytest.raises(FunnelError, match=r"no file matches; relative paths start at"):
+        find("logs.clicks.files", "clicks", stream, "a/x=*")
 
 
 @pytest.mark.parametrize("pattern", ["a/*/*", "a/**"])

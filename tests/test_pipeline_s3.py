@@ -11,6 +11,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.filesystems import FileSystems
 from log_files import T0
 from pipeline_logs import make_config, read_examples
@@ -91,7 +92,7 @@ def test_logs_are_found_and_read(tmp_path, server, bucket):
 
 def test_markers_are_left_out_and_vocabularies_read(tmp_path, server, bucket):
     put_logs(bucket)
-    for key in ("_SUCCESS", ".part-0.parquet.crc", "_temporary/0/part-1.parquet"):
+    for key in ("_SUCCESS", ".part-0.parquet.crc", "_temporary/0/part-1.parquet", "", "_$folder$"):
         bucket(f"impressions/dt=2026-09-21/{key}", b"")
     connect([f"--s3_endpoint_url={server}"])
     stream = s3_config(tmp_path).logs["impressions"]
@@ -139,6 +140,29 @@ def test_a_file_that_is_gone(tmp_path, server, bucket):
     gone = type(source)(**vars(source) | {"path": "s3://logs/conversions/gone.jsonl"})
     with pytest.raises(FunnelError, match=r"gone\.jsonl: cannot be read as jsonl"):
         list(read_source(gone, config.logs["conversions"], columns_needed(config, "conversions")))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("list", r"impressions.files = 's3://logs/.*': cannot be listed \(.*Forbidden"),
+        (
+            "get_object_metadata",
+            r"^s3://logs/.*parquet: cannot be read \(Forbidden\); give yourself",
+        ),
+        ("get_range", r"^s3://logs/.*parquet: cannot be read \(Forbidden\); give yourself"),
+    ],
+)
+def test_a_permission_that_lacks_is_named(tmp_path, server, bucket, monkeypatch, method, message):
+    put_logs(bucket)
+
+    def forbidden(*_):
+        raise S3ClientError("Forbidden", 403)
+
+    monkeypatch.setattr(f"apache_beam.io.aws.clients.s3.boto3_client.Client.{method}", forbidden)
+    with pytest.raises(FunnelError, match=message):
+        preprocess(s3_config(tmp_path), tmp_path / "data", [f"--s3_endpoint_url={server}"])
+    assert not (tmp_path / "data").exists()
 
 
 def test_the_whole_job(tmp_path, server, bucket):

@@ -12,6 +12,7 @@ from features.errors import FunnelError
 WILD = re.compile(r"[*?\[]")
 BRACKET = re.compile(r"\[(!?)(\][^\]]*|[^\]]+)\]")
 ANY_DEPTH = "**"
+MARKERS = (".crc", "._COPYING_", "_$folder$")  # endings of what Hadoop writes beside data
 
 
 def is_hidden(name: str) -> bool:
@@ -21,12 +22,18 @@ def is_hidden(name: str) -> bool:
         >>> is_hidden("_temporary"), is_hidden("._part-0.csv"), is_hidden("_day=1")
         (True, True, False)
     """
-    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+    hidden = name.startswith(".") or (name.startswith("_") and "=" not in name)
+    return hidden or name.endswith(MARKERS)
+
+
+def _names_hidden(part: str) -> bool:
+    """Whether a component of a glob asks for hidden names."""
+    return part.startswith((".", "_")) or part.endswith(MARKERS)
 
 
 def skips(path: str, pattern: str) -> bool:
     """Whether a glob leaves out a path that it matches: a component is hidden, and that of the
-    pattern does not begin with `_` or `.`.
+    pattern does not ask for hidden ones.
 
     Example:
         >>> skips("logs/_old/a.csv", "logs/*/*"), skips("logs/_old/a.csv", "logs/_old/*")
@@ -38,7 +45,7 @@ def skips(path: str, pattern: str) -> bool:
     between = [""] * (len(names) - first - len(parts[last:]))
     aligned = [*parts[:first], *between, *parts[last:]]
     return any(
-        is_hidden(name) and not part.startswith((".", "_"))
+        is_hidden(name) and not _names_hidden(part)
         for name, part in zip(names, aligned, strict=False)
     )
 
@@ -123,7 +130,7 @@ def _below(folder: str, parts: list[str]) -> Iterator[str]:
     if any(ANY_DEPTH in part for part in parts):
         yield from _at_any_depth(folder, parts)
         return
-    matches, literal = translate(parts[0]).fullmatch, parts[0].startswith((".", "_"))
+    matches, literal = translate(parts[0]).fullmatch, _names_hidden(parts[0])
     for name in _names(folder):
         if not matches(name) or (is_hidden(name) and not literal):
             continue
@@ -135,7 +142,7 @@ def _below(folder: str, parts: list[str]) -> Iterator[str]:
 
 def _at_any_depth(folder: str, parts: list[str]) -> Iterator[str]:
     """As a shell's `**`, this follows no link to a folder, which might lead back up."""
-    literal = any(part.startswith((".", "_")) for part in parts)
+    literal = any(map(_names_hidden, parts))
     matches = translate("/".join(parts)).fullmatch
     pending = [folder]
     while pending:

@@ -100,9 +100,12 @@ def _local(key: str, pattern: str) -> list[Listed]:
     folder = os.path.isdir(pattern) and not pattern.endswith("/")
     found = [os.path.normpath(path) for path in expand(pattern, folders=folder)]
     if not found:
-        raise FunnelError(
-            f"{key} = '{pattern}': no file matches; relative paths start at the current directory"
-        )
+        remedy = "relative paths start at the current directory"
+        if expand(pattern, folders=True):
+            remedy = (
+                f"only folders do; give '{pattern}{'*' * pattern.endswith('/')}/*' for their files"
+            )
+        raise FunnelError(f"{key} = '{pattern}': no file matches; {remedy}")
     return [(path, os.path.getsize(path), os.path.getmtime(path)) for path in found]
 
 
@@ -115,7 +118,8 @@ def _remote(key: str, pattern: str) -> list[Listed]:
         matches = FileSystems.match([pattern])[0].metadata_list
     except (BeamIOError, ValueError) as error:
         raise FunnelError(f"{key} = '{pattern}': cannot be listed ({error})") from None
-    kept = [match for match in matches if not skips(match.path, pattern)]
+    files = (match for match in matches if not match.path.endswith("/"))  # markers of folders
+    kept = [match for match in files if not skips(match.path, pattern)]
     if not kept:
         raise FunnelError(f"{key} = '{pattern}': no file matches")
     return [(match.path, match.size_in_bytes, match.last_updated_in_seconds) for match in kept]
@@ -145,6 +149,14 @@ def open_source(source: Source) -> Iterator[pa.NativeFile]:
         raise FunnelError(
             f"{source.path}: cannot be read as {shown} ({first_line}); "
             "is the file whole, and of this format?"
+        ) from error
+    except Exception as error:  # of the storage's client
+        if not type(error).__module__.startswith(("apache_beam.io.", "botocore.", "google.")):
+            raise
+        cause = str(getattr(error, "message", None) or error).partition("\n")[0]
+        raise FunnelError(
+            f"{source.path}: cannot be read ({cause}); give yourself permission to read it, or "
+            "name other files"
         ) from error
 
 
