@@ -75,9 +75,9 @@ def repeat_warnings(manifest: dict[str, Any], directory: Path) -> None:
     """Names the warnings of the preprocessed data, in one line."""
     lines: list[str] = manifest.get("warnings", [])
     if lines and worker() == 0:
-        kinds = manifest.get("warning_kinds", [[]] * len(lines))
+        kinds = manifest.get("warning_kinds", []) + [[]] * len(lines)  # earlier versions had none
         named: dict[str, list[str]] = {}
-        for line, own in zip(lines, kinds, strict=True):
+        for line, own in zip(lines, kinds, strict=False):
             named.setdefault(line.split()[0].rstrip(":"), []).extend(own)
         shown = [f"{name} ({', '.join(own)})" if own else name for name, own in named.items()]
         warn(
