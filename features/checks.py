@@ -31,6 +31,7 @@ def check_features(features: Mapping[str, FeatureKind]) -> None:
                 f"(reserved: {', '.join((*RESERVED, *weights))})"
             )
         feature.check(name, features)
+        _check_pooling(name, feature, features)
     fed: dict[str, Constant] = {}
     for name, feature in features.items():
         for column, value in feature.constants.items():
@@ -39,6 +40,19 @@ def check_features(features: Mapping[str, FeatureKind]) -> None:
                     f"features.{name}.serve = {value!r}: another feature feeds {fed[column]!r} to "
                     f"'{column}'"
                 )
+
+
+def _check_pooling(name: str, feature: FeatureKind, features: Mapping[str, FeatureKind]) -> None:
+    embedding = feature.embedding
+    if embedding is None or embedding.pooling == "mean" or feature.weighted:
+        return
+    if feature.has_several(features):
+        return
+    raise ValueError(
+        f"features.{name}.pooling = '{embedding.pooling}' combines the embeddings of several "
+        "values, and this feature has one: leave it out, or give max_length where the column holds "
+        "lists"
+    )
 
 
 def check_labels(labels: Mapping[str, Label], features: Mapping[str, FeatureKind]) -> None:

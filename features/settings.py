@@ -86,6 +86,17 @@ class Settings(BaseModel):
                     raise ValueError(f"unknown key '{key}': {nearest(key, cls.model_fields)}")
         return data
 
+    def changed(self, *names: str) -> list[str]:
+        """Those of the fields that differ from their defaults. A default that is written out, as in
+        a run's config.toml, does not count.
+        """
+        defaults = {name: type(self).model_fields[name] for name in names}
+        return [
+            name
+            for name, field in defaults.items()
+            if getattr(self, name) != field.get_default(call_default_factory=True)
+        ]
+
     @classmethod
     def parse(cls, data: Any, where: str = "") -> Self:
         """Validates `data`.

@@ -6,6 +6,7 @@ import re
 
 from features.errors import FunnelError, nearest, one_line
 from pipeline.config import ROWS, PreprocessConfig, Stream
+from pipeline.sources.files import check_options
 from pipeline.sources.formats import FORMATS
 
 LONGEST = 100  # characters of a name: file systems allow 255 bytes, endings included
@@ -33,6 +34,12 @@ def check_config(config: PreprocessConfig) -> PreprocessConfig:
             f"split.eval.last splits by time: name the time column in logs.{config.rows}.time, or "
             "give a fraction"
         )
+    _check_windows(config)
+    if config.output.shards is not None and config.output.changed("shard_input"):
+        raise FunnelError(
+            f"output.shard_input = {config.output.shard_input} decides the number of shards, and "
+            f"shards = {config.output.shards} gives it: leave one of them out"
+        )
     return config
 
 
@@ -46,12 +53,39 @@ def _check_name(stream: str, name: str) -> None:
         )
 
 
+def _check_windows(config: PreprocessConfig) -> None:
+    """Options of times and windows have something to decide."""
+    split, rows = config.split, config.logs[config.rows]
+    unread = split.changed("immature", *([] if split.eval.last else ["logs_end"]))
+    if unread and not config.event_labels:
+        raise FunnelError(
+            f"split.{unread[0]} = {str(getattr(split, unread[0]))!r} is for labels from events, "
+            "whose windows may be open when the logs end, and there is none: leave it out"
+        )
+    if (
+        rows.time_unit is not None
+        and rows.time is None
+        and "time" not in config.spec.columns.values()
+    ):
+        raise FunnelError(
+            f"logs.{config.rows}.time_unit = '{rows.time_unit}' is the unit of times, and no "
+            "column is read as one: leave it out"
+        )
+
+
 def _check_format(config: PreprocessConfig, name: str) -> None:
     stream = config.logs[name]
     _check_known(f"logs.{name}.format", stream.format, list(FORMATS))
     for table, lookup in stream.lookups.items():
         known = [format_ for format_, file in FORMATS.items() if file.for_lookups]
         _check_known(f"logs.{name}.lookups.{table}.format", lookup.format, known)
+    if stream.multiline and not stream.quote:
+        raise FunnelError(
+            f'logs.{name}.multiline = true is for quoted values, and quote = "" has none: give '
+            "quote, or leave multiline out"
+        )
+    if stream.format is not None:
+        check_options(f"logs.{name}", stream, {stream.format})
     needs_common = stream.format is not None and FORMATS[stream.format].needs_common
     if needs_common and stream.common is None:
         raise FunnelError(

@@ -159,7 +159,7 @@ def test_mose_golden():
         ),
         (
             {"name": "mose", "dropout": 0.5},
-            r"dropout is for dense layers, and those of mose are its gates'",
+            r"dropout = 0\.5 is for hidden layers, and gate_units = \[\] gives none: give units",
         ),
     ],
 )

@@ -205,8 +205,10 @@ def test_selection_shows_in_the_logs(tmp_path):
     assert p[clicked].mean() > p[~clicked].mean() + 0.05
 
 
-@pytest.mark.parametrize("compress", [False, True])
-@pytest.mark.parametrize("name", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize(
+    ("name", "compress"),
+    [("parquet", False), ("jsonl", False), ("jsonl", True), ("csv", False), ("csv", True)],
+)
 def test_files_hold_what_is_counted(tmp_path, monkeypatch, name, compress):
     monkeypatch.setattr(
         "pipeline.simulation.simulate.PART_ROWS", 400

@@ -205,6 +205,10 @@ class FeatureKind(Settings):
         """The embeddings [B, dim] of the features that it `combines` → [B, dim]."""
         raise NotImplementedError(f"{type(self).__name__}.combine")
 
+    def has_several(self, features: Mapping[str, FeatureKind]) -> bool:
+        """Whether an example may hold several of its embeddings, which `pooling` combines."""
+        return self.embedding is not None and self.embedding.is_list and self.embedding.slots > 1
+
     # What other kinds, statistics and warm starts ask
 
     @property

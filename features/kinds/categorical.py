@@ -55,6 +55,10 @@ class Categorical(IdFeature):
                 "identity and dtype = 'int64' are for single values: lists in a request are padded "
                 'with "", so they hold texts'
             )
+        if self.identity and self.changed("dtype"):
+            raise ValueError(
+                "dtype = 'int64' says nothing new, since identity takes integers: leave it out"
+            )
         if self.identity and (self.vocabulary or self.min_count):
             raise ValueError(
                 "identity takes integers as they are: give buckets = the largest integer + 2"

@@ -48,12 +48,20 @@ class Cross(FeatureKind):
                     f"features.{name}.of names '{part}', a {feature.kind_name} feature: a cross "
                     "combines categorical ones"
                 )
-        several = [part for part, f in parts.items() if f.embedding and f.embedding.is_list]
+        several = self._several(features)
         if several and not self.max_length:
             raise ValueError(
                 f"features.{name} crosses the multi-valued '{several[0]}': give max_length, how "
                 "many combinations are kept"
             )
+
+    def _several(self, features: Mapping[str, FeatureKind]) -> list[str]:
+        """The parts with several values."""
+        parts = {part: features[part].embedding for part in self.of if part in features}
+        return [part for part, embedding in parts.items() if embedding and embedding.is_list]
+
+    def has_several(self, features: Mapping[str, FeatureKind]) -> bool:
+        return super().has_several(features) and bool(self._several(features))
 
     def raw_columns(self, features: Mapping[str, FeatureKind]) -> list[tuple[str, RawType]]:
         return [(part, "text") for part in self.of if part not in features]

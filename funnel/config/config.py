@@ -123,7 +123,7 @@ class Config:
     def train(self) -> TrainConfig:
         """The keys of [train] that decide what is learned."""
         train = TrainConfig.parse(self._train_keys(TrainConfig), "train")
-        train.check(self.spec)
+        train.check(self.spec, wide=self.model.wide)
         return train
 
     @cached_property
@@ -161,11 +161,24 @@ class Config:
         if needs_tensorflow(self.sections.model, self.sections.train):
             load_tensorflow()  # without its start-up lines
         self.resolved()
+        self._check_used()
         best, stopping = self.exporters.best, self.evaluation.early_stopping
         for metric in (options.metric for options in (best, stopping) if options):
             _ = TaskMetric.parse(metric).higher
         for condition in best.provided if best else ():
             Condition.parse(condition)
+
+    def _check_used(self) -> None:
+        if self.run_config.changed("cache_gib") and "://" not in str(self.source):
+            raise FunnelError(
+                f"train.cache_gib = {self.run_config.cache_gib:g} bounds the cache of remote data, "
+                f"and {self.source} is local: leave it out"
+            )
+        if self.evaluation.truth and not any(task.given for task in self.spec.tasks.values()):
+            raise FunnelError(
+                f"evaluation.truth = '{self.evaluation.truth}' evaluates tasks after a click on "
+                "all impressions, and no task has `given`: leave it out"
+            )
 
     def resolved(self, train: TrainConfig | None = None) -> dict[str, Any]:
         """Every setting with its defaults filled in, as the file would write it.

@@ -79,3 +79,12 @@ class WarmStartConfig(Settings):
 
     run: PathText | None = None
     refresh_statistics: bool = False
+
+    @model_validator(mode="after")
+    def _refreshes_a_run(self) -> Self:
+        if self.refresh_statistics and self.run is None:
+            raise ValueError(
+                "refresh_statistics = true chooses between the statistics of two runs: give run, "
+                "or leave it out"
+            )
+        return self

@@ -154,6 +154,7 @@ class Run:
         Args:
             own: Callbacks besides those of the configuration.
         """
+        self.config.run_config.check_steps(self.max_steps)
         evaluation, begins = self.config.evaluation, self.prepare()
         with self._callbacks(begins) as configured:
             callbacks = [*configured, *own]
@@ -189,8 +190,7 @@ class Run:
             if worker():
                 yield []
                 return
-            log = MetricsLog(self.model_dir / "metrics.jsonl")
-            log.forget_after(begins)
+            (log := MetricsLog(self.model_dir / "metrics.jsonl")).forget_after(begins)
             callbacks: list[Callback] = [*self._early_stop(), bar, log]
             board = TensorBoard(self.model_dir / "tensorboard") if run_config.tensorboard else None
             profile = (

@@ -66,8 +66,8 @@ class RankingConfig:
             earlier: what was chosen for the run of a warm start; it is kept.
 
         Raises:
-            FunnelError: a batch is larger than the data, or a task is to be calibrated on too few
-                positives.
+            FunnelError: a batch is larger than the data, a task is to be calibrated on too few
+                positives, or a schedule or weighting begins after the last step.
         """
         shards = "".join(shard["sha256"] for shard in data.manifest["shards"]["train"])
         rates = BaseRates(data.spec, data.fitted.outcomes)
@@ -80,6 +80,11 @@ class RankingConfig:
             max(tables, default=1),
             earlier,
         )
+        held_out = int(data.held_out(suiting.held_out).sum()) if suiting.held_out else 0
+        steps = suiting.train.total_steps(data.rows("train") - held_out)
+        suiting.train.schedule.check_steps(steps)
+        if earlier is None:  # a warm start goes on with the state of the weighting
+            model.weighting.check_steps(steps)
         return cls(
             spec=data.spec,
             model=model,

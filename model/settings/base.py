@@ -108,6 +108,9 @@ class WeightingParams(Settings):
     def check(self, objectives: list[str]) -> None:
         """Raises FunnelError when an option does not fit the objectives."""
 
+    def check_steps(self, steps: int) -> None:
+        """Raises FunnelError where a training of that many steps ends before weights change."""
+
 
 class RuleParams(Settings):
     """Options that every rule of tables has: only its name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -33,15 +33,12 @@ class ExpertParams(SharingParams):
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         owners = {"cross_layers": "cross", "lstm_units": "lstm", "sequences": "lstm"}
-        unused = [
-            key
-            for key, owner in owners.items()
-            if key in self.model_fields_set and self.expert != owner
-        ]
-        if unused and getattr(self, unused[0]) != type(self).model_fields[unused[0]].default:
-            raise ValueError(
-                f"{unused[0]} is for expert = '{owners[unused[0]]}', and expert = '{self.expert}'"
-            )
+        for key in self.changed(*owners):
+            if self.expert != owners[key]:
+                raise ValueError(
+                    f"{key} is for expert = '{owners[key]}', and expert = '{self.expert}': give "
+                    "that kind, or leave it out"
+                )
         return self
 
     def check(self, spec: Spec) -> None:
@@ -94,23 +91,12 @@ class PLEParams(CGCParams):
 class MoSEParams(SharingParams):
     """Options of model.sharing.mose."""
 
+    used_elsewhere: ClassVar[frozenset[str]] = frozenset({"l2"})  # by the LSTMs
+
     experts: int = Field(4, ge=2)
     lstm_units: int = Field(32, ge=1)
     sequences: list[str] = Field([])
     gate_units: HiddenUnits = Field([])
-
-    @model_validator(mode="after")
-    def _check_dense_options(self) -> Self:
-        for name in ("activation", "normalize", "dropout"):
-            if (
-                not self.gate_units
-                and getattr(self, name) != SharingParams.model_fields[name].default
-            ):
-                raise ValueError(
-                    f"{name} is for dense layers, and those of mose are its gates': give "
-                    "gate_units or leave it out"
-                )
-        return self
 
     def check(self, spec: Spec) -> None:
         check_sequences(spec, self.sequences, "mose")

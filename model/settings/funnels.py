@@ -147,6 +147,13 @@ class ESCM2Params(FunnelParams):
                 f"tasks.{IMPUTATION}: funnel 'escm2' has a head of that name: give the task another"
             )
         check_chain(spec, "escm2", longest=2)
+        if self.counterfactual_weight == 0:
+            for name in self.changed("estimator", "propensity_floor"):
+                raise FunnelError(
+                    f"model.funnel.{name} = {getattr(self, name)!r} belongs to the counterfactual "
+                    "risk, and counterfactual_weight = 0 leaves that out: give a weight, or leave "
+                    f"{name} out"
+                )
 
     def objectives_of(self, spec: Spec) -> list[ObjectiveTraits]:
         click, convert = check_chain(spec, "escm2")

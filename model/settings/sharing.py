@@ -20,6 +20,15 @@ from model.settings.experts import (
 from model.settings.networks import Units
 
 
+def refuse_alone(params: SharingParams, option: str, heads: list[str]) -> None:
+    """Raises FunnelError where an option of several heads is given and there is one."""
+    if len(heads) == 1 and params.changed(option):
+        raise FunnelError(
+            f"model.sharing.{option} = {getattr(params, option)!r} is for several heads, and the "
+            f"funnel has only '{heads[0]}': leave it out, or declare another task"
+        )
+
+
 class SingleTaskParams(SharingParams):
     """Options of model.sharing.single_task."""
 
@@ -32,6 +41,9 @@ class SingleTaskParams(SharingParams):
 
     def head_groups(self, heads: list[str]) -> list[set[str]]:
         return [{head} for head in heads]
+
+    def check_heads(self, heads: list[str]) -> None:
+        refuse_alone(self, "share_embeddings", heads)
 
 
 class SharedBottomParams(SharingParams):
@@ -88,6 +100,9 @@ class CrossStitchParams(SharingParams):
     units: Units = Field([256, 128])
     own_share: float = Field(0.9, ge=0, le=1)
     per_unit: bool = False
+
+    def check_heads(self, heads: list[str]) -> None:
+        refuse_alone(self, "own_share", heads)
 
 
 class SluiceParams(SharingParams):

@@ -52,6 +52,20 @@ class DWAParams(WeightingParams):
     period: int = Field(100, ge=1)
     temperature: float = Field(2.0, gt=0)
 
+    def check(self, objectives: list[str]) -> None:
+        if len(objectives) == 1:
+            raise FunnelError(
+                f"model.weighting = 'dwa' compares how fast losses fall, and '{objectives[0]}' is "
+                "the only objective, so its weight stays 1: leave weighting out"
+            )
+
+    def check_steps(self, steps: int) -> None:
+        if steps < 2 * self.period:
+            raise FunnelError(
+                f"model.weighting.period = {self.period}: weights change after two periods, and "
+                f"the training has {steps} steps: give a period of at most {max(1, steps // 2)}"
+            )
+
 
 class GradNormParams(WeightingParams):
     """Options of model.weighting.gradnorm."""
@@ -92,6 +106,13 @@ class PCGradParams(WeightingParams):
     shared_weights_only: ClassVar[bool] = True
 
     seed: int = Field(1, ge=0)
+
+    def check(self, objectives: list[str]) -> None:
+        if len(objectives) < 3 and self.changed("seed"):
+            raise FunnelError(
+                f"model.weighting.seed = {self.seed} draws the order of projections, and of "
+                f"{' and '.join(objectives)} each meets only the other: leave it out"
+            )
 
 
 WEIGHTING_PARAMS: Mapping[str, type[WeightingParams]] = {

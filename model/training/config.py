@@ -129,8 +129,37 @@ class TrainConfig(Settings):
             )
         return self
 
-    def check(self, spec: Spec) -> None:
-        """Raises FunnelError when `features` names a feature without a table of its own."""
+    def check(self, spec: Spec, *, wide: bool = True) -> None:
+        """Raises FunnelError where an option does not fit the features and tasks.
+
+        Args:
+            spec: features, labels and tasks.
+            wide: whether the model has a wide part.
+        """
+        self._check_features(spec)
+        self._check_tables(spec, wide=wide)
+        calibrated = any(task.calibrate for task in spec.tasks.values())
+        if self.changed("held_out") and not self.early_stop and not calibrated:
+            raise FunnelError(
+                f"train.held_out = {self.held_out:g}: no rows are held out, since nothing reads "
+                "them: give early_stop = true or a task's calibrate, or leave it out"
+            )
+
+    def _check_tables(self, spec: Spec, *, wide: bool) -> None:
+        rule, common = self.embedding_optimizer, self.embedding_learning_rate
+        if not spec.embedded and (rule.name != "adagrad" or common != RATES["adagrad"]):
+            key = "embedding_learning_rate" if rule.name == "adagrad" else "embedding_optimizer"
+            raise FunnelError(
+                f"train.{key} is for embedding tables, and no feature has one: leave it out"
+            )
+        if self.wide_learning_rate != 2 * common and not (wide and spec.embedded):
+            missing = "no feature has one" if wide else "model.wide = false leaves them out"
+            raise FunnelError(
+                f"train.wide_learning_rate = {self.wide_learning_rate:g} is for the tables of the "
+                f"wide part, and {missing}: leave it out"
+            )
+
+    def _check_features(self, spec: Spec) -> None:
         owners = [name for name in spec.embedded if spec.owner(name) == name]
         for name in self.features:
             if name in spec.embedded and name not in owners:
@@ -193,3 +222,11 @@ class RunConfig(Settings):
                 "≤ last"
             )
         return self
+
+    def check_steps(self, steps: int) -> None:
+        """Raises FunnelError where `profile` begins after the last step."""
+        if self.profile and self.profile[0] > steps:
+            raise FunnelError(
+                f"train.profile = {list(self.profile)}: the training ends at step {steps}, before "
+                "the first step to trace: lower it, or leave it out"
+            )

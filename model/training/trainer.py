@@ -56,7 +56,7 @@ class Trainer(tf.Module):
         strategy: tf.distribute.Strategy,
     ) -> None:
         super().__init__()
-        train.check(spec)
+        train.check(spec, wide=model.wide)
         self.spec, self.config, self.strategy = spec, train, strategy
         self.replicas = strategy.num_replicas_in_sync
         self.batch_size = _batch_size(train, self.replicas)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from features.settings import Duration, PathText, Settings
 
@@ -57,6 +64,20 @@ class LogConfig(Settings):
     def _one_for_all(cls, value: Any) -> Any:
         return value if isinstance(value, dict | Settings) else dict.fromkeys(STREAMS, value)
 
+    @model_validator(mode="after")
+    def _compresses_text(self) -> Self:
+        """One flag for all streams leaves out those of Parquet; a flag of one stream may not."""
+        binary = [name for name in STREAMS if getattr(self.format, name) == "parquet"]
+        single = self.compress.model_fields_set < set(STREAMS)
+        for name in binary:
+            given = getattr(self.compress, name) and name in self.compress.changed(name)
+            if given and (single or len(binary) == len(STREAMS)):
+                raise ValueError(
+                    f"compress is for text, and format.{name} = 'parquet' compresses itself: "
+                    f"leave compress.{name} out"
+                )
+        return self
+
 
 class SimulateConfig(LogConfig):
     """What to simulate: the truth and the defects of its logs."""
@@ -84,3 +105,13 @@ class SimulateConfig(LogConfig):
         timedelta(days=4), description="added to the delay of a late event: longer than any window"
     )
     late: Rate = Field(0.01, description="rate of events delayed by `late_by`")
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> Self:
+        for option, other in {"late_by": "late", "correlation": "signal"}.items():
+            if self.changed(option) and getattr(self, other) == 0:
+                raise ValueError(
+                    f"{option} = {self.model_dump(mode='json')[option]} changes nothing where "
+                    f"{other} = 0: give {other}, or leave {option} out"
+                )
+        return self

@@ -34,7 +34,22 @@ def find_sources(config: PreprocessConfig) -> list[Source]:
                 "give split.eval last or fraction"
             )
         sources += _eval_sources(config, sources, eval_files)
+    for name, stream in config.logs.items():
+        check_options(f"logs.{name}", stream, {s.format for s in sources if s.stream == name})
     return sources
+
+
+def check_options(where: str, stream: Stream | Lookup, formats: set[str]) -> None:
+    """Raises FunnelError where an option is given that files of none of these formats read."""
+    by_format = {name: format_.options for name, format_ in FORMATS.items()}
+    known = frozenset().union(*by_format.values()) & type(stream).model_fields.keys()
+    read = frozenset().union(*(by_format[name] for name in formats))
+    for option in stream.changed(*sorted(known - read)):
+        readers = " and ".join(name for name, options in by_format.items() if option in options)
+        raise FunnelError(
+            f"{where}.{option} = {getattr(stream, option)!r} is for {readers}, and the files are "
+            f"{', '.join(sorted(formats))}: leave it out"
+        )
 
 
 def _of_the_days(
@@ -99,7 +114,9 @@ def find_tables(config: PreprocessConfig) -> list[Source]:
 
 def find_lookup(stream: str, table: str, lookup: Lookup) -> list[Source]:
     key = f"logs.{stream}.lookups.{table}"
-    return find(f"{key}.files", key, lookup, lookup.files)
+    found = find(f"{key}.files", key, lookup, lookup.files)
+    check_options(key, lookup, {source.format for source in found})
+    return found
 
 
 def find(

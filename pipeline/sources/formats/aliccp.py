@@ -41,6 +41,7 @@ class AliccpFile(TextFile):
     head = None  # the first samples need the common features, which take gigabytes
     needs_common = True
     for_lookups = False
+    options = frozenset({"separator", "quote"})
 
     def __init__(self, file: pa.NativeFile, stream: Stream) -> None:
         if stream.common is None:

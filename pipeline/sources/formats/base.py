@@ -44,6 +44,7 @@ class LogFile(ABC):
         strips: whether the stream's `strip` applies to its texts.
         needs_common: whether the format reads the stream's second file, `common`.
         for_lookups: whether look-up tables may have this format.
+        options: options of a stream that only some formats read, and this one does.
         rows_may_lack: whether rows, and so a file, may lack a column, which is then missing.
     """
 
@@ -53,6 +54,7 @@ class LogFile(ABC):
     strips: ClassVar[bool] = False
     needs_common: ClassVar[bool] = False
     for_lookups: ClassVar[bool] = True
+    options: ClassVar[frozenset[str]] = frozenset()
     rows_may_lack: ClassVar[bool] = False
 
     @abstractmethod

@@ -35,6 +35,7 @@ class CsvFile(TextFile):
 
     endings = (".csv", ".tsv", ".txt", ".data", ".test")
     strips = True
+    options = frozenset({"columns", "separator", "quote", "multiline", "strip"})
 
     def __init__(self, file: pa.NativeFile, stream: Stream) -> None:
         self._lines, self._stream = LineReader(file), stream
