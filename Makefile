@@ -49,6 +49,7 @@ lint: setup
 bench: setup
 	@$(BIN)/python benchmarks/simulate.py
 	@$(BIN)/python benchmarks/pipeline.py
+	@$(BIN)/python benchmarks/bad_lines.py
 	@$(BIN)/python benchmarks/train.py
 	@$(BIN)/python benchmarks/architectures.py
 

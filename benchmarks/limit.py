@@ -75,11 +75,10 @@ def straight_line(config: PreprocessConfig, out: Path, clock: Clock) -> dict:
             for number, streams in enumerate(tables):
                 with clock.stage("join, label, count"):
                     impressions, events = encode.gather(config, streams)
-                    results.append(
-                        write_partition(
-                            config, number, plan.shards, impressions, events, calendar, beside
-                        )
+                    result, _ = write_partition(
+                        config, number, plan.shards, impressions, events, calendar, beside
                     )
+                    results.append(result)
                 streams.clear()
         clock.seconds["join, label, count"] -= clock.seconds["write"]
         with clock.stage("describe"):

@@ -46,6 +46,30 @@ def expand_path(text: str) -> str:
     return expanded
 
 
+def special(path: str | Path) -> str | None:
+    """What a path is that holds no file: "a FIFO", "a socket" or "a device", which may block the
+    reader or never end. None for a file, a directory, and where nothing is.
+
+    Example:
+        >>> special("/dev/null"), special("/tmp")
+        ('a device', None)
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}.get(stat.S_IFMT(mode), "a device")
+
+
+def check_file(path: str | Path) -> None:
+    """Raises FunnelError where a path to be read is a FIFO, a device or a socket."""
+    kind = special(path)
+    if kind is not None:
+        raise FunnelError(f"{path}: is {kind}, not a file; write its content to a file and name it")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends without an error.

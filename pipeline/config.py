@@ -26,6 +26,8 @@ def _check_char(value: str) -> str:
 
 
 CsvChar = Annotated[str, AfterValidator(_check_char)]  # separates or quotes values of a CSV file
+LINE_BYTES = 1 << 20
+LineBytes = Annotated[int, Field(ge=64, le=1 << 30)]
 
 
 class Lookup(Settings):
@@ -40,6 +42,7 @@ class Lookup(Settings):
         on: the stream's column that holds the key (default: `key`).
         format: inferred from the file extension unless given.
         separator: between CSV values.
+        max_line_bytes: of a text file; a table with a longer line is refused.
         missing: texts that mean "no value", besides the empty one.
     """
 
@@ -48,6 +51,7 @@ class Lookup(Settings):
     on: str | None = None
     format: str | None = None
     separator: CsvChar = Field(",", min_length=1)
+    max_line_bytes: LineBytes = LINE_BYTES
     missing: list[str] = Field([])
 
 
@@ -63,6 +67,7 @@ class Stream(Settings):
         separator: between CSV values.
         quote: the CSV quote character, "" for none.
         multiline: a quoted CSV value may hold newlines. The file is then read in one piece.
+        max_line_bytes: a longer line of a text file, or record of several lines, is rejected.
         missing: texts that mean "no value", besides the empty one.
         strip: remove spaces around CSV values.
         time_unit: the unit of numeric times; inferred from their size unless given.
@@ -83,6 +88,7 @@ class Stream(Settings):
     separator: CsvChar = Field(",", min_length=1)
     quote: CsvChar = '"'
     multiline: bool = False
+    max_line_bytes: LineBytes = LINE_BYTES
     missing: list[str] = Field([])
     strip: bool = True
     time_unit: Literal["s", "ms", "us"] | None = None

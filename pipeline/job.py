@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import threading
@@ -25,20 +24,21 @@ from pipeline.labeling.attribution import Attribute
 from pipeline.labeling.split import calendar_of
 from pipeline.output import publish
 from pipeline.output.progress import ProgressMonitor
+from pipeline.output.reject_limit import StreamLimit
+from pipeline.output.rejects import join_rejects
 from pipeline.output.results import PartitionResult
+from pipeline.output.worker_errors import any_error, raise_first
 from pipeline.plan import Plan, make_plan
 from pipeline.sources.storage import connect
 from pipeline.spans import fold_spans
 from pipeline.statistics.streams import StreamCounts, fold_streams
 from pipeline.steps import (
     COUNTS,
-    ERROR,
-    REJECTS,
     RESULTS,
     Encode,
     WritePartition,
+    calendar_of_spans,
     cut_source,
-    write_rejects,
 )
 from pipeline.typed_json import read_all, write_all
 from pipeline.workers.driver import workers
@@ -74,8 +74,16 @@ def preprocess(
     connect(beam_args)
     plan = make_plan(config, inform)
     with staging(out) as beside:
-        with ProgressMonitor(beside, len(plan.sources) + plan.shards, on_progress):
+        limits = [StreamLimit(config, plan.sources, name, beside) for name in config.logs]
+
+        def check() -> None:
+            for limit in limits:
+                limit.check()
+
+        with ProgressMonitor(beside, len(plan.sources) + plan.shards, on_progress, check):
             _in_a_thread(lambda: _run(plan, beside, beam_args))
+        raise_first(beside)
+        join_rejects(beside, plan.sources)
         counts = _take(beside, COUNTS, StreamCounts)
         results = _take(beside, RESULTS, PartitionResult)
         return finish(plan, counts, results, beside)
@@ -96,7 +104,7 @@ def finish(
 def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
     """Adds the steps: files → pieces → Encode → (partition, batch) → group → WritePartition.
 
-    Counts, results and rejects are written beside the shards.
+    Counts, results, rejects and errors are written beside the shards.
     """
     config = plan.config
     encoded = (
@@ -105,10 +113,7 @@ def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
         | "Spread files" >> beam.Reshuffle()
         | "Cut" >> beam.FlatMap(cut_source, config, out)
         | "Spread pieces" >> beam.Reshuffle()
-        | "Encode"
-        >> beam.ParDo(Encode(config, plan.lookups, plan.shards, out)).with_outputs(
-            COUNTS, REJECTS, main="batches"
-        )
+        | "Encode" >> beam.ParDo(Encode(plan, out)).with_outputs(COUNTS, main="batches")
     )
     calendar = (
         encoded[COUNTS]
@@ -116,31 +121,21 @@ def build(pipeline: beam.Pipeline, plan: Plan, out: Path) -> None:
         | "Times of a stream" >> beam.GroupByKey()
         | "Fold" >> beam.MapTuple(lambda stream, parts: (stream, fold_spans(parts)))
         | "All" >> combiners.ToDict()
-        | "Calendar" >> beam.Map(lambda spans: calendar_of(config, spans))
+        | "Calendar" >> beam.Map(lambda spans: calendar_of_spans(config, spans, out))
     )
-    files = [source.name for source in plan.sources]
     written = (
         encoded["batches"]
         | Attribute(config, plan.shards)
         | "Group" >> beam.GroupByKey()
         | "Write"
-        >> beam.ParDo(
-            WritePartition(config, files, plan.shards, out), beam.pvalue.AsSingleton(calendar)
-        ).with_outputs(REJECTS, main=RESULTS)
+        >> beam.ParDo(WritePartition(config, plan.shards, out), beam.pvalue.AsSingleton(calendar))
     )
     _keep(encoded[COUNTS], COUNTS, StreamCounts, out)
-    _keep(written[RESULTS], RESULTS, PartitionResult, out)
-    (
-        (encoded[REJECTS], written[REJECTS])
-        | "All rejects" >> beam.Flatten()
-        | "By stream" >> beam.GroupByKey()
-        | "Write rejects"
-        >> beam.MapTuple(lambda stream, rejects: write_rejects(out, stream, rejects))
-    )
+    _keep(written, RESULTS, PartitionResult, out)
 
 
 def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
-    """Runs the pipeline. Raises a worker's FunnelError again, without Beam's traceback."""
+    """Runs the pipeline. A FunnelError of a worker is recorded, not raised."""
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     runner = None
     if not any(arg.startswith("--runner") for arg in beam_args):
@@ -151,10 +146,8 @@ def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
         with _pipeline(runner, beam_args, out) as pipeline:
             build(pipeline, plan, out)
     except Exception:
-        raised = out / ERROR
-        if raised.exists():
-            raise FunnelError(json.loads(raised.read_text())) from None
-        raise
+        if not any_error(out):
+            raise
 
 
 def _pipeline(runner: FnApiRunner | None, beam_args: list[str], out: Path) -> beam.Pipeline:

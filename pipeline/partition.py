@@ -61,8 +61,8 @@ def write_partition(
     events: dict[str, pa.Table],
     calendar: Calendar,
     out: Path,
-) -> PartitionResult:
-    """Writes the partition's shard of each split.
+) -> tuple[PartitionResult, pa.Table]:
+    """Writes the partition's shard of each split. Returns its result, and where its duplicates are.
 
     Args:
         config: the configuration.
@@ -95,7 +95,7 @@ def write_partition(
             impressions.hashes[chosen],
             weight,
         )
-    return PartitionResult(
+    result = PartitionResult(
         number=number,
         counts={
             "duplicates": len(repeated),
@@ -106,8 +106,8 @@ def write_partition(
         early=impressions.early,
         shards=written,
         statistics=partition_statistics(config.spec, described, partitions=partitions),
-        duplicates=join.origins(table.select([*join.ORIGIN, "id"]).take(pa.array(repeated))),
     )
+    return result, table.select([*join.ORIGIN, "id"]).take(pa.array(repeated))
 
 
 def _write(

@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
-from features.errors import FunnelError
 from pipeline import encode
 from pipeline.config import PreprocessConfig
-from pipeline.labeling.split import Calendar
+from pipeline.labeling.split import Calendar, calendar_of
 from pipeline.output.progress import mark_done
+from pipeline.output.reject_limit import PieceLimit, most_rows
+from pipeline.output.rejects import RejectWriter, duplicate_rejects
+from pipeline.output.results import PartitionResult
+from pipeline.output.worker_errors import CUT, READ, WRITE, raise_first, recorded, stopped
 from pipeline.partition import write_partition
-from pipeline.rows.batch import Batch, Reject
+from pipeline.plan import Plan
+from pipeline.rows.batch import Batch
 from pipeline.rows.columns import columns_needed
-from pipeline.rows.lookups import Lookups
 from pipeline.rows.read import read
 from pipeline.shuffle import cut, from_ipc, to_ipc
+from pipeline.sources.formats import FORMATS
 from pipeline.sources.pieces import Piece, pieces
 from pipeline.sources.storage import Source
+from pipeline.spans import Spans
 from pipeline.statistics.streams import StreamCounts, count_batch, fold_stream
 
-COUNTS, REJECTS, RESULTS = "counts", "rejects", "results"
-ERROR = "error.json"
+COUNTS, RESULTS = "counts", "results"
 
 Numbered = tuple[int, int, Piece]  # number of the file, number of the piece in it, piece
-
-
-@contextmanager
-def reporting_errors(out: Path) -> Iterator[None]:
-    """Writes the text of a FunnelError to a file, since Beam wraps what a worker raises in a
-    traceback of its own.
-    """
-    try:
-        yield
-    except FunnelError as error:
-        (out / ERROR).write_text(json.dumps(str(error)))
-        raise
 
 
 def cut_source(
@@ -49,25 +40,33 @@ def cut_source(
 ) -> Iterator[Numbered]:
     """(number, source) → its pieces."""
     number, source = numbered
-    with reporting_errors(out):
-        found = list(pieces(source, config.logs[source.stream]))
-    mark_done(out, f"cut-{number}-{len(found)}")
-    for at, piece in enumerate(found):
-        yield number, at, piece
+    stream = config.logs[source.stream]
+    with recorded(out, (CUT, number, 0)):
+        found = list(pieces(source, stream))
+        format_ = FORMATS[source.format]
+        most = [format_.most_rows(source, stream, piece.start, piece.end) for piece in found]
+        mark_done(out, f"cut-{number}-{len(found)}", json.dumps(most))
+        for at, piece in enumerate(found):
+            yield number, at, piece
 
 
 class Encode(beam.DoFn):
-    """Piece → (partition, (stream, Arrow IPC bytes)); counts and rejects are tagged."""
+    """Piece → (partition, (stream, Arrow IPC bytes)); counts are tagged. Rejects go to the disk.
 
-    def __init__(
-        self, config: PreprocessConfig, lookups: Mapping[str, Lookups], partitions: int, out: Path
-    ) -> None:
-        self.config, self.lookups = config, lookups
-        self.partitions, self.out = partitions, out
+    Args:
+        plan: the job.
+        out: the directory that it writes.
+    """
+
+    def __init__(self, plan: Plan, out: Path) -> None:
+        self.config, self.lookups = plan.config, plan.lookups
+        self.partitions, self.out = plan.shards, out
+        self.most = {name: most_rows(plan.config, plan.sources, name) for name in plan.config.logs}
 
     def process(self, numbered: Numbered) -> Iterator[Any]:
-        with reporting_errors(self.out):
-            yield from self.encode(*numbered)
+        number, at, piece = numbered
+        with recorded(self.out, (READ, number, at)):
+            yield from self.encode(number, at, piece)
 
     def encode(self, number: int, at: int, piece: Piece) -> Iterator[Any]:
         """Encodes the batches of one piece."""
@@ -77,15 +76,19 @@ class Encode(beam.DoFn):
             yield from ((partition, None) for partition in range(self.partitions))
         counts = [StreamCounts(stream)]  # an empty file still counts for its stream
         request = columns_needed(config, stream)
-        for batch in read(piece, config.logs[stream], request, self.lookups[stream]):
-            table, counted = encode_batch(config, piece, number, batch)
-            counts.append(counted)
-            if batch.rejects:
-                yield beam.pvalue.TaggedOutput(REJECTS, (stream, batch.rejects))
-            for partition, rows in cut(table, self.partitions):
-                yield partition, (stream, to_ipc(rows))
+        limit = PieceLimit(config, piece.source, self.most[stream])
+        with RejectWriter(self.out, f"{number}-{at}") as rejects:
+            for batch in read(piece, config.logs[stream], request, self.lookups[stream]):
+                if stopped(self.out, (READ, number, at)):
+                    return
+                rejects.write(number, batch.rejects)
+                limit.add(batch.rows_read, batch.rejected)
+                table, counted = encode_batch(config, piece, number, batch)
+                counts.append(counted)
+                for partition, rows in cut(table, self.partitions):
+                    yield partition, (stream, to_ipc(rows))
         yield beam.pvalue.TaggedOutput(COUNTS, fold_stream(counts))
-        mark_done(self.out, f"read-{number}-{at}")
+        mark_done(self.out, f"read-{number}-{at}", limit.as_json())
 
 
 def encode_batch(
@@ -101,50 +104,43 @@ def encode_batch(
 
 
 class WritePartition(beam.DoFn):
-    """(partition, its batches) → its shards on disk and a PartitionResult; duplicates are tagged as
-    rejects.
+    """(partition, its batches) → its shards on disk and a PartitionResult. Duplicates go to the
+    disk as rejects.
     """
 
-    def __init__(
-        self, config: PreprocessConfig, files: list[str], partitions: int, out: Path
-    ) -> None:
-        self.config, self.files = config, files
-        self.partitions, self.out = partitions, out
+    def __init__(self, config: PreprocessConfig, partitions: int, out: Path) -> None:
+        self.config, self.partitions, self.out = config, partitions, out
 
     def process(
         self, grouped: tuple[int, Iterable[tuple[str, bytes] | None]], calendar: Calendar
     ) -> Iterator[Any]:
-        with reporting_errors(self.out):
-            yield from self.write(*grouped, calendar)
+        place = (WRITE, grouped[0], 0)
+        with recorded(self.out, place):
+            if not stopped(self.out, place):
+                yield self.write(*grouped, calendar)
 
     def write(
         self, number: int, batches: Iterable[tuple[str, bytes] | None], calendar: Calendar
-    ) -> Iterator[Any]:
+    ) -> PartitionResult:
         """Writes one partition. The element that every partition gets has no batch."""
         config = self.config
         tables: dict[str, list[pa.Table]] = {}
         for stream, data in filter(None, batches):
             tables.setdefault(stream, []).append(from_ipc(data))
         impressions, events = encode.gather(config, tables)
-        result = write_partition(
+        result, duplicates = write_partition(
             config, number, self.partitions, impressions, events, calendar, self.out
         )
-        if result.duplicates:
-            rejects = [
-                Reject(self.files[file], line, byte, "duplicate", id_)
-                for file, line, byte, id_ in result.duplicates
-            ]
-            yield beam.pvalue.TaggedOutput(REJECTS, (config.rows, rejects))
+        with RejectWriter(self.out, f"duplicates-{number}") as rejects:
+            for file, reject in duplicate_rejects(duplicates):
+                rejects.write(file, [reject])
         mark_done(self.out, f"write-{number}")
-        yield result
+        return result
 
 
-def write_rejects(out: Path, stream: str, rejects: Iterable[list[Reject]]) -> None:
-    """Writes rejects/<stream>.jsonl: one object a row, by file and position."""
-    flat = sorted(
-        (reject for some in rejects for reject in some),
-        key=lambda r: (r.file, r.line or r.byte, r.reason),
-    )
-    (out / "rejects").mkdir(exist_ok=True)
-    with (out / "rejects" / f"{stream}.jsonl").open("w") as file:
-        file.writelines(json.dumps(vars(r), ensure_ascii=False) + "\n" for r in flat)
+def calendar_of_spans(
+    config: PreprocessConfig, spans: dict[str, Spans | None], out: Path
+) -> Calendar:
+    """The calendar, once everything is read. Raises FunnelError where a worker has failed."""
+    raise_first(out)
+    return calendar_of(config, spans)

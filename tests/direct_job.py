@@ -12,11 +12,11 @@ import apache_beam as beam
 from pipeline.config import PreprocessConfig
 from pipeline.job import finish
 from pipeline.labeling.attribution import KEYED, Route, attribute_partition
-from pipeline.labeling.split import calendar_of
 from pipeline.output.progress import MARKERS
+from pipeline.output.worker_errors import raise_first
 from pipeline.plan import make_plan
 from pipeline.spans import fold_spans
-from pipeline.steps import COUNTS, Encode, WritePartition, cut_source
+from pipeline.steps import COUNTS, Encode, WritePartition, calendar_of_spans, cut_source
 
 MAIN = "batches"
 
@@ -26,17 +26,18 @@ def preprocess_directly(config: PreprocessConfig, out: Path) -> dict[str, Any]:
     plan = make_plan(config)
     (out / MARKERS).mkdir(parents=True)
     pieces = [p for numbered in enumerate(plan.sources) for p in cut_source(numbered, config, out)]
-    encoded = _do(Encode(config, plan.lookups, plan.shards, out), pieces)
+    encoded = _do(Encode(plan, out), pieces)
     spans = [(counts.stream, counts.spans) for counts in encoded[COUNTS]]
-    calendar = calendar_of(config, {name: fold_spans(own) for name, own in _group(spans)})
+    folded = {name: fold_spans(own) for name, own in _group(spans)}
+    calendar = calendar_of_spans(config, folded, out)
     batches = encoded[MAIN]
     if config.vias:
         routed = _do(Route(config, plan.shards), batches)
         batches = routed[MAIN]
         for _, found in _group(routed[KEYED]):
             batches += attribute_partition(config, plan.shards, found)
-    files = [source.name for source in plan.sources]
-    written = _do(WritePartition(config, files, plan.shards, out), _group(batches), calendar)
+    written = _do(WritePartition(config, plan.shards, out), _group(batches), calendar)
+    raise_first(out)
     return finish(plan, encoded[COUNTS], written[MAIN], out)
 
 

@@ -133,3 +133,10 @@ def test_train_says_which_peer_is_missing():
         "/nowhere/python is not there, so rechub is left out; `make bench-peers` makes it"
         in done.stdout
     )
+
+
+@pytest.mark.slow
+def test_bad_lines_prints_the_largest_ratios():
+    result = last_line(run("bad_lines.py", "--lines", "200", "--tries", "1"))
+    assert set(result) == {"all_bad", "one_in_100_bad"}
+    assert min(result.values()) > 0

@@ -5,8 +5,12 @@ from effects import differs, digest
 from log_files import read_file
 
 from features.errors import FunnelError
+from pipeline.config import Lookup
+from pipeline.rows.lookups import Join
+from pipeline.rows.read import load
 from pipeline.simulation.config import SimulateConfig
 from pipeline.simulation.simulate import simulate
+from pipeline.sources.files import find_lookup
 
 WORLD = {
     "impressions": 400,
@@ -69,6 +73,7 @@ CSV = {  # option → (the text of a file, the other options, the option's value
     "separator": ("id,n,ts;id\n1,2,1790000000;3\n", {}, ";"),
     "quote": ("id,n,ts\n'1',2,1790000000\n", {}, "'"),
     "multiline": ('id,n,ts\n"1\n2",3,1790000000\n', {}, True),
+    "max_line_bytes": (f"id,n,ts\n1,{'2' * 70},1790000000\n", {}, 64),
     "strip": ("id,n,ts\n 1,2,1790000000\n", {}, False),
     "missing": ("id,n,ts\n1,?,1790000000\n", {}, ["?"]),
     "time_unit": ("id,n,ts\n1,2,1790000000000\n", {}, "us"),
@@ -102,8 +107,24 @@ def test_common(tmp_path, monkeypatch):
     differs(rows, {"format": "aliccp", "common": "one.csv"}, {"common": "two.csv"})
 
 
+def test_the_longest_line_of_a_table(tmp_path):
+    (tmp_path / "t.csv").write_text(f"k,v\n1,{'x' * 70}\n")
+
+    def keys(options):
+        lookup = Lookup(files=str(tmp_path / "t.csv"), key="k", **options)
+        sources = tuple(find_lookup("impressions", "t", lookup))
+        try:
+            join = Join("t", sources, lookup.model_dump_json(), "k", "k", (("v", "text"),))
+            return load(join).keys.to_pylist()
+        except FunnelError as error:
+            return str(error)
+
+    differs(keys, {}, {"max_line_bytes": 64})
+
+
 OPTIONS = {
     *SIMULATED,
+    "Lookup.max_line_bytes",
     *(f"Stream.{name}" for name in CSV),
     "Stream.common",
 }

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import FunnelError
-from pipeline.rows.cast import cast_valid, to_microseconds, to_raw_type
+from pipeline.rows.cast import to_microseconds, to_raw_type
+from pipeline.rows.casts import cast_valid
 
 SECOND = 1_000_000
 T = 1_790_000_000  # 2026-09-21T14:13:20Z

@@ -92,12 +92,11 @@ def blocks_of(size):
         lines.BLOCK_BYTES, lines.HEAD_BYTES, lines.SCAN_BYTES = before
 
 
-def rows_of(kind, data, block=1 << 20, span=(None, None), **stream):
+def rows_of(kind, data, block=1 << 20, span=(None, None), stream=None, **declared):
     """({position: values}, {position: reason}), read in blocks of so many bytes."""
+    stream = stream or Stream(files="x", **declared)
     with blocks_of(block):
-        log = formats.FORMATS[kind](
-            pa.PythonFile(io.BytesIO(data), mode="r"), Stream(files="x", **stream)
-        )
+        log = formats.FORMATS[kind](pa.PythonFile(io.BytesIO(data), mode="r"), stream)
         raws = list(log.read(WANTED, *span))
     found, malformed = {}, {}
     for raw in raws:
@@ -223,13 +222,13 @@ def test_multiline_csv_loses_no_line(texts, block):
 
 @pytest.mark.parametrize("cap", ["lines", "bytes"])
 def test_a_quote_that_does_not_end_costs_one_line(monkeypatch, cap):
-    monkeypatch.setattr(
-        csv_records,
-        "RECORD_LINES" if cap == "lines" else "RECORD_BYTES",
-        3 if cap == "lines" else 12,
-    )
+    stream = Stream(files="x", multiline=True)
+    if cap == "lines":
+        monkeypatch.setattr(csv_records, "RECORD_LINES", 3)
+    else:
+        stream = stream.model_copy(update={"max_line_bytes": 12})
     data = b'id,n\na,"1\nb,2\nc,3\nd,"4\n\n4"\ne,"5'
-    found, malformed = rows_of("csv", data, 4, multiline=True)
+    found, malformed = rows_of("csv", data, 4, stream=stream)
     assert found == {3: (b"b", b"2"), 4: (b"c", b"3"), 5: (b"d", b"4\n\n4")}
     assert malformed == {2: csv_records.UNENDED, 8: csv_records.UNENDED}
 

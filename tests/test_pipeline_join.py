@@ -14,9 +14,9 @@ from pipeline.labeling.join import (
     deduplicate,
     group,
     match,
-    origins,
     searchsorted_pairs,
 )
+from pipeline.output.rejects import duplicate_rejects
 
 TEXTS = st.text("abé日", max_size=2)
 
@@ -53,8 +53,19 @@ def kept_of(table):
 def test_the_earliest_of_one_id_is_kept():
     table = impressions(("a", 256, 1), ("b", 5, 2), ("a", 3, 3), ("a", 4, 4), ("é", 1, 5))
     assert kept_of(table) == {"a": (3, 3), "b": (5, 2), "é": (1, 5)}
-    repeated = origins(table.take(pa.array(deduplicate(table)[1])))
-    assert sorted(repeated) == [(0, 1, None, "a"), (3, None, 4, "a")]
+    repeated = duplicate_rejects(table.take(pa.array(deduplicate(table)[1])))
+    assert [(file, r.line, r.byte, r.value) for file, r in repeated] == [
+        (0, 1, None, "a"),
+        (3, None, 4, "a"),
+    ]
+
+
+def test_of_equal_rows_the_first_by_file_and_position_is_kept():
+    rows = impressions(("a", 3, 1), ("a", 3, 1), ("a", 3, 1), ("b", 3, 1))
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 2, 0]):
+        table = rows.take(pa.array(order))
+        kept = table.take(pa.array(deduplicate(table)[0]))
+        assert sorted(kept["file"].to_pylist()) == [0, 3]
 
 
 def test_at_equal_times_the_smallest_bytes_are_kept_whatever_the_order():

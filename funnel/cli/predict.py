@@ -31,20 +31,21 @@ class Scored:
     Args:
         output: The file of the scores.
         rows: How many it holds.
-        rejects: The rows that were not scored.
+        rejects: The first rows that were not scored.
+        not_scored: Their number.
     """
 
     output: Path
     rows: int
     rejects: list[Reject]
+    not_scored: int
 
     def as_json(self) -> dict[str, Any]:
         """What `funnel predict --json` prints; of the rows not scored it lists the first LISTED."""
         listed = [
-            {"file": r.file, "position": str(r.position), "reason": r.reason}
-            for r in self.rejects[:LISTED]
+            {"file": r.file, "position": str(r.position), "reason": r.reason} for r in self.rejects
         ]
-        counts = {"rows": self.rows, "not_scored": len(self.rejects)}
+        counts = {"rows": self.rows, "not_scored": self.not_scored}
         return {"output": str(self.output)} | counts | {"first_not_scored": listed}
 
 
@@ -82,6 +83,7 @@ def _predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Scor
     )
     scorer = of_run(config)
     rejects: list[Reject] = []
+    not_scored = 0
     with (
         files.replacing(output) as unfinished,
         progress_bar("scoring", "rows") as progress,
@@ -91,7 +93,8 @@ def _predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Scor
         for batch, share in batches:
             if share > finished:
                 finished, estimate = share, round(rows / share)
-            rejects += batch.rejects
+            rejects = (rejects + batch.rejects)[:LISTED]
+            not_scored += batch.rejected.total()
             for table in scorer.tables(batch):
                 if writer is None:
                     writer = opened.enter_context(pq.ParquetWriter(unfinished, table.schema))
@@ -100,15 +103,14 @@ def _predict(config: Config, inputs: Sequence[str] | None, output: Path) -> Scor
                 progress(rows, None if estimate is None else max(estimate, rows))
         if writer is None:
             raise FunnelError(f"{', '.join(inputs or ['the logs'])}: no rows to score")
-    return Scored(output, rows, rejects)
+    return Scored(output, rows, rejects, not_scored)
 
 
 def _report(scored: Scored) -> None:
-    rejects = scored.rejects
     line = f"{scored.rows:,} rows scored → {scored.output}"
     console.print(f"[green]✓[/green] {escape(one_line(line))}")
-    for reject in rejects[:LISTED]:
+    for reject in scored.rejects:
         where = one_line(f"{reject.file}, {reject.position}")
         console.print(f"  not scored: {where}: {one_line(reject.reason)}", markup=False)
-    if len(rejects) > LISTED:
-        console.print(f"  … and {len(rejects) - LISTED:,} more rows not scored")
+    if scored.not_scored > LISTED:
+        console.print(f"  … and {scored.not_scored - LISTED:,} more rows not scored")

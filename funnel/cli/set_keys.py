@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from features.errors import FunnelError
 from features.kinds import KINDS
 from features.labels import ColumnLabel, EventLabel, Task, ValueLabel
 from features.settings import Settings
+from funnel.config.overrides import read_toml
 from funnel.config.sections import EvaluationConfig, Exporters, WarmStartConfig
 from model.config import ModelConfig
 from model.settings.dense import OPTIMIZERS
@@ -84,8 +85,8 @@ def keys(config: Path | None) -> dict[str, Any]:
 
 def _tables(config: Path | None) -> dict[str, dict[str, Any]]:
     try:
-        content = tomllib.loads(config.read_text(encoding="utf-8-sig")) if config else {}
-    except (OSError, ValueError):
+        content = read_toml(config) if config else {}
+    except FunnelError:
         return {}
     sections = {section: content.get(section) for section in NAMED}
     return {name: tables for name, tables in sections.items() if isinstance(tables, dict)}

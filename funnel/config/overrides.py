@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import FunnelError, nearest
+from features.files import check_file
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file. Raises FunnelError where it cannot be read."""
+    check_file(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from features.errors import FunnelError
+from features.files import check_file
 from pipeline.sources.files import format_of
 from pipeline.sources.listing import is_hidden, refusal
 from pipeline.sources.storage import COMPRESSIONS
@@ -133,6 +134,7 @@ def _kind(folder: Path) -> str | None:
 
 
 def _file(path: Path) -> str:
+    check_file(path)
     with path.open("rb"):  # raises where it must not be read
         pass
     if is_tfrecord(path):

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import FunnelError
-from pipeline.config import Stream
+from pipeline.config import LINE_BYTES, Stream
+from pipeline.sources.formats.base import Malformed
 from pipeline.sources.formats.csv import header, parse_csv
 from pipeline.sources.formats.lines import LineReader, not_blank
 
@@ -48,8 +49,9 @@ def csv_head(file: pa.NativeFile, stream: Stream, count: int) -> Head:
     """The first rows of a CSV file, as texts. Its separator and whether it has a header are
     inferred from its first line.
     """
-    positions, lines = next(
-        not_blank([LineReader(file).head()], b"\r"), (np.arange(0), list[bytes]())
+    head = LineReader(file, stream.max_line_bytes).head()
+    positions, lines, long = next(
+        not_blank(head, b"\r"), (np.arange(0), list[bytes](), list[Malformed]())
     )
     if not lines:
         return Head({}, [])
@@ -71,7 +73,7 @@ def csv_head(file: pa.NativeFile, stream: Stream, count: int) -> Head:
     parsed = parse_csv(
         positions[chosen], lines[chosen], names, dict.fromkeys(names, "text"), stream
     )
-    notes += [f"line {at}: {reason}" for at, reason, _ in parsed.malformed[:3]]
+    notes += [f"line {at}: {reason}" for at, reason, _ in (long + parsed.malformed)[:3]]
     texts = {name: _texts(parsed.table[name]) for name in names}
     columns = {name: csv_type(column) for name, column in texts.items()}
     shown = pa.table({name: column.slice(0, count) for name, column in texts.items()})
@@ -105,10 +107,11 @@ def jsonl_head(file: pa.NativeFile, path: str, count: int) -> Head:
         FunnelError: No line is an object.
     """
     rows: list[dict[str, Any]] = []
-    wrong: list[int] = []
+    head = list(not_blank(LineReader(file, LINE_BYTES).head(), b" \t\r"))
+    wrong = [at for _, _, long in head for at, _, _ in long]
     lines = (
         (int(at), line)
-        for positions, some in not_blank([LineReader(file).head()], b" \t\r")
+        for positions, some, _ in head
         for at, line in zip(positions, some, strict=True)
     )
     for at, line in itertools.islice(lines, max(SAMPLED, count)):

@@ -66,9 +66,9 @@ def of_memory(rows: Any, stream: Stream, spec: Spec) -> Batch:
         connect()
     batch = read_table(as_table(rows), stream, feature_columns(spec, spec.request_columns))
     if batch.rejects:
-        first = batch.rejects[0]
+        first, count = batch.rejects[0], batch.rejected.total()
         raise FunnelError(
-            f"rows: {len(batch.rejects):,} of {batch.rows_read:,} cannot be scored; the first is "
+            f"rows: {count:,} of {batch.rows_read:,} cannot be scored; the first is "
             f"row {first.line}: {first.reason} ({first.value[:80]}); fix or remove them"
         )
     if not batch.rows_read:

@@ -52,14 +52,14 @@ def score(model: Config | Mapping[str, Any] | Path | str, rows: Rows) -> pa.Tabl
 
 
 def _score_files(scorer: Scorer, paths: list[str]) -> pa.Table:
-    found, rejects = [], []
+    found, not_scored, first = [], 0, None
     for batch, _ in of_files("rows", paths, scorer.stream, scorer.spec):
         found += list(scorer.tables(batch))
-        rejects += batch.rejects
-    if rejects:
-        first = rejects[0]
+        not_scored += batch.rejected.total()
+        first = first or next(iter(batch.rejects), None)
+    if first is not None:
         listener().warn(
-            f"{len(rejects):,} rows cannot be scored; the first is {first.file}, "
+            f"{not_scored:,} rows cannot be scored; the first is {first.file}, "
             f"{first.position}: {first.reason}"
         )
     if not found:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from features import hashing
 from pipeline.arrow import flat
 
-# Where a row came from. The result must not depend on it.
+# Where a row came from. Only which of several equal rows is kept depends on it.
 ORIGIN = ("file", "position", "by_bytes")
 
 
@@ -35,7 +35,8 @@ class Events:
 
 
 def deduplicate(impressions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Keeps one row of each id: the earliest, at equal times the one of the smallest bytes.
+    """Keeps one row of each id: the earliest, at equal times the one of the smallest bytes, of
+    equal rows the first by file and position.
 
     Returns:
         The rows kept, in the order of the mixed hash of their id, so that a shard is already
@@ -48,7 +49,9 @@ def deduplicate(impressions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         code = np.cumsum(first) - 1
         many = np.flatnonzero(np.bincount(code)[code] > 1)
         rows = order[many]
-        order[many] = rows[np.lexsort((_content_ranks(impressions, rows), times[rows], code[many]))]
+        files, positions = (impressions[c].to_numpy()[rows] for c in ("file", "position"))
+        contents = _content_ranks(impressions, rows)
+        order[many] = rows[np.lexsort((positions, files, contents, times[rows], code[many]))]
     kept = order[first]
     if (np.diff(mixed[kept]) == 0).any():  # two ids share a fingerprint
         kept = kept[
@@ -138,15 +141,6 @@ def searchsorted_pairs(
     counts = np.empty(len(order), np.int64)
     counts[order] = np.cumsum(~is_query[order])
     return counts[len(groups) :]
-
-
-def origins(rows: pa.Table) -> list[tuple[int, int | None, int | None, str]]:
-    """(number of the file, line, byte, id) of each row. One of line and byte is None."""
-    columns = [rows[c].to_pylist() for c in (*ORIGIN, "id")]
-    return [
-        (file, None if by_bytes else position, position if by_bytes else None, id_)
-        for file, position, by_bytes, id_ in zip(*columns, strict=True)
-    ]
 
 
 def _equal(

@@ -11,9 +11,11 @@ from types import TracebackType
 MARKERS = ".markers"
 
 
-def mark_done(out: Path, name: str) -> None:
+def mark_done(out: Path, name: str, content: str = "") -> None:
     """Marks one piece or shard as done."""
-    (out / MARKERS / name).touch()
+    unfinished = out / MARKERS / f".{name}"
+    unfinished.write_text(content, encoding="utf-8")
+    unfinished.rename(out / MARKERS / name)
 
 
 class ProgressMonitor:
@@ -23,12 +25,17 @@ class ProgressMonitor:
         out: the directory that the job writes.
         total: the number of files and shards.
         on_progress: called with (done, total).
+        check: called as often.
     """
 
     def __init__(
-        self, out: Path, total: int, on_progress: Callable[[int, int], None] | None
+        self,
+        out: Path,
+        total: int,
+        on_progress: Callable[[int, int], None] | None,
+        check: Callable[[], None],
     ) -> None:
-        self.markers, self.total = out / MARKERS, total
+        self.markers, self.total, self.check = out / MARKERS, total, check
         self.on_progress = on_progress or (lambda done, total: None)
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._count, daemon=True)
@@ -47,13 +54,15 @@ class ProgressMonitor:
 
     def _count(self) -> None:
         while not self.done.wait(0.5):
+            self.check()
             self.on_progress(*self.progress())
+        self.check()
         self.on_progress(*self.progress())
 
     def progress(self) -> tuple[int, int]:
         """(done, total). A file counts once until its pieces are known; the marker
         cut-<file>-<pieces> gives their number.
         """
-        names = [path.name for path in self.markers.iterdir()]
+        names = [path.name for path in self.markers.iterdir() if not path.name.startswith(".")]
         cuts = [int(name.rpartition("-")[2]) for name in names if name.startswith("cut-")]
         return len(names) - len(cuts), self.total + sum(cuts) - len(cuts)

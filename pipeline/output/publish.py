@@ -19,6 +19,7 @@ from features.files import checksum, write_text
 from features.manifest import VERSION
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.split import Calendar
+from pipeline.output.reject_limit import too_many
 from pipeline.output.require import check_required
 from pipeline.output.results import PartitionResult
 from pipeline.output.schema import schema_text
@@ -147,16 +148,8 @@ def _iso(time: int | None) -> str | None:
 def _check_rejects(config: PreprocessConfig, totals: dict[str, StreamCounts]) -> None:
     for name in config.logs:
         total = totals[name]
-        rejected = sum(total.rejected.values())
-        if rejected > config.output.max_rejects * total.rows_read:
-            leading = ", ".join(
-                f"{reason}: {count}" for reason, count in Counter(total.rejected).most_common(3)
-            )
-            raise FunnelError(
-                f"logs.{name}: {rejected} of {total.rows_read} rows cannot be used, more than "
-                f"output.max_rejects = {config.output.max_rejects} allows ({leading}); "
-                "fix the log or the declaration, or allow more"
-            )
+        if sum(total.rejected.values()) > config.output.max_rejects * total.rows_read:
+            raise too_many(config, name, total.rejected, total.rows_read)
 
 
 def _check_splits(manifest: dict[str, Any]) -> None:

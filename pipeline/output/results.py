@@ -20,7 +20,6 @@ class PartitionResult:
         early: by event label, how early its events are that are too early.
         shards: by split, the file, rows, bytes and sha256 of its shard.
         statistics: of the rows written.
-        duplicates: (number of the file, line, byte, id) of each duplicate.
     """
 
     number: int
@@ -28,4 +27,3 @@ class PartitionResult:
     early: dict[str, Early]
     shards: dict[str, dict[str, Any]]
     statistics: PartitionStatistics
-    duplicates: list[tuple[int, int | None, int | None, str]]

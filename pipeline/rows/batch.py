@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 Column = tuple[str, str]  # name, raw type
+KEPT = 1000  # rejects of a reason and file that are kept; all are counted
 
 
 def column_key(column: str, raw_type: str) -> str:
@@ -50,7 +52,7 @@ class Reject:
             where nobody counts the lines.
         byte: in a text file read in pieces the offset at which the line begins.
         reason: the rule that the row breaks.
-        value: the value that breaks it.
+        value: the first characters of the value that breaks it.
     """
 
     file: str
@@ -73,7 +75,8 @@ class Batch:
         columns: [n] arrays by `column_key`, besides `id` as text and `time` in µs.
         positions: [n] positions in the file.
         rows_read: number of rows, the rejected ones included.
-        rejects: the rows that cannot be used.
+        rejects: the rows that cannot be used, of each reason the first KEPT; in order.
+        rejected: the number of all of them by reason.
         lookup_misses: by look-up table the number of valid rows whose key the table lacks.
     """
 
@@ -81,6 +84,7 @@ class Batch:
     positions: np.ndarray
     rows_read: int
     rejects: list[Reject] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
     lookup_misses: dict[str, int] = field(default_factory=dict)
 
     def raw(self, columns: Mapping[str, str]) -> dict[str, pa.Array]:

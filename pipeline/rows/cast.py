@@ -1,11 +1,12 @@
 """Columns of a file → columns of the spec's raw types, with a mask of the values that do not fit.
 
-Arrow's casts fail a whole column for one bad value. `cast_valid` finds the bad values by bisection.
+Arrow's casts fail a whole column for one bad value. `cast_valid` finds the bad ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,8 @@ from features.arrays import ARROW_TYPES
 from features.errors import FunnelError
 from features.kinds.lists import from_lengths
 from features.kinds.lists import lengths as list_lengths
+from pipeline.rows import casts
+from pipeline.rows.casts import cast_valid
 from pipeline.rows.plain import TEXTS, is_whole, plain
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -23,38 +26,7 @@ EARLIEST, LATEST = 631_152_000_000_000, 4_102_444_800_000_000
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 ZONE = r"(Z|[+-]\d\d(:?\d\d)?)$"
 NUMBER = r"^-?\d+(\.\d+)?$"
-Cast = Callable[[pa.Array], pa.Array]
 TO_MICROSECONDS = pc.CastOptions(pa.timestamp("us"), allow_time_truncate=True)
-
-
-def cast_valid(array: pa.Array, cast: Cast) -> tuple[pa.Array, np.ndarray]:
-    """Casts the values that can be cast.
-
-    Returns:
-        An [n] array with null at each bad value, and an [n] bool mask of the bad values.
-
-    Example:
-        >>> array, bad = cast_valid(pa.array(["1", "x"]), lambda a: a.cast(pa.int64()))
-        >>> array.to_pylist(), bad.tolist()
-        ([1, None], [False, True])
-    """
-    bad = np.zeros(len(array), bool)
-    valid = pa.concat_arrays(_cast_chunks(array, cast, bad))
-    indices = np.cumsum(~bad) - 1
-    return valid.take(pa.array(indices, mask=bad)), bad
-
-
-def _cast_chunks(array: pa.Array, cast: Cast, bad: np.ndarray) -> list[pa.Array]:
-    """The cast values between bad ones. Sets `bad`, a view of the mask, at the bad ones."""
-    try:
-        return [cast(array)]
-    except pa.ArrowInvalid:
-        if len(array) == 1:
-            bad[0] = True
-            return [cast(pa.nulls(0, array.type))]
-        half = len(array) // 2
-        left = _cast_chunks(array[:half], cast, bad[:half])
-        return left + _cast_chunks(array[half:], cast, bad[half:])
 
 
 def to_raw_type(
@@ -112,7 +84,12 @@ def _to_scalars(
             f"column '{name}' holds {kind}, which cannot be read as {raw_type}{remedy}"
         )
     exact = raw_type != "number"  # a float takes whole numbers beyond 2^53 rounded, as from text
-    result, bad = cast_valid(array, lambda a: a.cast(ARROW_TYPES[raw_type], safe=exact))
+    pattern = casts.INTEGER if raw_type == "integer" else casts.NUMBER
+    result, bad = cast_valid(
+        array,
+        lambda a: a.cast(ARROW_TYPES[raw_type], safe=exact),
+        partial(casts.matching, pattern=pattern) if pa.types.is_string(kind) else None,
+    )
     if raw_type == "number":
         numbers = result.to_numpy(zero_copy_only=False)
         bad |= np.abs(np.nan_to_num(numbers, nan=0.0, posinf=np.inf, neginf=-np.inf)) > FLOAT32_MAX
@@ -150,7 +127,7 @@ def _to_text(array: pa.Array, missing: Sequence[str], strip: bool) -> tuple[pa.A
     """Binary → (text, mask of values that are not UTF-8). The empty text and the `missing` ones
     become null.
     """
-    texts, bad = cast_valid(array, lambda a: a.cast(pa.string()))
+    texts, bad = cast_valid(array, lambda a: a.cast(pa.string()), casts.utf8)
     if strip:
         texts = pc.ascii_trim_whitespace(texts)
     absent = pc.is_in(texts, pa.array(["", *missing], pa.string()))
@@ -165,7 +142,8 @@ def _to_texts(name: str, array: pa.Array) -> tuple[pa.Array, np.ndarray]:
             raise FunnelError(
                 f"column '{name}' holds lists of {held}: lists of texts or whole numbers are read"
             )
-        return cast_valid(values, lambda a: a.cast(pa.string()))
+        can_be = casts.utf8 if pa.types.is_binary(held) else None
+        return cast_valid(values, lambda a: a.cast(pa.string()), can_be)
 
     return _to_lists(name, array, "texts", convert)
 
@@ -242,6 +220,7 @@ def _parse_times(
     iso = pc.if_else(
         pc.match_substring_regex(iso, ZONE), iso, pc.binary_join_element_wise(iso, "Z", "")
     )
-    parsed, bad = cast_valid(iso, lambda a: a.cast(pa.timestamp("ns", "UTC")))
+    can_be = partial(casts.matching, pattern=casts.TIME)
+    parsed, bad = cast_valid(iso, lambda a: a.cast(pa.timestamp("ns", "UTC")), can_be)
     parsed = parsed.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
     return pc.coalesce(from_numbers, parsed), bad | unreadable

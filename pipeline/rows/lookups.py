@@ -172,6 +172,7 @@ def as_stream(lookup: Lookup) -> Stream:
         id=lookup.key,
         format=lookup.format,
         separator=lookup.separator,
+        max_line_bytes=lookup.max_line_bytes,
         missing=lookup.missing,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,10 +12,11 @@ import pyarrow.compute as pc
 from pipeline.arrow import NOUNS, flat
 from pipeline.config import Stream
 from pipeline.rows import cast
-from pipeline.rows.batch import Batch, ColumnRequest, Reject, column_key
+from pipeline.rows.batch import KEPT, Batch, ColumnRequest, Reject, column_key
 from pipeline.rows.lookups import Join, Table, look_up
 from pipeline.sources.formats import FORMATS
 from pipeline.sources.formats.base import ParsedRows
+from pipeline.sources.formats.lines import SHOWN
 from pipeline.sources.pieces import Piece
 
 
@@ -62,7 +64,8 @@ class _RowChecker:
     def __init__(self, piece: Piece, stream: Stream, parsed: ParsedRows) -> None:
         self.piece, self.stream, self.parsed = piece, stream, parsed
         self.kept: dict[str, pa.Array] = {}
-        self._reasons: dict[int, tuple[str, str]] = {}  # row → (reason, value)
+        self._reasons: list[tuple[str, pa.Array]] = []  # with the values to show
+        self._why = np.full(len(parsed.positions), -1)  # row → reason, −1 for a valid row
 
     def read_id(self) -> None:
         column = self.stream.id
@@ -102,27 +105,45 @@ class _RowChecker:
         return result
 
     def reject(self, mask: np.ndarray | pa.Array, reason: str, values: pa.Array) -> None:
-        for row in np.flatnonzero(np.asarray(mask)):
-            self._reasons.setdefault(int(row), (reason, _shown(values[int(row)])))
+        """Rejects the rows of the mask that are not rejected yet."""
+        rows = np.flatnonzero(np.asarray(mask))
+        rows = rows[self._why[rows] < 0]
+        if len(rows):
+            self._why[rows] = len(self._reasons)
+            self._reasons.append((reason, values))
 
     def batch(self, misses: dict[str, np.ndarray]) -> Batch:
         """The rows without the rejected ones."""
-        positions, malformed = self.parsed.positions, self.parsed.malformed
-        good = np.ones(len(positions), bool)
-        good[list(self._reasons)] = False
-        rejects = [self._rejected(*line) for line in malformed]
-        rejects += [
-            self._rejected(int(positions[row]), *why) for row, why in sorted(self._reasons.items())
-        ]
+        positions, malformed, good = self.parsed.positions, self.parsed.malformed, self._why < 0
+        rejected = Counter(reason for _, reason, _ in malformed)
+        for (reason, _), count in zip(
+            self._reasons, np.bincount(self._why[~good]).tolist(), strict=True
+        ):
+            rejected[reason] += count
         if not good.all():
             self.kept = {name: values.filter(pa.array(good)) for name, values in self.kept.items()}
         return Batch(
             self.kept,
             positions[good],
             len(good) + len(malformed),
-            rejects,
+            self._rejects(),
+            rejected,
             {name: int((missed & good).sum()) for name, missed in misses.items()},
         )
+
+    def _rejects(self) -> list[Reject]:
+        """The first KEPT rejects of each reason."""
+        positions, found = self.parsed.positions, list(self.parsed.malformed)
+        for number, (reason, values) in enumerate(self._reasons):
+            rows = np.flatnonzero(self._why == number)[:KEPT].tolist()
+            found += [(int(positions[row]), reason, _shown(values[row])) for row in rows]
+        seen: Counter[str] = Counter()
+        kept = []
+        for position, reason, value in sorted(found):
+            seen[reason] += 1
+            if seen[reason] <= KEPT:
+                kept.append(self._rejected(position, reason, value[:SHOWN]))
+        return kept
 
     def _rejected(self, position: int, reason: str, value: str) -> Reject:
         line, byte = (None, position) if self.piece.by_bytes else (position, None)

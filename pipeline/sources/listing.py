@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from features.errors import FunnelError
+from features.files import special
 
 WILD = re.compile(r"[*?\[]")
 BRACKET = re.compile(r"\[(!?)(\][^\]]*|[^\]]+)\]")
@@ -107,9 +108,10 @@ def check_readable(path: str) -> bool:
         raise refusal(path, FileNotFoundError(2, "a link to nothing"))
     if stat.S_ISDIR(mode):
         return False
-    if not stat.S_ISREG(mode):
+    kind = special(path)
+    if kind is not None:
         raise FunnelError(
-            f"{path}: is {_kind(mode)}, and logs are files: write its content to a file, or name "
+            f"{path}: is {kind}, and logs are files: write its content to a file, or name "
             "the files by a glob that does not match it"
         )
     if not os.access(path, os.R_OK):
@@ -177,8 +179,3 @@ def _mode(path: str) -> int | None:
         return None
     except OSError as error:
         raise refusal(path, error) from None
-
-
-def _kind(mode: int) -> str:
-    kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")

@@ -15,6 +15,7 @@ from importlib import import_module
 import pyarrow as pa
 
 from features.errors import FunnelError
+from features.files import check_file
 from pipeline.sources.listing import expand, skips
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
@@ -131,12 +132,14 @@ def open_source(source: Source) -> Iterator[pa.NativeFile]:
 
     Raises:
         FunnelError: whatever fails to be read while the file is open: it is truncated, or of
-            another format.
+            another format; or it is a FIFO, a device or a socket, which is not opened.
     """
     from apache_beam.io.filesystem import CompressionTypes
     from apache_beam.io.filesystems import FileSystems
 
     compression = source.compression
+    if "://" not in source.path:
+        check_file(source.path)
     try:
         with FileSystems.open(
             source.path, compression_type=CompressionTypes.UNCOMPRESSED

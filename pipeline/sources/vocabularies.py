@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from features.errors import FunnelError
 from features.spec import Spec
+from pipeline.config import LINE_BYTES
+from pipeline.sources.formats.lines import LineReader
 from pipeline.sources.storage import Source, check_client, open_source
 
 SPACES = " \t\r\v\f"  # that CSV values lose, too
@@ -29,9 +33,16 @@ def read_vocabulary(name: str, path: str) -> list[str]:
     """
     key = f"features.{name}.vocabulary"
     check_client(key, path)
+    found: list[tuple[int, str]] = []
     try:
         with open_source(Source(name, path, path, 0, "lines of UTF-8")) as file:
-            lines = file.read().decode("utf-8-sig").split("\n")
+            for numbers, lines, long in LineReader(file, LINE_BYTES).blocks():
+                for number, _, _ in long[:1]:
+                    raise pa.ArrowInvalid(f"line {number} is longer than {LINE_BYTES:,} bytes")
+                for number, line in zip(numbers.tolist(), lines, strict=True):
+                    value = line.decode().strip(SPACES)
+                    if value:
+                        found.append((number, value))
     except FunnelError as error:
         cause = str(error.__cause__ or error).partition("\n")[0]
         raise FunnelError(
@@ -39,9 +50,8 @@ def read_vocabulary(name: str, path: str) -> list[str]:
             "file of one value a line, relative to the current directory"
         ) from None
     first: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        value = line.strip(SPACES)
-        if value and first.setdefault(value, number) != number:
+    for number, value in found:
+        if first.setdefault(value, number) != number:
             raise FunnelError(
                 f"{key}: line {number} of {path} is '{value}', as is line {first[value]}: "
                 "remove one"

@@ -68,7 +68,7 @@ def count_batch(
         hashes: of impressions, the fingerprints of their ids.
     """
     counts = StreamCounts(stream, batch.rows_read)
-    counts.rejected = dict(Counter(reject.reason for reject in batch.rejects))
+    counts.rejected = dict(batch.rejected)
     counts.lookup_misses = dict(batch.lookup_misses)
     if len(batch.positions) and "time" in batch.columns:
         counts.spans = spans_of(np.asarray(batch.columns["time"]), longest_gap(config))

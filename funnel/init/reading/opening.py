@@ -12,6 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from features.errors import FunnelError
+from features.files import check_file
 from pipeline.sources.formats import FORMATS
 from pipeline.sources.storage import COMPRESSIONS, UNREADABLE, Source, open_source
 
@@ -28,6 +29,7 @@ def open_file(source: Source) -> Iterator[tuple[pa.NativeFile, BinaryIO | None]]
         with open_source(source) as remote:
             yield remote, None
         return
+    check_file(source.path)
     try:
         with open(source.path, "rb") as stored:
             raw = pa.PythonFile(stored, mode="r")

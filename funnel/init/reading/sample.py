@@ -14,7 +14,7 @@ from features.errors import FunnelError
 from funnel.init.reading.opening import open_file
 from funnel.init.reading.streams import Log
 from pipeline.arrow import flat
-from pipeline.rows.cast import cast_valid
+from pipeline.rows.casts import cast_valid
 from pipeline.sources.formats import FORMATS
 from pipeline.sources.formats.base import LogFile
 from pipeline.sources.storage import Source

@@ -23,10 +23,10 @@ from features.errors import FunnelError
 from features.kinds.lists import from_lengths
 from features.kinds.lists import lengths as list_lengths
 from pipeline.arrow import first_repeated, flat
-from pipeline.config import Stream
+from pipeline.config import LINE_BYTES, Stream
 from pipeline.sources.formats.base import ParsedRows
 from pipeline.sources.formats.csv import parse_csv
-from pipeline.sources.formats.lines import LineReader, TextFile, not_blank
+from pipeline.sources.formats.lines import Block, LineReader, TextFile, not_blank
 from pipeline.sources.storage import Source, list_sources, open_source
 
 SKELETON = ["sample_id", "click", "conversion", "common_feature_id", "count", "features"]
@@ -49,9 +49,9 @@ class AliccpFile(TextFile):
                 "format = 'aliccp' reads two files: "
                 'name the one of common features in common = "…/common_features.csv"'
             )
-        self._lines, self._stream = LineReader(file), stream
+        self._lines, self._stream = LineReader(file, stream.max_line_bytes), stream
         self._sources = tuple(list_sources("common", "common", stream.common, lambda _: "aliccp"))
-        self._declared = stream.model_dump_json(include={"files", "separator"})
+        self._declared = stream.model_dump_json(include={"files", "separator", "max_line_bytes"})
 
     @cached_property
     def names(self) -> list[str] | None:
@@ -65,7 +65,7 @@ class AliccpFile(TextFile):
 
     def _fields_of_common(self) -> set[str]:
         with open_source(self._sources[0]) as file:
-            return _fields(LineReader(file), COMMON, self._stream) or set()
+            return _fields(LineReader(file, LINE_BYTES), COMMON, self._stream) or set()
 
     def read(
         self, columns: Mapping[str, str], start: int | None = None, end: int | None = None
@@ -73,8 +73,8 @@ class AliccpFile(TextFile):
         """Yields blocks of the samples that begin in [start, end)."""
         fields = {name: raw_type for name, raw_type in columns.items() if name not in SKELETON}
         common = _common_features(self._declared, self._sources, tuple(fields))
-        for positions, lines in not_blank(self._lines.blocks(start, end), b"\r"):
-            samples = _parse(positions, lines, SKELETON, self._stream)
+        for block in not_blank(self._lines.blocks(start, end), b"\r"):
+            samples = _parse(block, SKELETON, self._stream)
             at = pc.index_in(flat(samples.table["common_feature_id"]), common.keys)
             features = _split(samples.table)
             values = {name: flat(samples.table[name]) for name in columns if name in SKELETON}
@@ -129,8 +129,8 @@ def _common_features(
     columns = {column: [pa.array([], pa.list_(pa.binary()))] for column in columns_needed}
     for source in sources:
         with open_source(source) as file:
-            for positions, lines in not_blank(LineReader(file).blocks(), b"\r"):
-                parsed = _parse(positions, lines, COMMON, stream)
+            for block in not_blank(LineReader(file, stream.max_line_bytes).blocks(), b"\r"):
+                parsed = _parse(block, COMMON, stream)
                 if parsed.malformed:
                     line, reason, text = min(parsed.malformed)
                     raise FunnelError(
@@ -155,22 +155,22 @@ def _common_features(
 
 def _fields(reader: LineReader, names: list[str], stream: Stream) -> set[str] | None:
     """The columns of the first lines; None where there are no lines."""
-    for positions, lines in not_blank([reader.head()], b"\r"):
-        parsed = _parse(positions, lines, names, stream)
+    for block in not_blank(reader.head(), b"\r"):
+        parsed = _parse(block, names, stream)
         found = _split(parsed.table).fields.unique().to_pylist()
         fields = {field.decode("utf-8", "replace") for field in found}
         return fields | {field + VALUE for field in fields}
     return None
 
 
-def _parse(
-    positions: np.ndarray, lines: list[bytes], names: list[str], stream: Stream
-) -> ParsedRows:
+def _parse(block: Block, names: list[str], stream: Stream) -> ParsedRows:
     """Lines → their columns as bytes. A line is malformed where the number of its features is not
     its count, or where a feature is not field, id and value.
     """
     unquoted = stream.model_copy(update={"quote": "", "columns": names})
+    positions, lines, long = block
     parsed = parse_csv(positions, lines, names, dict.fromkeys(names, "text"), unquoted)
+    parsed.malformed += long
     texts = flat(parsed.table["features"])
     counted = pc.if_else(
         pc.equal(pc.binary_length(texts), 0), 0, pc.add(pc.count_substring(texts, "\x01"), 1)

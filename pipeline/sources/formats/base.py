@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -93,3 +94,10 @@ class LogFile(ABC):
         always cut alike; one of fewer than two ranges is read whole.
         """
         return []
+
+    @classmethod
+    def most_rows(
+        cls, source: Source, stream: Stream, start: int | None = None, end: int | None = None
+    ) -> float:
+        """The most rows that a file, or a range of it, may hold; infinite where nothing says."""
+        return math.inf

@@ -47,6 +47,16 @@ class ParquetFile(LogFile):
         _check_read(metadata, groups, first - 1)
 
     @classmethod
+    def most_rows(
+        cls, source: Source, stream: Stream, start: int | None = None, end: int | None = None
+    ) -> float:
+        """The number of rows."""
+        with open_source(source) as file:
+            metadata = pq.ParquetFile(file).metadata
+        groups = range(metadata.num_row_groups)[start:end]
+        return float(sum(metadata.row_group(number).num_rows for number in groups))
+
+    @classmethod
     def ranges(cls, source: Source, stream: Stream, piece_bytes: int) -> list[tuple[int, int]]:
         """Ranges of row groups, of about `piece_bytes` or PIECE_ROWS each."""
         with open_source(source) as file:
