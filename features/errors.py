@@ -1,12 +1,17 @@
-"""The exceptions that users see, the search for the name that they may have meant, and texts as a
-terminal or a page may show them: without characters that act on it, and without credentials.
+"""The exceptions that users see, errors of files and disks among them, the search for the name that
+a user may have meant, and texts as a terminal or a page may show them: without characters that act
+on it, and without credentials.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 # Control characters, marks of direction, invisible characters, separators of lines, surrogates.
 UNSEEN = re.compile(
@@ -29,6 +34,16 @@ SECRETS = (
     ),
 )
 
+ALLOW = "let this user read and write there"
+REMEDIES = {  # of the errors of files and disks
+    errno.EACCES: ALLOW,
+    errno.EPERM: ALLOW,
+    errno.EROFS: "give a path that can be written",
+    errno.ENOSPC: "free space",
+    errno.EDQUOT: "free space, or raise the quota",
+    errno.EIO: "check the disk",
+}
+
 
 class FunnelError(ValueError):
     """An error the user can fix. The message gives the key, its value, the rule and the fix. What
@@ -44,6 +59,45 @@ class Fault(RuntimeError):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turns an error of a file or a disk in the block into a FunnelError. It names the file that
+    the error names, or else `path`.
+
+    Raises:
+        FunnelError: The block raised an OSError with an errno of REMEDIES.
+
+    Example:
+        >>> with naming(Path("run/data")):
+        ...     raise OSError(errno.ENOSPC, "full")
+        Traceback (most recent call last):
+        features.errors.FunnelError: run/data: No space left on device; free space, run again
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        file = error.filename if isinstance(error.filename, str) else path
+        raise _of_a_file(file, error.errno) from error
+
+
+def named_in(message: str, path: Path) -> FunnelError | None:
+    """The error of a file or a disk that another library reports in its own words, None if it
+    reports another one. `path` is named, as in `naming`.
+
+    Example:
+        >>> named_in("ckpt-1.index; No space left on device", Path("checkpoints"))
+        FunnelError('checkpoints: No space left on device; free space, run again')
+    """
+    found = (code for code in REMEDIES if os.strerror(code) in message)
+    return next((_of_a_file(path, code) for code in found), None)
+
+
+def _of_a_file(file: Path | str, code: int) -> FunnelError:
+    return FunnelError(f"{file}: {os.strerror(code)}; {REMEDIES[code]}, run again")
 
 
 def nearest(name: str, known: Iterable[str], *, listed: bool = False) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from features.errors import FunnelError, hide_credentials
+from features.errors import FunnelError, hide_credentials, naming
 
 VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{\w+\})", re.ASCII)
 
@@ -77,6 +74,9 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary file reaches the disk before it is renamed, so a reader sees the old file or the
     new one, whole, also after a power cut. If the block raises, the temporary file is removed.
 
+    Raises:
+        FunnelError: The file cannot be written.
+
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "metrics.json"
@@ -86,56 +86,22 @@ def replacing(path: Path) -> Iterator[Path]:
         '{}'
     """
     temporary = path.with_name(f".{path.name}.unfinished")
-    try:
-        yield temporary
-        flush(temporary)
-        os.replace(temporary, path)
-        flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with naming(path):
+        try:
+            yield temporary
+            flush(temporary)
+            os.replace(temporary, path)
+            flush(path.parent)
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to report
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Replaces the file `path` by one that holds `text` in UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file, one a line, up to the first that a killed process left incomplete; []
-    if it does not exist.
-    """
-    found: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            found.append(json.loads(text))
-        except ValueError:
-            break
-    return found
-
-
-def checksum(path: Path) -> dict[str, Any]:
-    """A file's size and sha256, as manifests record them.
-
-    Raises:
-        OSError: The file cannot be read.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "empty"
-        >>> write_text(path, "")
-        >>> checksum(path)
-        {'bytes': 0, 'sha256': 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'}
-    """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"bytes": file.tell(), "sha256": digest}
-
-
-def checksums(folder: Path) -> dict[str, dict[str, Any]]:
-    """The `checksum` of every file below a directory, by its path there."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): checksum(path) for path in files}
 
 
 @contextmanager
@@ -148,30 +114,48 @@ def staging(out: Path) -> Iterator[Path]:
     directory that it names is replaced and the link stays.
 
     Raises:
-        FunnelError: `out` is a file or a mount point, which a directory cannot replace.
+        FunnelError: `out` is a file or a mount point, which a directory cannot replace, or it
+            cannot be written.
     """
     out = resolved(out)
-    beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.unfinished")
+    with naming(out):
+        old, beside = _clear(out), _beside(out)
+        try:
+            mode = make_private(beside)
+            yield beside
+            flush_all(beside)
+            beside.chmod(mode)
+            if out.exists():
+                out.rename(old)
+            _publish(beside, out, old)
+        finally:
+            _remove(beside)
+
+
+def _clear(out: Path) -> Path:
+    """Removes what killed jobs left beside `out`. Returns where `out` waits to be replaced."""
     old = out.with_name(f".{out.name}.old")
     if old.exists() and not out.exists():  # killed between the two renames
         old.rename(out)
     _check_replaceable(out)
     make_directory(out.parent)
-    unfinished = re.compile(rf"\.{re.escape(out.name)}\.([0-9a-f]{{8}}\.)?unfinished")
-    for leftover in [*filter(lambda p: unfinished.fullmatch(p.name), out.parent.iterdir()), old]:
-        _remove(leftover)
-    mode = make_private(beside)
+    _remove_unfinished(out)
+    if old.is_symlink():
+        old.unlink()
+    elif old.exists():
+        shutil.rmtree(old)  # its name is needed, so an error is one of this job
+    return old
+
+
+def _publish(beside: Path, out: Path, old: Path) -> None:
     try:
-        yield beside
-        flush_all(beside)
-        beside.chmod(mode)
-        if out.exists():
-            out.rename(old)
         beside.rename(out)
-        flush(out.parent)
-        _remove(old)
-    finally:
-        _remove(beside)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    flush(out.parent)
+    _remove(old)
 
 
 def make_private(folder: Path) -> int:
@@ -194,10 +178,40 @@ def _check_replaceable(out: Path) -> None:
         )
 
 
+def discard(folder: Path) -> None:
+    """Removes a directory, if it exists, as a whole: a killed process leaves nothing half removed
+    under its name.
+
+    Raises:
+        FunnelError: It is a mount point, or it cannot be removed.
+    """
+    with naming(folder):
+        _remove_unfinished(folder)
+        if folder.exists():
+            _check_replaceable(folder)
+            beside = _beside(folder)
+            folder.rename(beside)
+            _remove(beside)
+
+
+def _beside(folder: Path) -> Path:
+    """A hidden name beside a directory that nothing has."""
+    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.unfinished")
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what killed jobs left under the names that `_beside` gives."""
+    left = re.compile(rf"\.{re.escape(folder.name)}\.([0-9a-f]{{8}}\.)?unfinished")
+    for path in folder.parent.iterdir() if folder.parent.exists() else ():
+        if left.fullmatch(path.name):
+            _remove(path)
+
+
 def _remove(folder: Path) -> None:
-    """Removes what a killed job left."""
-    if folder.is_symlink():
-        folder.unlink()
+    """Removes a directory that nothing needs; the next job removes what cannot be removed now."""
+    with suppress(OSError):
+        if folder.is_symlink():
+            folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
 
 

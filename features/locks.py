@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from features.errors import FunnelError
+from features.errors import FunnelError, naming
 from features.files import make_directory
 
 POLL = 0.2  # seconds between two attempts
@@ -73,8 +73,8 @@ def locked(
             another owner.
 
     Raises:
-        FunnelError: Another process holds the lock and `wait` is false; or the directory cannot be
-            made, since a file is in its place.
+        FunnelError: Another process holds the lock and `wait` is false; or the directory or the
+            file cannot be made.
 
     Example:
         >>> import tempfile
@@ -86,7 +86,7 @@ def locked(
         []
     """
     made, shown = not path.parent.exists(), ""
-    while (release := _take(path)) is None:
+    while (release := _take_named(path)) is None:
         holder = _holder(path)
         if not wait:
             raise FunnelError(
@@ -106,6 +106,11 @@ def locked(
                 path.parent.rmdir()
 
 
+def _take_named(path: Path) -> Release | None:
+    with naming(path):
+        return _take(path)
+
+
 def _take(path: Path) -> Release | None:
     """Locks the file. Returns what unlocks it; None where another one holds it."""
     while True:
@@ -117,8 +122,7 @@ def _take(path: Path) -> Release | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_there(path, descriptor):  # not removed by an owner that ended meanwhile
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, _this_process())
+                _sign(descriptor)
                 return lambda: _unlock(path, descriptor)
         except BlockingIOError:
             os.close(descriptor)
@@ -138,9 +142,19 @@ def _is_there(path: Path, descriptor: int) -> bool:
         return False
 
 
+def _sign(descriptor: int) -> None:
+    """Writes the owner, for the messages of others: the lock holds on a full disk, too."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, _this_process())
+
+
 def _unlock(path: Path, descriptor: int) -> None:
-    """Removes the file before it unlocks it, so that no other process holds it meanwhile."""
-    path.unlink(missing_ok=True)
+    """Removes the file before it unlocks it, so that no other process holds it meanwhile. A file
+    that stays locks nothing.
+    """
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
     os.close(descriptor)
 
 
@@ -162,6 +176,9 @@ def _take_by_owner(path: Path) -> Release | None:
             continue
         try:
             os.write(descriptor, _this_process())
+        except OSError:
+            mark.unlink()  # empty, it would lock for good
+            raise
         finally:
             os.close(descriptor)
         return lambda: mark.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms import combiners
 
-from features.errors import FunnelError, nearest
+from features.errors import FunnelError, named_in, nearest
 from features.files import staging
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.attribution import Attribute
@@ -145,9 +145,9 @@ def _run(plan: Plan, out: Path, beam_args: list[str]) -> None:
     try:
         with _pipeline(runner, beam_args, out) as pipeline:
             build(pipeline, plan, out)
-    except Exception:
+    except Exception as error:
         if not any_error(out):
-            raise
+            raise (named_in(str(error), out) or error) from None
 
 
 def _pipeline(runner: FnApiRunner | None, beam_args: list[str], out: Path) -> beam.Pipeline:

@@ -169,7 +169,7 @@ def test_errors_of_the_disk_are_not_taken_for_a_lock(path, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(FunnelError, match=r"/\.lock-train: Input/output error; check the disk"):
         take(path)
 
 

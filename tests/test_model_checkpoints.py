@@ -123,7 +123,7 @@ def test_any_error_of_the_writing_thread_is_raised(tmp_path):
     def fail(*args, **options):
         raise RuntimeError("no such luck")
 
-    checkpoints._manager.save = fail
+    checkpoints._write = fail
     checkpoints.save(1, iter(tf.data.Dataset.range(3)))
     with pytest.raises(RuntimeError, match="no such luck"):
         checkpoints.close()

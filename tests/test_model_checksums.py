@@ -9,7 +9,7 @@ import tomli_w
 from model_data import FEATURES, LABELS, TASKS, batches, make_spec, upload
 
 from features.errors import FunnelError
-from features.files import checksum
+from features.manifest import checksum
 from funnel.cli.main import main
 from funnel.dataset import Dataset
 from model.data.checksums import Verifier

@@ -22,8 +22,8 @@ from model_data import (
 
 from features import arrays
 from features.errors import FunnelError
-from features.files import checksums
 from features.fitted import Fitted
+from features.manifest import checksums
 from features.spec import Spec
 from model.evaluation.constants import no_better
 from model.ranking import RankingModel

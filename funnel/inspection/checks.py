@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import FunnelError
-from features.files import checksum
-from features.manifest import read_manifest
+from features.manifest import checksum, read_manifest
 from funnel.inspection.directories import read_json, versions_of_run
 from funnel.inspection.kinds import is_tfrecord
 from funnel.reports.tfrecords import record_batches

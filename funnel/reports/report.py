@@ -15,6 +15,7 @@ from matplotlib.figure import Figure  # no pyplot: it would look for a screen
 
 from features import files
 from features.errors import printable
+from features.manifest import read_json_lines
 from funnel.console import text
 from funnel.reports import summary
 from model.evaluation.constants import beside
@@ -69,7 +70,7 @@ def _metric_columns(evaluation: dict[str, dict[str, float | None]]) -> dict[str,
 
 def _losses_plot(path: Path) -> str | None:
     """Each objective's mean loss by step; None for a training that wrote no log."""
-    points = [line for line in files.read_json_lines(path) if "loss" in line]
+    points = [line for line in read_json_lines(path) if "loss" in line]
     if not points:
         return None
     figure, axes = _figure(1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from features.errors import FunnelError
+from features.errors import FunnelError, naming
 from features.files import resolved
 from features.locks import locked
 from funnel.config.config import Config
@@ -133,17 +133,19 @@ def stage_key(config: Config, name: str) -> list[str]:
     ]
 
 
-def _alone(config: Config, name: str, *, wait: bool) -> AbstractContextManager[None]:
+@contextmanager
+def _alone(config: Config, name: str, *, wait: bool) -> Iterator[None]:
     """Holds the lock of a stage, or of a `run` of all stages, in the run's directory. That of a
-    simulation is beside its logs, which several runs may share. Only worker 0 holds any.
+    simulation is beside its logs, which several runs may share. Only worker 0 holds any. Errors of
+    files and disks in the block name at least the run's directory.
     """
-    if worker():
-        return nullcontext()
     path = config.run / f".lock-{name}"
     if name == "simulate":
         logs = resolved(config.logs)
         path = logs.with_name(f".lock-simulate-{logs.name}")
-    return locked(path, name, wait=wait, on_wait=warn)
+    lock = nullcontext() if worker() else locked(path, name, wait=wait, on_wait=warn)
+    with lock, naming(config.run):
+        yield
 
 
 def _connect(beam_args: Sequence[str]) -> None:

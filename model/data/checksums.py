@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import FunnelError
-from features.files import checksum
-from features.manifest import recorded_checksums
+from features.manifest import checksum, recorded_checksums
 from model.data.remote_cache import CHUNK, SMALL, RemoteDirectory
 
 

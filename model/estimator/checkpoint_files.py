@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def first_readable(
 
 def brief(error: Exception) -> str:
     """The first line of an error, without the operation's name, which TensorFlow begins with."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
     return str(error).splitlines()[0].split("}} ", 1)[-1][:200]
 
 
@@ -142,16 +145,13 @@ def step_of(path: str) -> int:
     return int(path.rsplit("-", 1)[1])
 
 
-def write_list(directory: Path) -> None:
-    """Writes TensorFlow's list of the checkpoints again.
+def write_list(directory: Path, checkpoints: list[str]) -> None:
+    """Writes TensorFlow's list of the checkpoints.
 
-    Its manager forgets checkpoints that an old list lacks, or whose times another clock gave.
-    TensorFlow's own writer, `tf.compat.v1.train.update_checkpoint_state`, is deprecated in favor of
-    the manager, which cannot add a checkpoint that it did not write.
+    TensorFlow's own writer, `tf.train.CheckpointManager`, removes old checkpoints before the disk
+    holds the new one.
     """
-    paths = [Path(path) for path in listed(directory)]
-    if not paths:
-        return
+    paths = [Path(path) for path in checkpoints]
     indices = [path.with_name(path.name + ".index") for path in paths]
     times = [index.stat().st_mtime if index.exists() else 1.0 for index in indices]
     lines = [
@@ -170,11 +170,12 @@ def remove_unlisted(directory: Path, paths: list[str], newest: int) -> None:
     killed process.
     """
     steps = {step_of(path) for path in paths}
-    for path in directory.glob(f"{NAME}-*"):
+    # An index first: without it a checkpoint is not listed, so a killed process leaves none half.
+    for path in sorted(directory.glob(f"{NAME}-*"), key=lambda path: path.suffix != ".index"):
         number = path.name.removeprefix(f"{NAME}-").split(".")[0].split("_")[0]
         if (
             number.isdecimal()
             and int(number) <= newest
             and (int(number) not in steps or path.name.endswith("_temp"))
         ):
-            tf.io.gfile.rmtree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from features.errors import FunnelError
+from features.errors import FunnelError, naming
 from features.files import flush
 from model.estimator.checkpoint_files import (
     NAME,
@@ -54,7 +55,9 @@ class Checkpoints:
         self.worker, self.workers = worker, workers
         self.background = background and _fits_twice(self.state)
         self._copies: dict[str, tf.Variable] = {}
-        self._manager = _manager(directory, self._written(), keep) if worker == 0 else None
+        self.keep = keep
+        written = self._written() if worker == 0 else {}
+        self._checkpoint = tf.train.Checkpoint(state=tracked(written))
         self._thread: threading.Thread | None = None
         self._failed: Exception | None = None
 
@@ -80,9 +83,10 @@ class Checkpoints:
                 it is.
         """
         self.close()
-        self.directory.mkdir(parents=True, exist_ok=True)
         path = _iterator_path(self.directory / f"{NAME}-{step}", self.worker)
-        self._guarded(step, lambda: write_iterator(path, batches))
+        with self._guarded(step):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            write_iterator(path, batches)
         barrier()
         if self.worker == 0:
             for name, copy in self._copies.items():
@@ -102,29 +106,39 @@ class Checkpoints:
             raise failed
 
     def _save(self, step: int) -> None:
-        manager = self._manager
-        if manager is None:
-            raise RuntimeError("only worker 0 writes the variables")
         try:
-            self._guarded(step, lambda: self._write(manager, step))
-            remove_unlisted(self.directory, manager.checkpoints, step)
+            with self._guarded(step):
+                self._write(step)
+            self._forget_old(step)
         except Exception as error:  # in a thread: `close` raises it
             self._failed = error
 
-    def _write(self, manager: tf.train.CheckpointManager, step: int) -> None:
+    def _write(self, step: int) -> None:
         """Writes the variables, and waits until the disk holds all files of the checkpoint."""
-        manager.save(step, check_interval=False)
-        for path in [*self.directory.glob(f"{NAME}-{step}.*"), self.directory / "checkpoint"]:
+        self._checkpoint.save_counter.assign(step)
+        self._checkpoint.write(str(self.directory / f"{NAME}-{step}"))
+        for path in self.directory.glob(f"{NAME}-{step}.*"):
             flush(path)
         flush(self.directory)
 
-    def _guarded(self, step: int, write: Callable[[], object]) -> None:
+    def _forget_old(self, step: int) -> None:
+        """Lists the newest checkpoints and that of `step`, and removes earlier ones."""
+        paths = listed(self.directory)
+        old = [path for path in paths[: -self.keep] if step_of(path) < step]
+        kept = [path for path in paths if path not in old]
+        with naming(self.directory):
+            write_list(self.directory, kept)
+            remove_unlisted(self.directory, kept, step)
+
+    @contextmanager
+    def _guarded(self, step: int) -> Iterator[None]:
         try:
-            write()
+            yield
         except (tf.errors.OpError, OSError) as error:
             last = listed(self.directory)
             if self.worker == 0:
-                remove_unlisted(self.directory, last, step)
+                with suppress(OSError):  # the first error is the one to report
+                    remove_unlisted(self.directory, last, step)
             kept = (
                 f"the last complete one is {Path(last[-1]).name}" if last else "there is no other"
             )
@@ -156,17 +170,9 @@ class Checkpoints:
         if found is None:
             return None
         restore_iterator(batches, _iterator_path(found, self.worker), found)
+        if self.worker == 0:  # what a process left that was killed after it wrote this one
+            self._forget_old(step_of(found))
         return step_of(found)
-
-
-def _manager(
-    directory: Path, state: Mapping[str, tf.Variable], keep: int
-) -> tf.train.CheckpointManager:
-    write_list(directory)
-    checkpoint = tf.train.Checkpoint(state=tracked(state))
-    return tf.train.CheckpointManager(
-        checkpoint, str(directory), max_to_keep=keep, checkpoint_name=NAME
-    )
 
 
 def _iterator_path(path: Path | str, worker: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from features.errors import FunnelError
-from features.files import resolved, write_text
+from features.files import discard, resolved, write_text
 from features.fitted import Fitted
 from model import calibration
 from model.calibration import CalibrationMap
@@ -178,8 +177,8 @@ class RankingEstimator:
             self.warm_start.apply(trainer.state, config.spec, self.fitted, self.warn)
         trainer.barrier()  # every worker is ready
         if worker() == 0:
-            if self.from_scratch and self.model_dir.exists():
-                shutil.rmtree(resolved(self.model_dir))
+            if self.from_scratch:
+                discard(resolved(self.model_dir))
             content = config.identity | config.training_settings
             content |= {"mode": mode, "chosen": dict(config.chosen), "fitted": fitted}
             self.model_json.write(content, config.sample)

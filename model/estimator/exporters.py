@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.files import write_text
+from features.files import discard, write_text
 from model.estimator.estimator import RankingEstimator
 from model.evaluation.conditions import Condition, Metrics, TaskMetric
 
@@ -98,5 +97,5 @@ def publish(estimator: RankingEstimator, directory: Path, keep: int | None) -> P
         (p for p in directory.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
     )
     for old in versions[:-keep] if keep else []:
-        shutil.rmtree(old)
+        discard(old)
     return path

@@ -18,8 +18,10 @@ import tensorflow as tf
 
 from features import arrays
 from features.errors import FunnelError
-from features.files import checksums, flush, flush_all, make_directory, make_private
+from features.files import flush, flush_all, make_directory, make_private
 from features.locks import locked
+from features.manifest import checksums
+from model.data.errors import naming_files
 from model.ranking import RankingModel
 from model.serving.check import LOADERS, Check, check_loaders
 from model.serving.graph_check import check_graph
@@ -71,11 +73,11 @@ def export(
 
     Raises:
         FunnelError: the version exists or a greater one does, its graph reads what no loader fills,
-            or a loader fails or differs from the checkpoint by more than 1e-5. Nothing is published
-            then.
+            a loader fails or differs from the checkpoint by more than 1e-5, or a file cannot be
+            written. Nothing is published then.
     """
     about = {"step": None, "evaluation": None, "warnings": []} | dict(evaluation or {})
-    with _exclusive(export_dir):
+    with naming_files(export_dir), _exclusive(export_dir):
         final = export_dir / str(_number(export_dir, version))
         rows = expressible(model.spec, pq.read_table(sample))
         expected = checkpoint_scores(model, rows)

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import FunnelError
-from features.files import checksum, write_text
-from features.manifest import VERSION
+from features.files import write_text
+from features.manifest import VERSION, checksum
 from pipeline.config import PreprocessConfig
 from pipeline.labeling.split import Calendar
 from pipeline.output.reject_limit import too_many
@@ -84,7 +84,9 @@ def describe(
     spec.save(out / "spec.json")
     schema = schema_text(spec, config.output.layout, weighted=manifest["weighted"])
     write_text(out / "schema.pbtxt", schema)
-    pq.write_table(sample, out / "sample.parquet")
+    parquet = pa.BufferOutputStream()
+    pq.write_table(sample, parquet)  # in memory: of a full disk Arrow says "error closing file"
+    (out / "sample.parquet").write_bytes(parquet.getvalue())
     manifest["files"] = {name: checksum(out / name) for name in FILES}
     write_json(out / "manifest.json", manifest)
     return manifest

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
+from features.errors import naming
 from features.spec import Spec
 from pipeline.output.examples import Rows, encode_examples, example_columns
 from pipeline.output.tfrecord import frame, gzipped
@@ -45,14 +46,18 @@ def write_shard(
 
     Returns:
         The shard's rows, bytes and sha256.
+
+    Raises:
+        FunnelError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     batches = (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
     chunks = (frame(encode_examples(example_columns(layout, spec, rows))) for rows in batches)
     digest, size = hashlib.sha256(), 0
-    with path.open("wb") as file:
-        for chunk in gzipped(chunks) if compression == "gzip" else chunks:
-            file.write(chunk)
-            digest.update(chunk)
-            size += len(chunk)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            for chunk in gzipped(chunks) if compression == "gzip" else chunks:
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
     return {"rows": len(rows), "bytes": size, "sha256": digest.hexdigest()}

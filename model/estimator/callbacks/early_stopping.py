@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from features.files import read_json_lines
+from features.manifest import read_json_lines
 from model.evaluation.conditions import Metrics, TaskMetric
 from model.training.progress import Progress
 

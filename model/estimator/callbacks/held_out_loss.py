@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from features.files import write_text
+from features.files import flush_all, write_text
+from model.data.errors import naming_files
 from model.estimator.checkpoint_files import tracked
 from model.ranking import RankingModel
 from model.training.progress import Progress
@@ -110,9 +111,11 @@ class EarlyStop:
     def _note(self, step: int, loss: float) -> None:
         lowest = not self.losses or loss < min(self.losses.values())
         self.losses[step] = loss
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if lowest:
-            self._checkpoint.write(str(self.folder / "best"))
+        with naming_files(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if lowest:
+                self._checkpoint.write(str(self.folder / "best"))
+                flush_all(self.folder)
         lines = (json.dumps({"step": s, "loss": value}) + "\n" for s, value in self.losses.items())
         write_text(self.folder / "losses.jsonl", "".join(lines))
 

@@ -6,7 +6,9 @@ import json
 import math
 from pathlib import Path
 
-from features.files import read_json_lines, write_text
+from features.errors import naming
+from features.files import write_text
+from features.manifest import read_json_lines
 from model.training.progress import Progress
 
 
@@ -38,9 +40,10 @@ class MetricsLog:
             }
             line |= {"rows_per_second": progress.rows_per_second, "waiting": progress.waiting}
             line |= {"touched": progress.touched, "entropy": progress.entropies}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(json.dumps(_finite(line)) + "\n")
+        with naming(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a") as file:
+                file.write(json.dumps(_finite(line)) + "\n")
 
     def forget_after(self, step: int) -> None:
         """Drops the lines of later steps, which a resumed training takes again."""

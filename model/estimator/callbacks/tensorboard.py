@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from model.data.errors import naming_files
 from model.training.progress import Progress
 
 
@@ -24,6 +25,10 @@ class TensorBoard:
         self._writer: Any = None
 
     def __call__(self, progress: Progress) -> None:
+        with naming_files(self.directory):
+            self._write(progress)
+
+    def _write(self, progress: Progress) -> None:
         self._writer = self._writer or tf.summary.create_file_writer(str(self.directory))
         with self._writer.as_default(step=progress.step):
             for group, values in _groups(progress).items():
