@@ -10,6 +10,7 @@ from effects import changed, differs, digest
 
 from features.errors import FunnelError
 from funnel.config.config import load
+from pipeline.output.require import Require, Warned, check_required
 from pipeline.plan import make_plan
 
 T0, HOUR = 1_790_000_000, 3600  # 2026-09-21
@@ -87,6 +88,7 @@ JOB = {
     "Output.compression": {"output.compression": "gzip"},
     "Output.shards": {"output.shards": 3},
     "Output.max_rejects": {"output.max_rejects": 0.001},
+    "Require.eval_positives": {"output.require.eval_positives": True},
 }
 
 
@@ -171,6 +173,18 @@ def test_a_job(made, logs, monkeypatch, option):
     differs(job(made, logs, monkeypatch), SECTIONS, JOB[option])
 
 
+@pytest.mark.parametrize("kind", Require.model_fields)
+def test_a_kind_of_warning_that_is_required(kind):
+    def outcome(sections):
+        try:
+            required = load(sections | {"run": "run"}).preprocess.output.require
+            check_required(required, [Warned("line", (kind,))])
+        except FunnelError as error:
+            return str(error)
+
+    differs(outcome, SECTIONS, {"output.require": {kind: True}})
+
+
 @pytest.mark.parametrize("dates", ["2026-09-21..2026-09-22", "2026-09-22..2026-09-23"])
 def test_dates(made, logs, monkeypatch, dates):
     base = changed(SECTIONS, {"dates": "2026-09-21..2026-09-23"})
@@ -198,3 +212,4 @@ def test_where_a_simulation_writes():
 
 
 OPTIONS = {*JOB, "SimulateConfig.out", "Dates.first", "Dates.last", "Output.shard_input"}
+OPTIONS |= {f"Require.{kind}" for kind in Require.model_fields}

@@ -4,6 +4,7 @@ behind, where a training ends, or its devices.
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -215,10 +216,32 @@ def test_cache_gib(tmp_path, data, server, bucket, monkeypatch):
     differs(read, base, {"train.cache_gib": 1e-6})
 
 
+def test_verify(tmp_path, data):
+    from model_data import batches
+
+    from features.errors import FunnelError
+    from funnel.config.config import load
+    from funnel.stages.training import Run
+
+    copy = shutil.copytree(data, tmp_path / "copy")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["shards"]["eval"][0]["sha256"] = "0" * 64
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+
+    def read(sections):
+        try:
+            run = Run(load(sections))
+            return [batch["id"].numpy().tolist() for batch in batches(run.data, 16, split="eval")]
+        except FunnelError as error:
+            return str(error)
+
+    differs(read, sections_of(tmp_path, copy), {"train.verify": True})
+
+
 OPTIONS = {
     *LEFT,
     *STOPPED,
     *PUBLISHED,
     *("WarmStartConfig.run", "WarmStartConfig.refresh_statistics", "EvaluationConfig.truth"),
-    *("RunConfig.cpu_devices", "RunConfig.cache_gib"),
+    *("RunConfig.cpu_devices", "RunConfig.cache_gib", "RunConfig.verify"),
 }
