@@ -12,8 +12,8 @@ from features.fitted import Outcome
 from pipeline.job import preprocess
 from pipeline.labeling.labels import CUTS, Early
 from pipeline.output.label_warnings import fold_early, label_warnings, task_warnings
-from pipeline.output.rate_warnings import rate_warnings
 from pipeline.output.results import PartitionResult
+from pipeline.output.warnings import rate_warnings
 from pipeline.rows.batch import Batch
 from pipeline.statistics.label_texts import LabelTexts, fold_texts, label_texts, shown
 from pipeline.statistics.streams import StreamCounts
@@ -146,7 +146,7 @@ def test_events_that_are_cut_to_a_coarser_unit():
 
 def test_how_early_events_are_is_folded_over_partitions():
     parts = [
-        PartitionResult(n, {}, {"click": early_of(*early)}, {}, None, [])
+        PartitionResult(n, {}, {"click": early_of(*early)}, {}, None)
         for n, early in enumerate([(5, 1, 2, 3, 4), (900, 2, 2, 2, 2), (0, 0)])
     ]
     assert fold_early(parts) == {"click": early_of(900, 3, 4, 5, 6)}

@@ -79,7 +79,6 @@ def test_results_are_read_as_they_were_written(tmp_path):
         early={"click": Early(5, {"1s": 1, "1d": 2})},
         shards={"train": {"file": "train/a", "rows": 2, "bytes": 9, "sha256": "ab"}},
         statistics=statistics,
-        duplicates=[(0, 7, None, "id"), (1, None, 8, "id")],
     )
     write_all(tmp_path / "results", PartitionResult, [result])
     same(read_all(tmp_path / "results", PartitionResult), [result])
