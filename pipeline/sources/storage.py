@@ -17,6 +17,7 @@ import pyarrow as pa
 from features.errors import FunnelError
 from features.files import check_file
 from pipeline.sources.listing import expand, skips
+from pipeline.sources.probe import check_answers
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 CLIENTS = {"s3": ("boto3", "s3"), "gs": ("google.cloud.storage", "gcs")}  # with funnel's extra
@@ -164,7 +165,9 @@ def open_source(source: Source) -> Iterator[pa.NativeFile]:
 
 
 def check_client(key: str, pattern: str) -> None:
-    """Raises FunnelError where Beam lacks the client of the pattern's storage."""
+    """Raises FunnelError where Beam lacks the client of the pattern's storage, or the storage does
+    not answer.
+    """
     scheme = pattern.partition("://")[0]
     if scheme not in CLIENTS:
         return
@@ -175,6 +178,7 @@ def check_client(key: str, pattern: str) -> None:
         raise FunnelError(
             f"{key} = '{pattern}': {error.name} is not installed; run pip install 'funnel[{extra}]'"
         ) from None
+    check_answers(key, pattern)
 
 
 def _below(path: str, pattern: str) -> str:
