@@ -127,8 +127,13 @@ def test_pieces_read_what_the_whole_does(tmp_path, server, bucket, monkeypatch):
 
 def test_what_is_not_there(tmp_path, server, bucket):
     connect([f"--s3_endpoint_url={server}"])
-    for pattern in ("s3://logs/nothing/*.csv", "s3://logs/nothing.csv", "s3://elsewhere/*.csv"):
-        with pytest.raises(FunnelError, match=r"files = 's3://.*csv': no file matches$"):
+    none, bucket_less = "no file matches$", r"cannot be listed \(there is no bucket 'elsewhere'; "
+    for pattern, why in {
+        "s3://logs/nothing/*.csv": none,
+        "s3://logs/nothing.csv": none,
+        "s3://elsewhere/*.csv": bucket_less,
+    }.items():
+        with pytest.raises(FunnelError, match=rf"files = 's3://.*csv': {why}"):
             find("files", "s", s3_config(tmp_path).logs["clicks"], pattern)
 
 
