@@ -52,6 +52,7 @@ bench: setup
 	@$(BIN)/python benchmarks/bad_lines.py
 	@$(BIN)/python benchmarks/train.py
 	@$(BIN)/python benchmarks/architectures.py
+	@$(BIN)/python benchmarks/serve.py
 
 bench-peers: setup .venv-peers-deepctr/.installed .venv-peers-rechub/.installed .venv-peers-tft/.installed
 	@$(BIN)/python benchmarks/train.py --only times_deepctr_10k times_rechub_10k best_times_deepctr_10k times_deepctr_400k times_rechub_400k

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -24,6 +24,8 @@ from model.objectives.base_rates import BaseRates
 from model.objectives.predictions import Prediction, Probability, Value
 from model.sharing import SHARING
 from model.sharing.base import shared_part
+
+LookUp = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]
 
 
 class RankingModel(tf.Module):
@@ -61,11 +63,15 @@ class RankingModel(tf.Module):
         self.funnel.start_at(BaseRates(spec, fitted.outcomes))
 
     def __call__(
-        self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
+        self,
+        ids: tf.Tensor,
+        dense: tf.Tensor,
+        vocabularies: graph.Vocabularies | None = None,
+        look_up: LookUp | None = None,
     ) -> dict[str, Prediction]:
         """ids [B, S] and dense [B, D] as written in examples → predictions [B] by name."""
         columns = self.read(ids, dense, vocabularies)
-        return self.forward(columns, self.look_up(self.row_ids(columns)))
+        return self.forward(columns, (look_up or self.look_up)(self.row_ids(columns)))
 
     def read(
         self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
@@ -111,22 +117,31 @@ class RankingModel(tf.Module):
         ]
 
     def scores(
-        self, ids: tf.Tensor, dense: tf.Tensor, vocabularies: graph.Vocabularies | None = None
+        self,
+        ids: tf.Tensor,
+        dense: tf.Tensor,
+        vocabularies: graph.Vocabularies | None = None,
+        look_up: LookUp | None = None,
     ) -> dict[str, tf.Tensor]:
         """The scores that are served.
 
         The weights of positives are undone, then `calibration` is applied.
 
+        Args:
+            ids: [B, S].
+            dense: [B, D].
+            vocabularies: as in `read`.
+            look_up: is called in place of this model's.
+
         Returns:
             {"p_<name>": [B]} of probabilities, {"y_<name>": [B]} of numbers in their labels' units.
         """
         found = calibration.apply(
-            self.calibration, self.funnel.unweighted(self(ids, dense, vocabularies))
+            self.calibration, self.funnel.unweighted(self(ids, dense, vocabularies, look_up))
         )
         values = {f"y_{name}": p.value for name, p in found.items() if isinstance(p, Value)}
-        return {
-            f"p_{name}": tf.exp(p.log_p) for name, p in found.items() if isinstance(p, Probability)
-        } | values
+        logs = {f"p_{name}": p.log_p for name, p in found.items() if isinstance(p, Probability)}
+        return {name: tf.exp(log_p) for name, log_p in logs.items()} | values
 
     def gate_weights(self, ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
         """Each gate's distribution over experts [B, n], by "level_<l>/<head>"; {} without gates."""

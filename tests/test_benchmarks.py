@@ -24,7 +24,7 @@ def last_line(done):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("program", ["pipeline.py", "train.py", "simulate.py"])
+@pytest.mark.parametrize("program", ["pipeline.py", "train.py", "serve.py", "simulate.py"])
 def test_help_gives_an_example(program):
     done = run(program, "--help")
     assert done.returncode == 0
@@ -115,6 +115,13 @@ def test_architectures_are_trained_when_asked():
     }
     assert costs["sharing"]["shared_bottom"]["rows_per_second"] > 0
     assert 0 < costs["funnel"]["esmm"]["of_limit"] < 1
+
+
+@pytest.mark.slow
+def test_serving_prints_both_sizes_of_a_request():
+    result = last_line(run("serve.py", "--quick"))
+    assert set(result) == {"wide_over_plain_100", "wide_over_plain_1000"}
+    assert all(value > 0 for value in result.values())
 
 
 def test_train_says_which_peer_is_missing():

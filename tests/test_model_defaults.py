@@ -182,8 +182,32 @@ def test_a_warm_start_keeps_what_was_chosen_and_says_so():
     assert (given.train.batch_size, given.chosen) == (512, {"rows": 1600, "epochs": 2})
 
 
+def test_a_kept_batch_larger_than_the_data_is_cut_for_this_training_only():
+    found = suit(1600, earlier={"rows": 400_000, "batch_size": 2048, "epochs": 2.0})
+    assert found.train.batch_size == 1600
+    assert found.chosen == {"rows": 400_000, "batch_size": 2048, "epochs": 2}
+    assert found.notes[-1] == (
+        "warm start: batch_size = 2048 is larger than the 1,600 training rows, so this training "
+        "takes batches of 1600"
+    )
+
+
 def test_a_run_of_preprocessed_data_is_suited(tmp_path):
     data = Data(write_data(tmp_path), make_spec())
     config = RankingConfig.of(data, make_model(), make_train(batch_size=None, steps=None))
     assert (config.train.batch_size, config.train.epochs) == (32, 2)
     assert config.notes == ("for 200 training rows: batch_size = 32, epochs = 2",)
+
+
+def test_a_warm_start_on_a_hundredth_of_the_rows_keeps_the_stored_rule(tmp_path):
+    data = Data(write_data(tmp_path), make_spec())
+    earlier = {"rows": 20_000, "batch_size": 128, "epochs": 3.0}
+    open_train = make_train(batch_size=None, steps=None)
+    config = RankingConfig.of(data, make_model(), open_train, earlier)
+    assert (config.train.batch_size, config.train.epochs) == (128, 3)
+    assert config.chosen == earlier
+    assert config.notes == (
+        "for 200 training rows: batch_size = 128, epochs = 3",
+        "warm start: batch_size = 128, epochs = 3 were chosen for 20,000 training rows and are "
+        "kept; for these rows the rule gives batch_size = 32, epochs = 2",
+    )

@@ -30,6 +30,7 @@ from model.ranking import RankingModel
 from model.serving import check
 from model.serving import export as export_module
 from model.serving.export import checkpoint_scores
+from model.serving.merged_tables import MergedTables
 from model.serving.requests import raw_examples, request_columns
 from model.serving.saved_model import save, trace
 
@@ -270,7 +271,7 @@ def test_specs_without_ids_or_without_numbers_are_served(tmp_path, features):
     estimator = make_estimator(tmp_path, spec, make_model("shared_bottom"), steps=1)
     estimator.train()
     model, rows = estimator.load(), pq.read_table(tmp_path / "data/sample.parquet")
-    serve = trace(model)["examples"]
+    serve = trace(model, MergedTables(model))["examples"]
     for name, p in checkpoint_scores(model, rows).items():
         np.testing.assert_allclose(
             serve(examples=tf.constant(raw_examples(spec, rows)))[name], p, atol=1e-6

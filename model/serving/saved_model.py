@@ -11,6 +11,7 @@ import tensorflow as tf
 from features import graph
 from features.declarations import input_name
 from model.ranking import RankingModel
+from model.serving.merged_tables import MergedTables
 
 Signatures = dict[str, tf.types.experimental.ConcreteFunction]
 
@@ -19,9 +20,9 @@ def save(model: RankingModel, path: Path) -> None:
     """Writes a SavedModel with the signatures `serving_default` and `examples`, and spec.json among
     its assets.
 
-    Its root tracks raw tf.Variables, by the names that checkpoints use, and the tables of
-    vocabularies. A Keras variable is copied when it is saved, and the graph would read the
-    original, which no loader restores (keras#20095).
+    Its root tracks raw tf.Variables, by the names that checkpoints use, the merged tables and the
+    tables of vocabularies. A Keras variable is copied when it is saved, and the graph would read
+    the original, which no loader restores (keras#20095).
     """
     assets = path / "assets"
     assets.mkdir(parents=True)
@@ -29,16 +30,20 @@ def save(model: RankingModel, path: Path) -> None:
         name: _table(f"vocabulary_{name}", known, assets)
         for name, known in model.fitted.vocabularies.items()
     }
-    signatures = trace(model, {name: _look_up(table) for name, table in tables.items()})
+    merged = MergedTables(model)
+    signatures = trace(model, merged, {name: _look_up(table) for name, table in tables.items()})
     root = tf.Module()
-    root.weights, root.vocabularies = variables_read(model, signatures.values()), tables
+    root.weights = variables_read(model.state | merged.state, signatures.values())
+    root.vocabularies = tables
     # Loaders have no gradients, and warn of custom ones that were not saved with their functions.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(root, str(path), signatures=signatures, options=options)
     model.spec.save(assets / "spec.json")
 
 
-def trace(model: RankingModel, vocabularies: graph.Vocabularies | None = None) -> Signatures:
+def trace(
+    model: RankingModel, tables: MergedTables, vocabularies: graph.Vocabularies | None = None
+) -> Signatures:
     """Raw columns → scores: hashing, crosses and standardizing inside the graph.
 
     `serving_default` takes a tensor for each column, `examples` serialized tf.Examples of them.
@@ -48,7 +53,7 @@ def trace(model: RankingModel, vocabularies: graph.Vocabularies | None = None) -
     # autograph would convert every function below for nothing: a trace took 5.9 s instead of 1.1.
     @tf.function(autograph=False)
     def scores(ids: tf.Tensor, dense: tf.Tensor) -> dict[str, tf.Tensor]:
-        return model.scores(ids, dense, vocabularies)
+        return model.scores(ids, dense, vocabularies, tables.look_up)
 
     @tf.function(input_signature=[graph.serving_inputs(spec)], autograph=False)
     def serving_default(columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -70,11 +75,12 @@ def trace(model: RankingModel, vocabularies: graph.Vocabularies | None = None) -
 
 
 def variables_read(
-    model: RankingModel, functions: Iterable[tf.types.experimental.ConcreteFunction]
+    known: Mapping[str, tf.Variable],
+    functions: Iterable[tf.types.experimental.ConcreteFunction],
 ) -> Mapping[str, tf.Variable]:
-    """The raw variables that the functions read, by the model's names for them."""
+    """Those of the known raw variables that the functions read."""
     read = {variable.ref() for function in functions for variable in function.variables}
-    return {name: variable for name, variable in model.state.items() if variable.ref() in read}
+    return {name: variable for name, variable in known.items() if variable.ref() in read}
 
 
 def _table(name: str, vocabulary: list[int], assets: Path) -> tf.lookup.StaticHashTable:

@@ -111,8 +111,15 @@ def suited(
             if kept.items() <= found.items()
             else f"{were}; for these rows the rule gives {_shown(found)}"
         )
-    chosen = {"rows": earlier["rows"] if kept else trained} | found | kept
-    return Suited(train.model_copy(update=found | kept), held_out, chosen, tuple(notes))
+    used = found | kept
+    chosen = {"rows": earlier["rows"] if kept else trained} | used
+    if used.get("batch_size", 0) > trained:  # kept in `chosen`, for a later day with more rows
+        notes.append(
+            f"warm start: batch_size = {kept['batch_size']:g} is larger than the {trained:,} "
+            f"training rows, so this training takes batches of {trained}"
+        )
+        used["batch_size"] = trained
+    return Suited(train.model_copy(update=used), held_out, chosen, tuple(notes))
 
 
 def _shown(settings: Mapping[str, float]) -> str:
