@@ -1,50 +1,12 @@
-"""Reports of a training: losses over full windows, and whether they still fall at the end."""
+"""Whether a training says at its end that its loss still fell."""
 
 import json
 from types import SimpleNamespace
 
 import pytest
-import tensorflow as tf
 
 from funnel.stages.training import Run
 from model.estimator.callbacks.metrics_log import last_fall
-from model.training.progress import Reporter
-from model.training.trainer import StepsResult
-
-TRAINER = SimpleNamespace(
-    objectives=["click"],
-    objective_weights={"click": 1.0},
-    learning_rates={"dense": 0.001, "tables": 0.05},
-    batch_size=16,
-    reached=0,
-    observe=lambda batch: ({}, {}),
-)
-
-
-def steps(loss: float) -> StepsResult:
-    """Of a run of steps whose losses have that mean."""
-    return StepsResult(tf.constant([loss]), tf.constant(True), tf.constant(0.0), None)
-
-
-def test_the_last_report_covers_the_window_before_too_where_it_has_fewer_steps():
-    reporter, found = Reporter(TRAINER, total=10, every=4), []
-    for loss, reached in ((5.0, 1), (1.0, 4), (0.5, 8), (2.0, 10)):
-        reporter.add(steps(loss), reached, seconds=1.0)
-        if reached in (4, 8, 10):
-            reporter.report([lambda progress: found.append((progress.step, progress.losses))])
-    assert found == [
-        (4, {"click": 2.0}),  # (5 + 3·1)/4
-        (8, {"click": 0.5}),
-        (10, {"click": 1.0}),  # (4·0.5 + 2·2)/6
-    ]
-
-
-def test_a_window_that_an_evaluation_cuts_is_added_to_the_one_before():
-    reporter, found = Reporter(TRAINER, total=8, every=4), []
-    for loss, reached in ((1.0, 4), (4.0, 6), (2.0, 8)):
-        reporter.add(steps(loss), reached, seconds=1.0)
-        reporter.report([lambda progress: found.append(progress.losses["click"])])
-    assert found == [1.0, 2.0, 3.0]  # (4·1 + 2·4)/6, (2·4 + 2·2)/4
 
 
 def log(path, losses: dict[int, float]):
