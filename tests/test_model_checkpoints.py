@@ -284,5 +284,7 @@ def test_a_saved_checkpoint_is_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", sync)
     checkpoints = Checkpoints(tmp_path / "c", {"x": tf.Variable(1.0)}, keep=1)
     checkpoints.save(3, iter(tf.data.Dataset.range(3)))
-    assert {path.name for path in (tmp_path / "c").iterdir()} | {"c"} == set(synced)
-    assert len(synced) == 6  # the data and the index of both, the list, the directory
+    written = {path.name for path in (tmp_path / "c").iterdir()} - {"checkpoint"}
+    assert set(synced) == written | {".checkpoint.unfinished", "c"}  # the list before it is renamed
+    assert len(synced) == 7  # the data and the index of both, the list, the directory for each
+    assert [synced[4], *synced[6:]] == ["c", "c"]
