@@ -108,7 +108,9 @@ def run_block(folder, block):
     tasks = {"t": {"label": binary[0]}} if binary else {"t": {"label": "anything"}}
     if not binary:
         labels = labels | {"anything": {"column": "reaction", "equals": "like"}}
-    split = {"eval": {"fraction": 0.5}, "logs_end": datetime.fromtimestamp(END, UTC).isoformat()}
+    split = {"eval": {"fraction": 0.5}}
+    if any("event" in label for label in labels.values()):
+        split["logs_end"] = datetime.fromtimestamp(END, UTC).isoformat()
     sections = {"split": split | block.get("split", {})}
     sections |= {"sampling": block["sampling"]} if "sampling" in block else {}
     preprocess(

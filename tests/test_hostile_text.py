@@ -241,7 +241,8 @@ def test_preprocess_and_inspect_show_rejects_and_warnings_as_texts(capfd, folder
     (folder / "my.toml").write_text(toml_of(table()))
     code, shown = run(capfd, "preprocess", "my.toml", "--set", "output.max_rejects=0")
     assert code == 2
-    assert "rows cannot be used" in shown
+    assert "1 of the first 61 rows" in shown
+    assert "more than output.max_rejects = 0.0 allows in all" in shown
     code, shown = run(capfd, "preprocess", "my.toml", "--set", "output.max_rejects=1")
     assert code == 0, shown
     code, shown = run(capfd, "inspect", "run/data")

@@ -237,7 +237,7 @@ def test_a_full_cache_says_so(tmp_path, remote, monkeypatch):
         def __exit__(self, *_):
             return None
 
-    monkeypatch.setattr(remote_directory, "_open", lambda file: Full())
+    monkeypatch.setattr(remote_directory, "open_file", lambda file: Full())
     with pytest.raises(
         FunnelError,
         match=r"no space is left for spec.json: free some, or set FUNNEL_CACHE elsewhere",

@@ -49,12 +49,12 @@ def csv_head(file: pa.NativeFile, stream: Stream, count: int) -> Head:
     """The first rows of a CSV file, as texts. Its separator and whether it has a header are
     inferred from its first line.
     """
-    head = LineReader(file, stream.max_line_bytes).head()
-    positions, lines, long = next(
-        not_blank(head, b"\r"), (np.arange(0), list[bytes](), list[Malformed]())
-    )
+    head = list(not_blank(LineReader(file, stream.max_line_bytes).head(), b"\r"))
+    lines = [line for _, some, _ in head for line in some]
     if not lines:
         return Head({}, [])
+    positions = np.concatenate([some for some, _, _ in head])
+    long: list[Malformed] = [row for _, _, some in head for row in some]
     separator = max(SEPARATORS, key=lines[0].decode("utf-8", "replace").count)
     stream = stream.model_copy(update={"separator": separator})
     names, notes = header(lines[0], stream), []
