@@ -25,7 +25,7 @@ TRAIN = [
 # Brings TensorFlow and apache-beam[gcp], so it stands apart from PIPELINE and TRAIN.
 INSPECT = ["tfx-bsl>=1.21,<2"]
 REPORT = ["matplotlib>=3.9,<4", "jinja2>=3.1,<4", "scipy>=1.13,<2"]
-S3 = ["boto3>=1.35,<2"]
+S3 = ["boto3>=1.35,<2", "botocore>=1.35,<2"]
 # What Beam's gs:// filesystem imports. apache-beam[gcp] has 40 clients more.
 GCS = ["google-cloud-storage>=2.18.2,<4", "google-auth-httplib2>=0.1,<0.3"]
 # A gRPC client of TF Serving, as in docs/serving.md.

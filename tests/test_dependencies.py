@@ -31,7 +31,7 @@ DISTRIBUTIONS = {  # module: the distribution that brings it, where they differ
 }
 NEEDS = {  # the extras of each package, beside install_requires
     "features": {"train"},  # TensorFlow in features/graph* alone: tests/test_imports.py
-    "pipeline": {"pipeline"},
+    "pipeline": {"pipeline", "s3", "gcs"},
     "model": {"train"},
     "funnel": {"pipeline", "train", "inspect", "report"},
 }
